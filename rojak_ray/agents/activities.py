@@ -1,0 +1,80 @@
+"""The plug-in side of an agent type: who asks the model, and what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rojak_ray.agents.results import AgentResponse
+from rojak_ray.messages import ConversationMessage
+
+
+@dataclass(frozen=True)
+class FunctionSchema:
+    """A function as a model sees it."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON schema of an object; parameters that we fill in ourselves are left out."""
+
+
+@dataclass
+class AgentCallParams:
+    """One question to a model."""
+
+    messages: list[ConversationMessage]
+    """The conversation, the system message first."""
+
+    model: str
+    function_names: list[str] = field(default_factory=list[str])
+    inference_config: dict[str, Any] | None = None
+    parallel_tool_calls: bool = True
+    tool_choice: Any | None = None
+    functions: list[FunctionSchema] = field(default_factory=list[FunctionSchema])
+    """The agent's functions with their schemas, in the order of `function_names`."""
+
+    idempotency_key: str = ""
+    """The same for every attempt of this question; vendors that know such keys get it as a header."""
+
+    timeout_s: float | None = None
+    """Seconds this attempt may take."""
+
+
+@dataclass
+class AgentOptions:
+    """What every provider's options have."""
+
+    all_functions: Sequence[Callable[..., Any]] = field(default_factory=list[Callable[..., Any]])
+    """Functions that agents may name; registered with the worker."""
+
+
+class AgentActivities(ABC):
+    """Answers for one agent type. Only `call` must be written.
+
+    Instances are shipped to the processes that call models, so they hold settings and make clients on first use.
+    """
+
+    type: ClassVar[str] = ""
+    """The agent type this answers for. Give two endpoints of one vendor two types."""
+
+    def __init__(self, options: AgentOptions | None = None) -> None:
+        """Keep the options."""
+        self.options = options if options is not None else AgentOptions()
+
+    @abstractmethod
+    async def call(self, params: AgentCallParams) -> AgentResponse:
+        """Ask the model once.
+
+        No retries here: raise `ModelUnavailable` for what may pass (with `retry_after_s` if the vendor said so),
+        `ModelRejected` for what will not. Other exceptions fail the step at once, except `ConnectionError` and
+        `TimeoutError`, which count as unavailable.
+
+        Crash safety:
+            If the process dies during the call, it is made again with the same `idempotency_key`.
+        """
+
+    async def aclose(self) -> None:  # noqa: B027  (most providers have nothing to close)
+        """Release connections. Called when the process is about to end."""

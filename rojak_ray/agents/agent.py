@@ -1,0 +1,103 @@
+"""Agents: who answers, with which words, functions and limits. Values without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from rojak_ray.retry import RetryOptions
+
+
+@dataclass
+class AgentInstructionOptions:
+    """Instructions written by a function that a worker has registered under `name`."""
+
+    name: str
+    type: Literal["function"] = "function"
+
+
+Instructions: TypeAlias = "str | AgentInstructionOptions | dict[str, Any] | Callable[..., Any]"
+AgentFunction: TypeAlias = "str | Callable[..., Any]"
+
+
+@dataclass
+class Retriever:
+    """Where an agent looks things up before it answers. Subclasses name their `type`."""
+
+    type: str
+
+
+@dataclass
+class Agent:
+    """What every agent has. Subclass it with a `type` of your own and an `AgentActivities` that answers for it.
+
+    A subclass may be decorated with `@dataclass` or not, and may add fields; they must be plain JSON data and come
+    back on `response.agent`.
+    """
+
+    model: str
+    """Name of the model, as the provider knows it."""
+
+    type: str
+    """Which `AgentActivities` answers for this agent."""
+
+    name: str = "Agent"
+    """Who speaks; the sender of its messages."""
+
+    instructions: Instructions = "You are a helpful assistant."
+    """The system message: text, a callable (with or without `context_variables`), or the name of a registered one."""
+
+    functions: Sequence[AgentFunction] = field(default_factory=list[AgentFunction])
+    """Callables, or names of functions that a worker has registered."""
+
+    tool_choice: Any | None = None
+    """Passed to the vendor: "auto", "required", "none", or the vendor's own form."""
+
+    parallel_tool_calls: bool = True
+    """Whether the model may ask for several functions in one answer."""
+
+    retriever: Retriever | None = None
+    """Asked with the last message before every answer."""
+
+    retry_options: RetryOptions = field(default_factory=RetryOptions)
+    """Time limit of one attempt, and what to do when it fails."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Agent:
+        """Make a subclass that was not decorated a dataclass, so that `class Mine(Agent): type = "mine"` works."""
+        if "__dataclass_fields__" not in cls.__dict__:
+            own = dict(cls.__dict__.get("__annotations__", {}))
+            inherited: dict[str, Any] = getattr(cls, "__dataclass_fields__", {})
+            own.update({name: "Any" for name in inherited if name in cls.__dict__ and name not in own})
+            cls.__annotations__ = own
+            dataclass(cls)
+        return super().__new__(cls)
+
+
+@dataclass
+class OpenAIAgent(Agent):
+    """An agent that speaks through OpenAI's chat completions, or any server that offers them."""
+
+    model: str = "gpt-4o-mini"
+    type: str = "openai"
+    inference_config: dict[str, Any] | None = None
+    """Extra fields of the request body (temperature, max_tokens, seed, ...), for this agent only."""
+
+
+@dataclass
+class AnthropicAgent(Agent):
+    """An agent that speaks through Anthropic's messages API."""
+
+    model: str = "claude-3-5-haiku-20241022"
+    type: str = "anthropic"
+    inference_config: dict[str, Any] | None = None
+    """Extra fields of the request body (max_tokens, stop_sequences, ...), for this agent only."""
+
+
+@dataclass
+class OfflineAgent(Agent):
+    """An agent without a model: it matches words to functions and reports what they return. For demos and tests."""
+
+    model: str = "offline"
+    type: str = "offline"
+    inference_config: dict[str, Any] | None = None

@@ -1,0 +1,79 @@
+"""What a model answers and what a function may return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import Any, Literal, cast
+
+from rojak_ray.agents.agent import Agent
+from rojak_ray.messages import Usage
+
+
+@dataclass
+class ToolCallFunction:
+    """The function a model names, with its arguments as JSON text."""
+
+    name: str
+    arguments: str = "{}"
+
+
+@dataclass
+class AgentToolCall:
+    """One call a model asks for."""
+
+    id: str
+    function: ToolCallFunction
+    type: str = "function"
+    index: int | None = None
+
+    def __post_init__(self) -> None:
+        """Accept the function as a dictionary."""
+        if isinstance(self.function, Mapping):
+            given = cast("Mapping[str, Any]", self.function)
+            self.function = ToolCallFunction(name=given["name"], arguments=given.get("arguments", "{}"))
+
+
+@dataclass
+class AgentResponse:
+    """A model's answer: text, or functions it wants called (with or without text beside them)."""
+
+    type: Literal["text", "tool"] = "text"
+    content: str | None = None
+    tool_calls: list[AgentToolCall] | None = None
+    usage: Usage | None = None
+    """Tokens, where the vendor tells."""
+
+    finish_reason: str | None = None
+    """The vendor's word for why it stopped."""
+
+    def __post_init__(self) -> None:
+        """Accept tool calls as dictionaries."""
+        if self.tool_calls:
+            self.tool_calls = [
+                AgentToolCall(**cast("dict[str, Any]", call)) if isinstance(call, Mapping) else call
+                for call in self.tool_calls
+            ]
+
+
+@dataclass
+class AgentExecuteFnResult:
+    """A function's result with more to say than text.
+
+    `context_variables` is merged into the conversation's; keys it does not name stay. `value` is another spelling of
+    `output`.
+    """
+
+    output: str = ""
+    agent: Agent | None = None
+    """Who answers next."""
+
+    context_variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    value: InitVar[str | None] = None
+
+    def __post_init__(self, value: str | None) -> None:
+        """Let `value=` stand for `output=`."""
+        if value is not None:
+            if self.output:
+                raise TypeError("AgentExecuteFnResult takes output or value, not both.")
+            self.output = value

@@ -1,0 +1,215 @@
+"""Every error a caller of rojak_ray can meet.
+
+RojakError                      `.retryable`: whether the same call may succeed later
+├─ ConfigError                  fix the code or the settings, then start again
+│   ├─ DuplicateName            two different functions under one name
+│   ├─ MissingExtra             a provider's package is not installed
+│   ├─ MissingKey               no API key was found
+│   ├─ InvalidStorage           the storage URL is not one we can use
+│   └─ RayUnavailable           Ray could not be started or joined
+├─ RequestError                 this request is wrong; nothing was stored
+│   ├─ InvalidMessage (ValueError)
+│   ├─ InvalidId (ValueError)
+│   ├─ InvalidAgent (ValueError)
+│   ├─ InvalidContext (ValueError)
+│   ├─ SessionNotFound (ValueError, LookupError)
+│   ├─ RunNotFound (ValueError, LookupError)
+│   └─ RequestConflict          same id, different content
+├─ RunError                     the run ended without an answer
+│   ├─ RunFailed                a step failed for good; the vendor's words are in the text
+│   ├─ RunCancelled             somebody cancelled it
+│   └─ RunTimedOut
+├─ StepError                    one outside call failed
+│   ├─ ModelUnavailable         retryable: connection, timeout, 408, 409, 429, 5xx
+│   ├─ ModelRejected            the vendor refused the request; the same request fails again
+│   ├─ ModelMisbehaved          the reply broke the vendor's own contract (retryable)
+│   ├─ ProviderNotFound         nobody serves this agent type
+│   └─ FunctionNotFound         nobody has registered this function
+├─ StorageError
+│   ├─ StoreUnavailable         retryable; whether a write landed is unknown
+│   ├─ StoreRefused             permission, disk full, read-only: a person has to act
+│   ├─ ObjectExists             put-if-absent found the key taken
+│   ├─ ObjectNotFound           nothing under this key
+│   ├─ Fenced                   a newer owner exists; stop, never retry
+│   ├─ JournalDamaged           a stored object is missing, broken or of another owner
+│   └─ SchemaTooNew             written by a newer version of rojak_ray
+└─ InternalError                our bug; please report it
+
+One positional message, all context keyword-only with defaults: such errors pickle without any help, also inside the
+dual class Ray builds around a cause. The text of a message is not API; the class and the attributes are.
+"""
+
+from __future__ import annotations
+
+
+class RojakError(Exception):
+    """Base of every error rojak_ray raises on purpose."""
+
+    retryable: bool = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+    @property
+    def message(self) -> str:
+        """The text without the class name."""
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(RojakError):
+    """The program or its settings are wrong."""
+
+
+class DuplicateName(ConfigError, ValueError):
+    """Two different functions share one name within an agent or a worker."""
+
+
+class MissingExtra(ConfigError, ImportError):
+    """A package that a provider or a store needs is not installed."""
+
+
+class MissingKey(ConfigError, ValueError):
+    """No API key was given and the environment holds none."""
+
+
+class InvalidStorage(ConfigError, ValueError):
+    """The storage URL cannot be used."""
+
+
+class RayUnavailable(ConfigError, RuntimeError):
+    """Ray could not be started or joined."""
+
+
+class RequestError(RojakError):
+    """The request is wrong. Nothing was stored, nothing ran."""
+
+
+class InvalidMessage(RequestError, ValueError):
+    """A message is empty, has an unknown role, or is not safe to store as JSON."""
+
+
+class InvalidId(RequestError, ValueError):
+    """An id has a form that cannot name a run, session or schedule."""
+
+
+class InvalidAgent(RequestError, ValueError):
+    """An agent's fields do not describe an agent that can run."""
+
+
+class InvalidContext(RequestError, ValueError):
+    """Context variables are not plain JSON data."""
+
+
+class SessionNotFound(RequestError, ValueError, LookupError):
+    """No session has this id."""
+
+
+class RunNotFound(RequestError, ValueError, LookupError):
+    """No run has this id."""
+
+
+class RequestConflict(RequestError, ValueError):
+    """The id is taken by a request with different content."""
+
+
+class RunError(RojakError):
+    """The run ended without an answer. `run_id` and `error_type` say which and why."""
+
+    def __init__(self, message: str = "", *, run_id: str = "", error_type: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.error_type = error_type
+
+
+class RunFailed(RunError):
+    """A step of the run failed for good."""
+
+
+class RunCancelled(RunError):
+    """The run was cancelled before it had an answer."""
+
+
+class RunTimedOut(RunError):
+    """The run ran out of its time."""
+
+
+class StepError(RojakError):
+    """One call to the outside failed."""
+
+
+class ModelUnavailable(StepError):
+    """The model could not be reached or asked us to come back later.
+
+    `retry_after_s` is the vendor's Retry-After in seconds, if it sent one; `status` its HTTP status, if any.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str = "", *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ModelRejected(StepError):
+    """The vendor refused the request; repeating it cannot help."""
+
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ModelMisbehaved(StepError):
+    """The reply was cut short or is not what the vendor's protocol promises."""
+
+    retryable = True
+
+
+class ProviderNotFound(StepError):
+    """No worker serves this agent (or retriever) type."""
+
+
+class FunctionNotFound(StepError):
+    """The function is not registered, or not one of the agent's."""
+
+
+class StorageError(RojakError):
+    """Storage did not do what was asked. `key` names the object, if one was meant."""
+
+    def __init__(self, message: str = "", *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class StoreUnavailable(StorageError):
+    """The store did not answer. A write may or may not have landed: read it back."""
+
+    retryable = True
+
+
+class StoreRefused(StorageError):
+    """The store answers but refuses: permission, disk full, read-only."""
+
+
+class ObjectExists(StorageError):
+    """The key is taken; nothing was written."""
+
+
+class ObjectNotFound(StorageError, LookupError):
+    """Nothing is stored under the key."""
+
+
+class Fenced(StorageError):
+    """Another writer claimed a newer epoch. This one must stop."""
+
+
+class JournalDamaged(StorageError):
+    """A stored object is missing, truncated, altered or belongs elsewhere."""
+
+
+class SchemaTooNew(StorageError):
+    """The object was written by a newer version of rojak_ray."""
+
+
+class InternalError(RojakError):
+    """A bug of ours. Please report it with the text."""

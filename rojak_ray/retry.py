@@ -1,0 +1,86 @@
+"""When to try a failed step again: policies as data, and the pure arithmetic over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+DEFAULT_MAXIMUM_ATTEMPTS = 5
+"""Attempts without an explicit policy: four retries over about 15 seconds."""
+
+_MAXIMUM_INTERVAL_FACTOR = 100
+
+
+@dataclass
+class RetryPolicy:
+    """How often and how patiently a failed step is tried again."""
+
+    initial_interval_in_seconds: int | float = 1
+    """Wait before the first retry."""
+
+    backoff_coefficient: float = 2.0
+    """Each wait is this many times the one before."""
+
+    maximum_interval_in_seconds: int | float | None = None
+    """Longest wait; None means 100 times the initial one."""
+
+    maximum_attempts: int = 0
+    """Attempts in all, the first included; 0 means no limit."""
+
+    non_retryable_error_types: Sequence[str] | None = None
+    """Names of exception classes that are never tried again."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no schedule (none is made when there is one attempt only)."""
+        if self.maximum_attempts == 1:
+            return
+        if self.initial_interval_in_seconds < 0:
+            raise ValueError("Initial interval cannot be negative")
+        if self.backoff_coefficient < 1:
+            raise ValueError("Backoff coefficient cannot be less than 1")
+        if self.maximum_interval_in_seconds is not None:
+            if self.maximum_interval_in_seconds < 0:
+                raise ValueError("Maximum interval cannot be negative")
+            if self.maximum_interval_in_seconds < self.initial_interval_in_seconds:
+                raise ValueError("Maximum interval cannot be less than initial interval")
+        if self.maximum_attempts < 0:
+            raise ValueError("Maximum attempts cannot be negative")
+
+
+@dataclass
+class RetryOptions:
+    """The time one attempt of a step may take, and what to do when it fails."""
+
+    timeout_in_seconds: int | float = 60
+    """Seconds one attempt of a model call or function may take."""
+
+    retry_policy: RetryPolicy | None = field(default=None)
+    """None: only the model's transient errors are retried, a few times."""
+
+    def __post_init__(self) -> None:
+        """Refuse a time that no call can keep."""
+        if self.timeout_in_seconds < 1:
+            raise ValueError("Timeout cannot be less than one second")
+
+
+DEFAULT_POLICY = RetryPolicy(maximum_attempts=DEFAULT_MAXIMUM_ATTEMPTS)
+
+
+def delay_before_retry(policy: RetryPolicy, failures: int) -> float:
+    """Seconds to wait after the `failures`-th failure in a row (1 for the first)."""
+    initial = policy.initial_interval_in_seconds
+    longest = policy.maximum_interval_in_seconds
+    if longest is None:
+        longest = _MAXIMUM_INTERVAL_FACTOR * max(initial, 1)
+    try:
+        wait = initial * policy.backoff_coefficient ** (failures - 1)
+    except OverflowError:
+        wait = longest
+    return float(min(wait, longest))
+
+
+def may_retry(policy: RetryPolicy, failures: int, error_type: str) -> bool:
+    """Whether the policy allows another attempt after `failures` failures, the last of class `error_type`."""
+    if policy.non_retryable_error_types and error_type in policy.non_retryable_error_types:
+        return False
+    return policy.maximum_attempts == 0 or failures < policy.maximum_attempts
