@@ -1,1 +1,89 @@
-"""rojak_ray."""
+"""Durable multi-agent orchestration on Ray.
+
+What is listed in `__all__` is stable; everything else may change in any release. Importing this package loads neither
+Ray nor a provider's SDK: names are resolved when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rojak_ray.agents.activities import AgentActivities, AgentCallParams
+    from rojak_ray.agents.agent import Agent, AgentInstructionOptions, AnthropicAgent, OfflineAgent, OpenAIAgent
+    from rojak_ray.agents.function import ToolContext, function
+    from rojak_ray.agents.results import AgentExecuteFnResult, AgentResponse
+    from rojak_ray.errors import RojakError
+    from rojak_ray.messages import ConversationMessage
+    from rojak_ray.retry import RetryOptions, RetryPolicy
+    from rojak_ray.runtime.client import Rojak
+    from rojak_ray.sessions.handles import RunHandle, Session, Worker
+    from rojak_ray.sessions.types import OrchestratorResponse, UpdateConfigParams
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Agent": "agents.agent",
+    "AgentActivities": "agents.activities",
+    "AgentCallParams": "agents.activities",
+    "AgentExecuteFnResult": "agents.results",
+    "AgentInstructionOptions": "agents.agent",
+    "AgentResponse": "agents.results",
+    "AnthropicAgent": "agents.agent",
+    "ConversationMessage": "messages",
+    "OfflineAgent": "agents.agent",
+    "OpenAIAgent": "agents.agent",
+    "OrchestratorResponse": "sessions.types",
+    "RetryOptions": "retry",
+    "RetryPolicy": "retry",
+    "Rojak": "runtime.client",
+    "RojakError": "errors",
+    "RunHandle": "sessions.handles",
+    "Session": "sessions.handles",
+    "ToolContext": "agents.function",
+    "UpdateConfigParams": "sessions.types",
+    "Worker": "sessions.handles",
+    "function": "agents.function",
+}
+
+__all__ = [
+    "Agent",
+    "AgentActivities",
+    "AgentCallParams",
+    "AgentExecuteFnResult",
+    "AgentInstructionOptions",
+    "AgentResponse",
+    "AnthropicAgent",
+    "ConversationMessage",
+    "OfflineAgent",
+    "OpenAIAgent",
+    "OrchestratorResponse",
+    "RetryOptions",
+    "RetryPolicy",
+    "Rojak",
+    "RojakError",
+    "RunHandle",
+    "Session",
+    "ToolContext",
+    "UpdateConfigParams",
+    "Worker",
+    "function",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home; errors and their classes are all in `rojak_ray.errors`."""
+    home = _HOMES.get(name)
+    if home is not None:
+        return getattr(importlib.import_module(f"rojak_ray.{home}"), name)
+    errors = importlib.import_module("rojak_ray.errors")
+    found = getattr(errors, name, None)
+    if isinstance(found, type) and issubclass(found, errors.RojakError):
+        return found
+    raise AttributeError(f"module 'rojak_ray' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The stable names."""
+    return sorted(__all__)

@@ -12,6 +12,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ InvalidId (ValueError)
 │   ├─ InvalidAgent (ValueError)
 │   ├─ InvalidContext (ValueError)
+│   ├─ InvalidLimit (ValueError)
 │   ├─ SessionNotFound (ValueError, LookupError)
 │   ├─ RunNotFound (ValueError, LookupError)
 │   └─ RequestConflict          same id, different content
@@ -98,6 +99,10 @@ class InvalidAgent(RequestError, ValueError):
 
 class InvalidContext(RequestError, ValueError):
     """Context variables are not plain JSON data."""
+
+
+class InvalidLimit(RequestError, ValueError):
+    """A limit is negative or no number."""
 
 
 class SessionNotFound(RequestError, ValueError, LookupError):

@@ -40,7 +40,7 @@ class RandomIds:
 def check_id(value: object, what: str) -> str:
     """Return `value` if it can name a `what` (run, session, schedule).
 
-    Accepted: 1 to 200 printable characters in Unicode's composed form, without `/`, `\\` and without being `.` or `..`.
+    Accepted: 1 to 200 printable characters in Unicode's composed form, without slashes of either kind, not `.` or `..`.
 
     Raises:
         InvalidId: The text says which rule was broken.

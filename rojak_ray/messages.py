@@ -154,7 +154,7 @@ def _read_message(given: ConversationMessage | Mapping[str, Any], index: int) ->
     if content is None and not calls and role != "assistant":
         raise InvalidMessage(f"Message {index} has the role {role!r} but no content.")
     message = Message(
-        role=role,
+        role=cast("Role", role),
         content=content,
         tool_calls=calls,
         tool_call_id=_read_text(given.get("tool_call_id"), index, "tool_call_id"),

@@ -1,4 +1,4 @@
-"""The size budget, without exemptions: files of at most 500 lines, functions of at most 80, 8 constructor parameters."""
+"""The size budget, without exemptions: files of 500 lines, functions of 80, constructors of 8 parameters, at most."""
 
 import ast
 import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -66,7 +67,7 @@ class Agent:
     def __new__(cls, *args: Any, **kwargs: Any) -> Agent:
         """Make a subclass that was not decorated a dataclass, so that `class Mine(Agent): type = "mine"` works."""
         if "__dataclass_fields__" not in cls.__dict__:
-            own = dict(cls.__dict__.get("__annotations__", {}))
+            own = dict(inspect.get_annotations(cls))
             inherited: dict[str, Any] = getattr(cls, "__dataclass_fields__", {})
             own.update({name: "Any" for name in inherited if name in cls.__dict__ and name not in own})
             cls.__annotations__ = own

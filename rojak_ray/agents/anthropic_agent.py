@@ -1,0 +1,19 @@
+"""The ancestor's import path for what belongs to Anthropic."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rojak_ray.agents.agent import AnthropicAgent as AnthropicAgent
+
+if TYPE_CHECKING:
+    from rojak_ray.providers.anthropic import AnthropicAgentActivities as AnthropicAgentActivities
+    from rojak_ray.providers.anthropic import AnthropicAgentOptions as AnthropicAgentOptions
+
+
+def __getattr__(name: str) -> Any:
+    """Load the provider when one of its classes is asked for."""
+    if name not in {"AnthropicAgentActivities", "AnthropicAgentOptions"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("rojak_ray.providers.anthropic"), name)

@@ -1,0 +1,250 @@
+"""Agents as plain data: what a journal keeps, and the way back to the caller's class.
+
+A record names functions, it never holds them. How a callable gets its name is the caller's business (`Refer`), so the
+same encoding serves a driver, a worker process and the in-process runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Protocol, cast
+
+from pydantic import JsonValue
+
+from rojak_ray.agents.agent import (
+    Agent,
+    AgentInstructionOptions,
+    AnthropicAgent,
+    OfflineAgent,
+    OpenAIAgent,
+    Retriever,
+)
+from rojak_ray.errors import DuplicateName, InvalidAgent, InvalidContext
+from rojak_ray.ids import digest
+from rojak_ray.messages import Record, has_lone_surrogate, read_json
+from rojak_ray.retry import RetryOptions, RetryPolicy
+
+
+class FunctionRef(Record):
+    """A function's name and, for one given as a callable, which implementation of that name is meant."""
+
+    name: str
+    ref: str | None = None
+
+
+class RetrySpec(Record):
+    """`RetryOptions` as stored: a time limit and, if one was given, a policy."""
+
+    timeout_s: float = 60
+    policy: PolicySpec | None = None
+
+
+class PolicySpec(Record):
+    """`RetryPolicy` as stored."""
+
+    initial_interval_s: float = 1
+    backoff_coefficient: float = 2
+    maximum_interval_s: float | None = None
+    maximum_attempts: int = 0
+    non_retryable_error_types: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, policy: RetryPolicy) -> PolicySpec:
+        """The stored form of a policy."""
+        return cls(
+            initial_interval_s=policy.initial_interval_in_seconds,
+            backoff_coefficient=policy.backoff_coefficient,
+            maximum_interval_s=policy.maximum_interval_in_seconds,
+            maximum_attempts=policy.maximum_attempts,
+            non_retryable_error_types=tuple(policy.non_retryable_error_types or ()),
+        )
+
+    def policy(self) -> RetryPolicy:
+        """The policy this stands for."""
+        return RetryPolicy(
+            initial_interval_in_seconds=self.initial_interval_s,
+            backoff_coefficient=self.backoff_coefficient,
+            maximum_interval_in_seconds=self.maximum_interval_s,
+            maximum_attempts=self.maximum_attempts,
+            non_retryable_error_types=list(self.non_retryable_error_types) or None,
+        )
+
+
+class RetrieverSpec(Record):
+    """A retriever's type and its other fields."""
+
+    type: str
+    settings: dict[str, JsonValue] = {}
+
+
+class AgentSpec(Record):
+    """An agent as stored."""
+
+    type: str
+    name: str
+    model: str
+    instructions: str | FunctionRef
+    functions: tuple[FunctionRef, ...] = ()
+    tool_choice: JsonValue = None
+    parallel_tool_calls: bool = True
+    retriever: RetrieverSpec | None = None
+    retry: RetrySpec = RetrySpec()
+    inference_config: dict[str, JsonValue] | None = None
+    extra: dict[str, JsonValue] = {}
+    """Fields that a subclass adds."""
+
+    def digest(self) -> str:
+        """What identifies this definition."""
+        return digest(self.model_dump(mode="json"))
+
+
+Refer = Callable[[Callable[..., Any]], FunctionRef]
+"""Names a callable, registering it where it will be found again."""
+
+
+class Restore(Protocol):
+    """Gives back the callable behind a reference, or its name where the callable is not known here."""
+
+    def __call__(self, ref: FunctionRef, /) -> Any:
+        """A callable or a name."""
+        ...
+
+
+_COMMON = {field.name for field in fields(Agent)} | {"inference_config"}
+_BUILTIN: Mapping[str, type[Agent]] = {"openai": OpenAIAgent, "anthropic": AnthropicAgent, "offline": OfflineAgent}
+
+
+def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
+    """Turn an agent into plain data.
+
+    Raises:
+        InvalidAgent: A field cannot be stored or makes no sense; the text names the agent and the field.
+        DuplicateName: Two different functions of the agent share a name.
+    """
+    if not isinstance(agent, Agent):
+        raise InvalidAgent(f"An agent must be an Agent (OpenAIAgent, ...), not {type(agent).__name__}.")
+    for field_name in ("type", "name", "model"):
+        value = getattr(agent, field_name)
+        if not isinstance(value, str) or not value or has_lone_surrogate(value):
+            raise InvalidAgent(f"Agent {agent.name!r} has {field_name}={value!r}; it must be non-empty text.")
+    if not isinstance(agent.retry_options, RetryOptions):
+        raise InvalidAgent(f"Agent {agent.name!r} has retry_options that are not RetryOptions.")
+    options = agent.retry_options
+    policy = PolicySpec.of(options.retry_policy) if options.retry_policy else None
+    config = getattr(agent, "inference_config", None)
+    extra = {f.name: getattr(agent, f.name) for f in fields(agent) if f.name not in _COMMON}
+    try:
+        return AgentSpec(
+            type=agent.type,
+            name=agent.name,
+            model=agent.model,
+            instructions=_encode_instructions(agent, refer),
+            functions=_encode_functions(agent, refer),
+            tool_choice=read_json(agent.tool_choice, "tool_choice"),
+            parallel_tool_calls=bool(agent.parallel_tool_calls),
+            retriever=_encode_retriever(agent.retriever),
+            retry=RetrySpec(timeout_s=options.timeout_in_seconds, policy=policy),
+            inference_config=cast("Any", read_json(config, "inference_config")),
+            extra=cast("Any", read_json(extra, "fields")),
+        )
+    except InvalidContext as error:
+        raise InvalidAgent(f"Agent {agent.name!r} cannot be stored: {error}") from error
+
+
+def _encode_instructions(agent: Agent, refer: Refer) -> str | FunctionRef:
+    given = agent.instructions
+    if isinstance(given, str):
+        if has_lone_surrogate(given):
+            raise InvalidAgent(f"The instructions of agent {agent.name!r} hold half a character (a lone surrogate).")
+        return given
+    if isinstance(given, AgentInstructionOptions):
+        return FunctionRef(name=given.name)
+    if isinstance(given, Mapping):
+        if given.get("type") == "function" and isinstance(given.get("name"), str):
+            return FunctionRef(name=given["name"])
+    elif callable(given):
+        return refer(given)
+    raise InvalidAgent(
+        f"The instructions of agent {agent.name!r} must be text, a callable, AgentInstructionOptions or "
+        f'{{"type": "function", "name": ...}}, not {given!r:.60}.'
+    )
+
+
+def _encode_functions(agent: Agent, refer: Refer) -> tuple[FunctionRef, ...]:
+    given = agent.functions
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise InvalidAgent(f"The functions of agent {agent.name!r} must be a list of callables and names.")
+    found: dict[str, FunctionRef] = {}
+    for function in given:
+        if isinstance(function, str):
+            ref = FunctionRef(name=function)
+        elif callable(function):
+            ref = refer(function)
+        else:
+            raise InvalidAgent(f"Agent {agent.name!r} lists {function!r:.60} as a function; it is not callable.")
+        known = found.get(ref.name)
+        if known is not None and known.ref != ref.ref:
+            raise DuplicateName(
+                f"Agent {agent.name!r} has two different functions named {ref.name!r}; rename one of them."
+            )
+        found[ref.name] = ref
+    return tuple(found.values())
+
+
+def _encode_retriever(retriever: Retriever | None) -> RetrieverSpec | None:
+    if retriever is None:
+        return None
+    settings = {f.name: getattr(retriever, f.name) for f in fields(retriever) if f.name != "type"}
+    return RetrieverSpec(type=retriever.type, settings=cast("Any", read_json(settings, "retriever")))
+
+
+def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: Restore) -> Agent:
+    """Turn stored data back into an agent.
+
+    Args:
+        spec: The stored agent.
+        classes: Agent classes of this process by type; the built-in ones are known. For any other type the result is
+            a plain `Agent` with the extra fields as attributes.
+        restore: Gives back callables that this process knows.
+    """
+    cls = classes.get(spec.type) or _BUILTIN.get(spec.type) or Agent
+    instructions: Any = spec.instructions
+    if isinstance(instructions, FunctionRef):
+        restored = restore(instructions)
+        instructions = AgentInstructionOptions(name=restored) if isinstance(restored, str) else restored
+    policy = spec.retry.policy.policy() if spec.retry.policy else None
+    timeout = spec.retry.timeout_s
+    values: dict[str, Any] = {
+        "type": spec.type,
+        "name": spec.name,
+        "model": spec.model,
+        "instructions": instructions,
+        "functions": [restore(ref) for ref in spec.functions],
+        "tool_choice": spec.tool_choice,
+        "parallel_tool_calls": spec.parallel_tool_calls,
+        "retriever": _decode_retriever(spec.retriever),
+        "retry_options": RetryOptions(int(timeout) if timeout == int(timeout) else timeout, policy),
+        "inference_config": spec.inference_config,
+        **spec.extra,
+    }
+    agent = cls.__new__(cls)  # also completes a subclass without @dataclass, so that its fields are known below
+    accepted = {f.name: f for f in fields(cls)}
+    agent.__init__(**{name: value for name, value in values.items() if name in accepted and accepted[name].init})
+    for name, value in values.items():
+        if name not in accepted and name != "inference_config":
+            setattr(agent, name, value)
+    return agent
+
+
+def _decode_retriever(spec: RetrieverSpec | None) -> Retriever | None:
+    if spec is None:
+        return None
+    retriever = Retriever(type=spec.type)
+    for name, value in spec.settings.items():
+        setattr(retriever, name, value)
+    return retriever
+
+
+RetrySpec.model_rebuild()
+AgentSpec.model_rebuild()

@@ -1,0 +1,72 @@
+"""What the outside may ask of a conversation, in the imperative; a finished step reports back the same way."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pydantic import JsonValue
+
+from rojak_ray.agents.spec import AgentSpec
+from rojak_ray.core.steps import StepResult
+from rojak_ray.messages import Message, Record
+
+
+class OpenSession(Record):
+    """Begin the conversation; no effect if it exists."""
+
+    kind: Literal["open"] = "open"
+    owner_kind: Literal["session", "run"]
+    owner_id: str
+    incarnation: str
+    agent: AgentSpec
+    context_variables: dict[str, JsonValue] = {}
+    max_turns: float | None = None
+    history_size: int | None = None
+    debug: bool = False
+
+
+class StartRun(Record):
+    """Answer these messages. The same `run_id` again is the same request, not a second one."""
+
+    kind: Literal["start_run"] = "start_run"
+    run_id: str
+    input_digest: str
+    messages: tuple[Message, ...]
+    agent: AgentSpec | None = None
+
+
+class UpdateConfig(Record):
+    """Change settings; None leaves one as it is."""
+
+    kind: Literal["update_config"] = "update_config"
+    messages: tuple[Message, ...] | None = None
+    context_variables: dict[str, JsonValue] | None = None
+    max_turns: float | None = None
+    history_size: int | None = None
+    debug: bool | None = None
+    unlimited: tuple[Literal["max_turns", "history_size"], ...] = ()
+
+
+class CancelRun(Record):
+    """Stop a run, or everything that is running or waiting."""
+
+    kind: Literal["cancel"] = "cancel"
+    run_id: str | None = None
+
+
+class Recover(Record):
+    """A new host took over after replaying the journal."""
+
+    kind: Literal["recover"] = "recover"
+
+
+class RecordStep(Record):
+    """An attempt of a step finished."""
+
+    kind: Literal["record_step"] = "record_step"
+    step_id: str
+    attempt: int
+    result: StepResult
+
+
+Command: TypeAlias = OpenSession | StartRun | UpdateConfig | CancelRun | Recover | RecordStep

@@ -1,0 +1,289 @@
+"""`decide(state, command)`: which facts a command leads to. Late, doubled and foreign results lead to none."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from rojak_ray.agents.spec import AgentSpec, PolicySpec
+from rojak_ray.core.commands import (
+    CancelRun,
+    Command,
+    OpenSession,
+    RecordStep,
+    Recover,
+    StartRun,
+    UpdateConfig,
+)
+from rojak_ray.core.events import (
+    AgentAdded,
+    ConfigUpdated,
+    Event,
+    FunctionReturned,
+    InstructionsRendered,
+    ModelResponded,
+    Opened,
+    Recovered,
+    Retrieved,
+    RunAccepted,
+    RunEnded,
+    RunStarted,
+    RunStatus,
+    StepFailed,
+)
+from rojak_ray.core.evolve import evolve
+from rojak_ray.core.pending import active_run, pending
+from rojak_ray.core.state import SessionState
+from rojak_ray.core.steps import (
+    CallFunction,
+    FunctionResult,
+    ModelResult,
+    RenderInstructions,
+    Retrieve,
+    Step,
+    StepError,
+    TextResult,
+)
+from rojak_ray.errors import InternalError, RequestConflict, SessionNotFound
+from rojak_ray.retry import DEFAULT_POLICY, delay_before_retry, may_retry
+
+Events = list[Event]
+
+
+def decide(state: SessionState, command: Command) -> Events:
+    """The events a command leads to; none if it changes nothing.
+
+    Raises:
+        RequestConflict: The run id is taken by different input.
+        SessionNotFound: The conversation was never opened.
+    """
+    if not isinstance(command, OpenSession | Recover | RecordStep) and not state.opened:
+        raise SessionNotFound(f"Session {state.owner_id!r} does not exist; create it with create_session first.")
+    match command:
+        case OpenSession():
+            return _open(state, command)
+        case StartRun():
+            return _start_run(state, command)
+        case UpdateConfig():
+            return [ConfigUpdated(**command.model_dump(exclude={"kind"}))]
+        case CancelRun():
+            return _cancel(state, command)
+        case Recover():
+            return _recover(state)
+        case RecordStep():
+            return _record_step(state, command)
+        case _:
+            assert_never(command)
+
+
+class _Story:
+    """Events in the making, with the state they lead to: later decisions see earlier ones."""
+
+    def __init__(self, state: SessionState) -> None:
+        self.state = state
+        self.events: Events = []
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.state = evolve(self.state, event)
+
+    def introduce(self, spec: AgentSpec) -> str:
+        """Make an agent known, once."""
+        digest = spec.digest()
+        if digest not in self.state.agents:
+            self.tell(AgentAdded(digest=digest, spec=spec))
+        return digest
+
+
+def _open(state: SessionState, command: OpenSession) -> Events:
+    if state.opened:
+        return []
+    story = _Story(state)
+    agent = story.introduce(command.agent)
+    settings = command.model_dump(exclude={"kind", "agent"})
+    story.tell(Opened(agent=agent, **settings))
+    return story.events
+
+
+def _start_run(state: SessionState, command: StartRun) -> Events:
+    known = [*state.queue, *([state.run] if state.run else []), *state.outcomes]
+    same = next((run for run in known if run.run_id == command.run_id), None)
+    if same is not None:
+        if same.input_digest != command.input_digest:
+            raise RequestConflict(
+                f"The id {command.run_id!r} belongs to a run with different input; choose another id, or pass the "
+                "same agent and messages to join it."
+            )
+        return []
+    story = _Story(state)
+    agent = story.introduce(command.agent) if command.agent else None
+    story.tell(
+        RunAccepted(run_id=command.run_id, input_digest=command.input_digest, messages=command.messages, agent=agent)
+    )
+    _start_next(story)
+    return story.events
+
+
+def _start_next(story: _Story) -> None:
+    """Give the turn to the first queued run, if the conversation is free; a run that may append nothing ends."""
+    while story.state.run is None and story.state.queue:
+        queued = story.state.queue[0]
+        story.tell(RunStarted(run_id=queued.run_id, agent=queued.agent or story.state.agent))
+        _end_if_spent(story)
+
+
+def _end_if_spent(story: _Story) -> None:
+    run = story.state.run
+    limit = story.state.max_turns
+    if run is not None and not run.calls and limit is not None and run.appended >= limit:
+        story.tell(RunEnded(run_id=run.run_id, status=RunStatus.COMPLETED))
+
+
+def _cancel(state: SessionState, command: CancelRun) -> Events:
+    story = _Story(state)
+    open_runs = [queued.run_id for queued in state.queue] + ([state.run.run_id] if state.run else [])
+    for run_id in open_runs:
+        if command.run_id in (None, run_id):
+            text = f"Run {run_id!r} was cancelled before it had an answer."
+            story.tell(RunEnded(run_id=run_id, status=RunStatus.CANCELLED, error_type="RunCancelled", error=text))
+    _start_next(story)
+    return story.events
+
+
+def _recover(state: SessionState) -> Events:
+    """Steps found pending may have run: count the interruption, and report calls that must not run twice."""
+    if state.run is None:
+        return []
+    open_calls = [step for step in pending(state) if isinstance(step, CallFunction) and step.plan.at_most_once]
+    story = _Story(state)
+    story.tell(Recovered())
+    for step in open_calls:
+        story.tell(FunctionReturned(step_id=step.step_id, output=_interrupted(step), failed=True))
+    _after_turn(story)
+    return story.events
+
+
+def _interrupted(step: CallFunction) -> str:
+    return (
+        f"Interrupted: the call to {step.call.name} was interrupted and is not repeated, because it may run at most "
+        "once. Whether it took effect is unknown."
+    )
+
+
+def _record_step(state: SessionState, command: RecordStep) -> Events:
+    step = next((step for step in pending(state) if step.step_id == command.step_id), None)
+    if step is None or step.attempt != command.attempt:
+        return []
+    story = _Story(state)
+    match command.result:
+        case StepError():
+            _step_error(story, step, command.result)
+        case TextResult():
+            _text_result(story, step, command.result)
+        case ModelResult():
+            result = command.result
+            story.tell(
+                ModelResponded(
+                    step_id=step.step_id,
+                    content=result.content,
+                    calls=result.calls,
+                    usage=result.usage,
+                    finish_reason=result.finish_reason,
+                )
+            )
+        case FunctionResult():
+            _function_result(story, step, command.result)
+        case _:
+            assert_never(command.result)
+    _after_turn(story)
+    return story.events
+
+
+def _text_result(story: _Story, step: Step, result: TextResult) -> None:
+    if isinstance(step, RenderInstructions):
+        story.tell(InstructionsRendered(step_id=step.step_id, text=result.text))
+    elif isinstance(step, Retrieve):
+        story.tell(Retrieved(step_id=step.step_id, text=result.text))
+    else:
+        raise InternalError(f"Step {step.step_id!r} ({step.kind}) cannot end in text.")
+
+
+def _function_result(story: _Story, step: Step, result: FunctionResult) -> None:
+    agent = story.introduce(result.agent) if result.agent else None
+    story.tell(
+        FunctionReturned(
+            step_id=step.step_id,
+            output=result.output,
+            agent=agent,
+            context_set=result.context_set,
+            context_deleted=result.context_deleted,
+        )
+    )
+
+
+def _after_turn(story: _Story) -> None:
+    """End the run if its last answer asked for nothing more, or it has appended all it may; then the next one."""
+    run = story.state.run
+    if run is not None and run.turn > 0 and not run.calls and run.messages[-1].role == "assistant":
+        story.tell(RunEnded(run_id=run.run_id, status=RunStatus.COMPLETED))
+    _end_if_spent(story)
+    _start_next(story)
+
+
+def _step_error(story: _Story, step: Step, error: StepError) -> None:
+    if isinstance(step, CallFunction) and step.plan.at_most_once and error.lost:
+        story.tell(FunctionReturned(step_id=step.step_id, output=_interrupted(step), failed=True))
+        return
+    wait = _retry_wait(story.state, step, error)
+    if wait is not None:
+        story.tell(
+            StepFailed(
+                step_id=step.step_id,
+                attempt=step.attempt,
+                error_type=error.error_type,
+                error=error.message,
+                retry_in_s=wait,
+            )
+        )
+    elif isinstance(step, CallFunction):
+        text = f"{error.error_type}: {error.message}"
+        story.tell(FunctionReturned(step_id=step.step_id, output=text, failed=True))
+    elif isinstance(step, Retrieve):
+        story.tell(Retrieved(step_id=step.step_id, text=None, error=f"{error.error_type}: {error.message}"))
+    else:
+        story.tell(
+            RunEnded(
+                run_id=step.run_id,
+                status=RunStatus.FAILED,
+                error_type=error.error_type,
+                error=_what_failed(step, error),
+            )
+        )
+
+
+def _what_failed(step: Step, error: StepError) -> str:
+    what = "instructions of agent" if isinstance(step, RenderInstructions) else "model call of agent"
+    tries = f" after {step.attempt} attempts" if step.attempt > 1 else ""
+    return f"The {what} {step.agent.name!r} failed{tries}: {error.error_type}: {error.message}"
+
+
+def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | None:
+    """Seconds until the next attempt, or None if there is to be none.
+
+    Functions have side effects: without an explicit policy (their own or their agent's) only a lost process makes
+    one run again. A call that may run at most once is never repeated.
+    """
+    if not error.transient and not error.lost:
+        return None
+    given: PolicySpec | None = step.agent.retry.policy
+    if isinstance(step, CallFunction):
+        if step.plan.at_most_once:
+            return None
+        given = step.plan.policy or given
+        if given is None and not error.lost:
+            return None
+    policy = given.policy() if given else DEFAULT_POLICY
+    attempts = active_run(state).attempts.get(step.step_id)
+    failures = 1 + (attempts.failures if attempts else 0)
+    if not may_retry(policy, failures, error.error_type):
+        return None
+    return max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)

@@ -1,0 +1,189 @@
+"""What happened, in the past tense. These records are the journal; everything else is folded from them.
+
+A message is stored once, in the event that brought it: the caller's in `RunAccepted`, the model's in `ModelResponded`,
+a function's in `FunctionReturned`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue
+
+from rojak_ray.agents.spec import AgentSpec, PolicySpec
+from rojak_ray.messages import Message, Record, ToolCall, Usage
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class CallPlan(Record):
+    """How one function call is to be run; fixed when the model asks for it, so that recovery does the same."""
+
+    sequential: bool = False
+    """It takes the context variables, so it waits for the sequential calls before it."""
+
+    at_most_once: bool = False
+    timeout_s: float | None = None
+    policy: PolicySpec | None = None
+
+
+class PlannedCall(Record):
+    """A function call the model asked for."""
+
+    call: ToolCall
+    plan: CallPlan = CallPlan()
+
+
+class Opened(Record):
+    """The conversation began."""
+
+    kind: Literal["opened"] = "opened"
+    owner_kind: Literal["session", "run"]
+    owner_id: str
+    incarnation: str
+    """Differs between two owners that used the same id one after the other."""
+
+    agent: str
+    context_variables: dict[str, JsonValue] = {}
+    max_turns: float | None = None
+    """Messages a run may append; None means no limit."""
+
+    history_size: int | None = None
+    """Messages kept between runs; None means all."""
+
+    debug: bool = False
+
+
+class AgentAdded(Record):
+    """An agent became known; later events name it by its digest."""
+
+    kind: Literal["agent_added"] = "agent_added"
+    digest: str
+    spec: AgentSpec
+
+
+class RunAccepted(Record):
+    """A request was taken: it will be answered, whatever dies."""
+
+    kind: Literal["run_accepted"] = "run_accepted"
+    run_id: str
+    input_digest: str
+    messages: tuple[Message, ...]
+    agent: str | None = None
+    """Who is asked; None: the agent that spoke last when the run starts."""
+
+
+class RunStarted(Record):
+    """A queued run's turn came."""
+
+    kind: Literal["run_started"] = "run_started"
+    run_id: str
+    agent: str
+
+
+class InstructionsRendered(Record):
+    """An instruction function wrote the system message of this turn."""
+
+    kind: Literal["instructions_rendered"] = "instructions_rendered"
+    step_id: str
+    text: str
+
+
+class Retrieved(Record):
+    """The retriever answered, or gave up (`text` is None) and the run goes on without it."""
+
+    kind: Literal["retrieved"] = "retrieved"
+    step_id: str
+    text: str | None
+    error: str | None = None
+
+
+class ModelResponded(Record):
+    """The model answered."""
+
+    kind: Literal["model_responded"] = "model_responded"
+    step_id: str
+    content: str | None = None
+    calls: tuple[PlannedCall, ...] = ()
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+
+
+class FunctionReturned(Record):
+    """A function call has its result, which may be an error text for the model."""
+
+    kind: Literal["function_returned"] = "function_returned"
+    step_id: str
+    output: str
+    agent: str | None = None
+    """The agent it hands over to."""
+
+    context_set: dict[str, JsonValue] = {}
+    context_deleted: tuple[str, ...] = ()
+    failed: bool = False
+
+
+class StepFailed(Record):
+    """One attempt of a step failed and another will be made."""
+
+    kind: Literal["step_failed"] = "step_failed"
+    step_id: str
+    attempt: int
+    error_type: str
+    error: str
+    retry_in_s: float
+
+
+class Recovered(Record):
+    """A new host took over; steps it found pending may have run already."""
+
+    kind: Literal["recovered"] = "recovered"
+
+
+class ConfigUpdated(Record):
+    """Settings of the session changed; None leaves a setting as it is, `unlimited` names those set to no limit."""
+
+    kind: Literal["config_updated"] = "config_updated"
+    messages: tuple[Message, ...] | None = None
+    context_variables: dict[str, JsonValue] | None = None
+    max_turns: float | None = None
+    history_size: int | None = None
+    debug: bool | None = None
+    unlimited: tuple[Literal["max_turns", "history_size"], ...] = ()
+
+
+class RunEnded(Record):
+    """The run has its outcome."""
+
+    kind: Literal["run_ended"] = "run_ended"
+    run_id: str
+    status: RunStatus
+    error_type: str | None = None
+    error: str | None = None
+
+
+Event: TypeAlias = Annotated[
+    Opened
+    | AgentAdded
+    | RunAccepted
+    | RunStarted
+    | InstructionsRendered
+    | Retrieved
+    | ModelResponded
+    | FunctionReturned
+    | StepFailed
+    | Recovered
+    | ConfigUpdated
+    | RunEnded,
+    Field(discriminator="kind"),
+]

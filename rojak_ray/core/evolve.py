@@ -1,0 +1,248 @@
+"""`evolve(state, event)`: the only fold. Total over the events `decide` writes; it refuses nothing and does no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, assert_never
+
+from rojak_ray.core.events import (
+    AgentAdded,
+    ConfigUpdated,
+    Event,
+    FunctionReturned,
+    InstructionsRendered,
+    ModelResponded,
+    Opened,
+    Recovered,
+    Retrieved,
+    RunAccepted,
+    RunEnded,
+    RunStarted,
+    RunStatus,
+    StepFailed,
+)
+from rojak_ray.core.pending import active_run, call_index, pending
+from rojak_ray.core.state import (
+    KEPT_OUTCOMES,
+    Attempts,
+    CallState,
+    ContextPatch,
+    QueuedRun,
+    RunOutcome,
+    RunState,
+    SessionState,
+)
+from rojak_ray.messages import Message
+
+
+def fold(state: SessionState, events: Iterable[Event]) -> SessionState:
+    """The state after all of these events."""
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def evolve(state: SessionState, event: Event) -> SessionState:
+    """The state after this event."""
+    match event:
+        case Opened():
+            return _opened(state, event)
+        case AgentAdded():
+            return state.model_copy(update={"agents": {**state.agents, event.digest: event.spec}})
+        case RunAccepted():
+            return _run_accepted(state, event)
+        case RunStarted():
+            return _run_started(state, event)
+        case InstructionsRendered():
+            return _with_run(state, _settled(active_run(state), event.step_id, instructions=event.text))
+        case Retrieved():
+            run = _settled(active_run(state), event.step_id, retrieval_done=True, retrieved=event.text)
+            return _with_run(state, run)
+        case ModelResponded():
+            return _model_responded(state, event)
+        case FunctionReturned():
+            return _function_returned(state, event)
+        case StepFailed():
+            return _step_failed(state, event)
+        case Recovered():
+            return _recovered(state)
+        case ConfigUpdated():
+            return _config_updated(state, event)
+        case RunEnded():
+            return _run_ended(state, event)
+        case _:
+            assert_never(event)
+
+
+def _opened(state: SessionState, event: Opened) -> SessionState:
+    return state.model_copy(
+        update={
+            "owner_kind": event.owner_kind,
+            "owner_id": event.owner_id,
+            "incarnation": event.incarnation,
+            "agent": event.agent,
+            "context_variables": event.context_variables,
+            "max_turns": event.max_turns,
+            "history_size": event.history_size,
+            "debug": event.debug,
+        }
+    )
+
+
+def _run_accepted(state: SessionState, event: RunAccepted) -> SessionState:
+    queued = QueuedRun(run_id=event.run_id, input_digest=event.input_digest, messages=event.messages, agent=event.agent)
+    return state.model_copy(update={"queue": (*state.queue, queued)})
+
+
+def _run_started(state: SessionState, event: RunStarted) -> SessionState:
+    queued = next(queued for queued in state.queue if queued.run_id == event.run_id)
+    run = RunState(
+        run_id=queued.run_id,
+        input_digest=queued.input_digest,
+        input_length=len(queued.messages),
+        messages=queued.messages,
+        agent=event.agent,
+    )
+    rest = tuple(other for other in state.queue if other is not queued)
+    return state.model_copy(update={"queue": rest, "run": run})
+
+
+def _with_run(state: SessionState, run: RunState) -> SessionState:
+    return state.model_copy(update={"run": run})
+
+
+def _settled(run: RunState, step_id: str, **changes: object) -> RunState:
+    """The run with a step's result; what its failed attempts left behind is forgotten."""
+    if step_id in run.attempts:
+        changes["attempts"] = {key: value for key, value in run.attempts.items() if key != step_id}
+    return run.model_copy(update=changes)
+
+
+def _model_responded(state: SessionState, event: ModelResponded) -> SessionState:
+    run = active_run(state)
+    message = Message(
+        role="assistant",
+        content=event.content,
+        tool_calls=tuple(planned.call for planned in event.calls),
+        sender=state.agents[run.agent].name,
+    )
+    return _with_run(
+        state,
+        _settled(
+            run,
+            event.step_id,
+            messages=(*run.messages, message),
+            turn=run.turn + 1,
+            instructions=None,
+            retrieval_done=False,
+            retrieved=None,
+            calls=tuple(CallState(planned=planned) for planned in event.calls),
+            usage=run.usage + event.usage,
+        ),
+    )
+
+
+def _function_returned(state: SessionState, event: FunctionReturned) -> SessionState:
+    run = active_run(state)
+    index = call_index(run, event.step_id)
+    patch = ContextPatch(set=event.context_set, deleted=event.context_deleted)
+    call = run.calls[index].model_copy(update={"output": event.output, "agent": event.agent, "patch": patch})
+    calls = (*run.calls[:index], call, *run.calls[index + 1 :])
+    if not all(call.done for call in calls):
+        return _with_run(state, _settled(run, event.step_id, calls=calls))
+    return _with_run(state, _turn_closed(state, _settled(run, event.step_id, calls=calls)))
+
+
+def _turn_closed(state: SessionState, run: RunState) -> RunState:
+    """All calls of the answer have results: append them in the model's order, merge the context, hand over."""
+    sender = state.agents[run.agent].name
+    results = tuple(
+        Message(role="tool", content=call.output, tool_call_id=call.planned.call.id, sender=sender)
+        for call in run.calls
+    )
+    patch, agent = run.patch, run.agent
+    for call in run.calls:
+        patch = patch.then(call.patch)
+        agent = call.agent or agent
+    return run.model_copy(update={"messages": (*run.messages, *results), "patch": patch, "agent": agent, "calls": ()})
+
+
+def _step_failed(state: SessionState, event: StepFailed) -> SessionState:
+    run = active_run(state)
+    before = run.attempts.get(event.step_id, Attempts())
+    after = before.model_copy(
+        update={"failures": before.failures + 1, "retry_in_s": event.retry_in_s, "last_error": event.error}
+    )
+    return _with_run(state, run.model_copy(update={"attempts": {**run.attempts, event.step_id: after}}))
+
+
+def _recovered(state: SessionState) -> SessionState:
+    if state.run is None:
+        return state
+    attempts = dict(state.run.attempts)
+    for step in pending(state):
+        before = attempts.get(step.step_id, Attempts())
+        attempts[step.step_id] = before.model_copy(update={"interruptions": before.interruptions + 1})
+    return _with_run(state, state.run.model_copy(update={"attempts": attempts}))
+
+
+def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:
+    update: dict[str, Any] = dict.fromkeys(event.unlimited)
+    if event.messages is not None:
+        update["history"] = event.messages
+    for name in ("context_variables", "max_turns", "history_size", "debug"):
+        value = getattr(event, name)
+        if value is not None:
+            update[name] = value
+    return state.model_copy(update=update)
+
+
+def _run_ended(state: SessionState, event: RunEnded) -> SessionState:
+    if state.run is None or state.run.run_id != event.run_id:
+        return _queued_run_ended(state, event)
+    run = state.run
+    completed = event.status == RunStatus.COMPLETED
+    context = run.patch.apply(state.context_variables) if completed else state.context_variables
+    outcome = RunOutcome(
+        run_id=run.run_id,
+        input_digest=run.input_digest,
+        status=event.status,
+        messages=run.messages,
+        agent=run.agent,
+        context_variables=context,
+        usage=run.usage,
+        error_type=event.error_type,
+        error=event.error,
+    )
+    update: dict[str, object] = {"run": None, "outcomes": (*state.outcomes, outcome)[-KEPT_OUTCOMES:]}
+    if completed:
+        update["history"] = truncate((*state.history, *run.messages), state.history_size)
+        update["context_variables"] = context
+        update["agent"] = run.agent
+    return state.model_copy(update=update)
+
+
+def _queued_run_ended(state: SessionState, event: RunEnded) -> SessionState:
+    queued = next(queued for queued in state.queue if queued.run_id == event.run_id)
+    outcome = RunOutcome(
+        run_id=queued.run_id,
+        input_digest=queued.input_digest,
+        status=event.status,
+        messages=queued.messages,
+        context_variables=state.context_variables,
+        error_type=event.error_type,
+        error=event.error,
+    )
+    rest = tuple(other for other in state.queue if other is not queued)
+    return state.model_copy(update={"queue": rest, "outcomes": (*state.outcomes, outcome)[-KEPT_OUTCOMES:]})
+
+
+def truncate(history: tuple[Message, ...], size: int | None) -> tuple[Message, ...]:
+    """The last `size` messages, without tool messages whose call was cut off (vendors refuse those)."""
+    if size is None or len(history) <= size:
+        return history
+    kept = history[len(history) - size :]
+    start = 0
+    while start < len(kept) and kept[start].role == "tool":
+        start += 1
+    return kept[start:]

@@ -1,0 +1,111 @@
+"""`pending(state)`: all outstanding work, from state alone, so recovery is asking again."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pydantic import JsonValue
+
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.core.state import Attempts, ContextPatch, RunState, SessionState
+from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step
+from rojak_ray.errors import InternalError
+
+RETRIEVED_PREFIX = "\nHere is the context to use to answer the user's question:\n"
+
+
+def pending(state: SessionState) -> tuple[Step, ...]:
+    """The steps whose results the run in progress waits for; empty if there is none."""
+    run = state.run
+    if run is None:
+        return ()
+    if run.calls:
+        return _pending_calls(state, run)
+    agent = state.agents[run.agent]
+    before: list[Step] = []
+    if isinstance(agent.instructions, FunctionRef) and run.instructions is None:
+        before.append(
+            RenderInstructions(
+                **_common(state, run, f"{run.turn}/instructions"),
+                function=agent.instructions,
+                context_variables=current_context(state, run),
+            )
+        )
+    query = _retrieval_query(run) if agent.retriever and not run.retrieval_done else None
+    if query:
+        before.append(Retrieve(**_common(state, run, f"{run.turn}/retrieve"), text=query))
+    if before:
+        return tuple(before)
+    instructions = run.instructions if isinstance(agent.instructions, FunctionRef) else agent.instructions
+    found = RETRIEVED_PREFIX + run.retrieved if run.retrieved is not None else ""
+    return (
+        CallModel(
+            **_common(state, run, f"{run.turn}/model"),
+            instructions=(instructions or "") + found,
+            messages=(*state.history, *run.messages),
+        ),
+    )
+
+
+def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
+    """Calls that may run now: all independent ones, and the first open one of those that share the context."""
+    steps: list[Step] = []
+    context = ContextPatch()
+    sequential_open = False
+    for index, call in enumerate(run.calls):
+        sequential = call.planned.plan.sequential
+        if call.done:
+            context = context.then(call.patch) if sequential else context
+            continue
+        if sequential and sequential_open:
+            continue
+        sequential_open = sequential_open or sequential
+        seen = run.patch.then(context) if sequential else run.patch
+        steps.append(
+            CallFunction(
+                **_common(state, run, f"{run.turn - 1}/call/{index}"),
+                call=call.planned.call,
+                plan=call.planned.plan,
+                context_variables=seen.apply(state.context_variables),
+            )
+        )
+    return tuple(steps)
+
+
+def _common(state: SessionState, run: RunState, place: str) -> dict[str, Any]:
+    step_id = f"{run.run_id}/{place}"
+    attempts = run.attempts.get(step_id, Attempts())
+    agent: AgentSpec = state.agents[run.agent]
+    key = hashlib.sha256(f"{state.incarnation}/{step_id}".encode("utf-8", "replace")).hexdigest()[:32]
+    return {
+        "step_id": step_id,
+        "idempotency_key": key,
+        "attempt": 1 + attempts.failures + attempts.interruptions,
+        "wait_s": attempts.retry_in_s,
+        "run_id": run.run_id,
+        "session_id": state.owner_id if state.owner_kind == "session" else None,
+        "agent": agent,
+    }
+
+
+def _retrieval_query(run: RunState) -> str | None:
+    """The last message's text, whatever its role; an answer after a tool call is looked up with the tool's output."""
+    return run.messages[-1].content if run.messages else None
+
+
+def active_run(state: SessionState) -> RunState:
+    """The run in progress; a journal that says otherwise was not written by us."""
+    if state.run is None:
+        raise InternalError(f"An event of {state.owner_id!r} belongs to a run, but none is in progress.")
+    return state.run
+
+
+def call_index(run: RunState, step_id: str) -> int:
+    """Position of the call that a step id names."""
+    return int(step_id.rsplit("/", 1)[1])
+
+
+def current_context(state: SessionState, run: RunState) -> dict[str, JsonValue]:
+    """The context variables as the run sees them now."""
+    return run.patch.apply(state.context_variables)

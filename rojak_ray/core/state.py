@@ -1,0 +1,165 @@
+"""A conversation folded from its events: frozen values, no behaviour beyond questions about themselves."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from rojak_ray.agents.spec import AgentSpec
+from rojak_ray.core.events import PlannedCall, RunStatus
+from rojak_ray.messages import Message, Record, Usage
+
+KEPT_OUTCOMES = 16
+"""Outcomes remembered per session, so that a caller whose reply was lost can ask again."""
+
+
+class ContextPatch(Record):
+    """Changes to context variables."""
+
+    set: dict[str, JsonValue] = {}
+    deleted: tuple[str, ...] = ()
+
+    def then(self, later: ContextPatch) -> ContextPatch:
+        """Both changes, the later one winning."""
+        if not later.set and not later.deleted:
+            return self
+        kept = {key: value for key, value in self.set.items() if key not in later.deleted}
+        deleted = [key for key in self.deleted if key not in later.set]
+        deleted += [key for key in later.deleted if key not in deleted and key not in later.set]
+        return ContextPatch(set={**kept, **later.set}, deleted=tuple(deleted))
+
+    def apply(self, context: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """The context with these changes."""
+        return {**{key: value for key, value in context.items() if key not in self.deleted}, **self.set}
+
+
+class CallState(Record):
+    """A function call of the current turn and, once it returned, its result."""
+
+    planned: PlannedCall
+    output: str | None = None
+    agent: str | None = None
+    patch: ContextPatch = ContextPatch()
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is recorded."""
+        return self.output is not None
+
+
+class Attempts(Record):
+    """How often a pending step was tried without a recorded result."""
+
+    failures: int = 0
+    interruptions: int = 0
+    """Times a host was lost while the step may have been running."""
+
+    retry_in_s: float = 0.0
+    """Wait before the next attempt, counted from the last failure."""
+
+    last_error: str | None = None
+
+
+class QueuedRun(Record):
+    """An accepted run that waits for its turn."""
+
+    run_id: str
+    input_digest: str
+    messages: tuple[Message, ...]
+    agent: str | None = None
+
+
+class RunState(Record):
+    """The run in progress."""
+
+    run_id: str
+    input_digest: str
+    input_length: int
+    messages: tuple[Message, ...]
+    """The input, then what was appended."""
+
+    agent: str
+    """Digest of the agent whose turn it is."""
+
+    turn: int = 0
+    """Model answers so far."""
+
+    instructions: str | None = None
+    """Rendered for this turn, where the agent's instructions are a function."""
+
+    retrieval_done: bool = False
+    retrieved: str | None = None
+    calls: tuple[CallState, ...] = ()
+    """Function calls of this turn, in the model's order."""
+
+    patch: ContextPatch = ContextPatch()
+    """Changes to the context so far; they become the session's when the run completes."""
+
+    attempts: dict[str, Attempts] = {}
+    usage: Usage = Usage()
+
+    @property
+    def appended(self) -> int:
+        """Messages added to the input so far."""
+        return len(self.messages) - self.input_length
+
+
+class RunOutcome(Record):
+    """How a run ended. `messages` holds its input and what it appended."""
+
+    run_id: str
+    input_digest: str
+    status: RunStatus
+    messages: tuple[Message, ...] = ()
+    agent: str | None = None
+    context_variables: dict[str, JsonValue] = {}
+    usage: Usage = Usage()
+    error_type: str | None = None
+    error: str | None = None
+
+
+class SessionState(Record):
+    """Everything about one conversation, or one run outside any session."""
+
+    owner_kind: Literal["session", "run"] = "session"
+    owner_id: str = ""
+    incarnation: str = ""
+    """Empty until it is opened."""
+
+    agents: dict[str, AgentSpec] = {}
+    agent: str = ""
+    """Digest of the agent that spoke last."""
+
+    context_variables: dict[str, JsonValue] = {}
+    max_turns: float | None = None
+    history_size: int | None = None
+    debug: bool = False
+    history: tuple[Message, ...] = ()
+    queue: tuple[QueuedRun, ...] = ()
+    run: RunState | None = None
+    outcomes: tuple[RunOutcome, ...] = ()
+    """The latest, oldest first."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the conversation exists."""
+        return bool(self.incarnation)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is running or waiting."""
+        return self.run is None and not self.queue
+
+    def outcome(self, run_id: str) -> RunOutcome | None:
+        """The remembered outcome of a run."""
+        return next((outcome for outcome in reversed(self.outcomes) if outcome.run_id == run_id), None)
+
+    def status(self, run_id: str) -> RunStatus | None:
+        """Where a run stands; None if it is not known (any more)."""
+        if self.run is not None and self.run.run_id == run_id:
+            return RunStatus.RUNNING
+        if any(queued.run_id == run_id for queued in self.queue):
+            return RunStatus.QUEUED
+        outcome = self.outcome(run_id)
+        return outcome.status if outcome else None

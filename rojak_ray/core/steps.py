@@ -1,0 +1,109 @@
+"""What must be done outside, as plain data, and what came of it. Whoever runs a step needs nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue
+
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.core.events import CallPlan, PlannedCall
+from rojak_ray.messages import Message, Record, ToolCall, Usage
+
+
+class StepBase(Record):
+    """What every step has."""
+
+    step_id: str
+    """Fixed by where the step stands in the run: the same after any crash."""
+
+    idempotency_key: str
+    attempt: int = 1
+    wait_s: float = 0.0
+    """Wait before this attempt."""
+
+    run_id: str
+    session_id: str | None
+    agent: AgentSpec
+
+
+class RenderInstructions(StepBase):
+    """Let an instruction function write the system message."""
+
+    kind: Literal["render_instructions"] = "render_instructions"
+    function: FunctionRef
+    context_variables: dict[str, JsonValue]
+
+
+class Retrieve(StepBase):
+    """Look `text` up with the agent's retriever."""
+
+    kind: Literal["retrieve"] = "retrieve"
+    text: str
+
+
+class CallModel(StepBase):
+    """Ask the model."""
+
+    kind: Literal["call_model"] = "call_model"
+    instructions: str
+    messages: tuple[Message, ...]
+
+
+class CallFunction(StepBase):
+    """Run a function the model asked for."""
+
+    kind: Literal["call_function"] = "call_function"
+    call: ToolCall
+    plan: CallPlan
+    context_variables: dict[str, JsonValue]
+
+
+Step: TypeAlias = RenderInstructions | Retrieve | CallModel | CallFunction
+
+
+class TextResult(Record):
+    """Rendered instructions, or what a retriever found."""
+
+    kind: Literal["text"] = "text"
+    text: str
+
+
+class ModelResult(Record):
+    """A model's answer, with how its calls are to be run."""
+
+    kind: Literal["model"] = "model"
+    content: str | None = None
+    calls: tuple[PlannedCall, ...] = ()
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+
+
+class FunctionResult(Record):
+    """What a function returned."""
+
+    kind: Literal["function"] = "function"
+    output: str
+    agent: AgentSpec | None = None
+    context_set: dict[str, JsonValue] = {}
+    context_deleted: tuple[str, ...] = ()
+
+
+class StepError(Record):
+    """Why an attempt has no result."""
+
+    kind: Literal["error"] = "error"
+    error_type: str
+    """Class name, as the model and `non_retryable_error_types` know it."""
+
+    message: str
+    transient: bool = False
+    """Connection, timeout, overload: another attempt may succeed."""
+
+    lost: bool = False
+    """The process running it is gone; whether the work was done is unknown."""
+
+    retry_after_s: float | None = None
+
+
+StepResult: TypeAlias = Annotated[TextResult | ModelResult | FunctionResult | StepError, Field(discriminator="kind")]

@@ -1,0 +1,263 @@
+"""One owner's journal, opened for writing under an epoch.
+
+The protocol, whose steps are numbered in the code:
+
+1. Claim: create the next epoch object.
+2. Load: read every record, without gaps; refuse if a newer epoch has written.
+3. Fence: create a record in the next slot; an older writer that wakes up finds the slot taken and stops.
+4. Verify: list again; anything beyond the fence means that the world moved, so start over.
+5. Serve: one append in flight.
+6. Resolve: a conflict or an unknown outcome is settled by reading the slot back.
+
+Creating an object that must not exist is the only primitive used. Older epochs' records after a newer fence are void
+for every reader. Reads need no claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rojak_ray.clock import Clock
+from rojak_ray.core.events import Event
+from rojak_ray.core.evolve import fold
+from rojak_ray.core.state import SessionState
+from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StoreUnavailable
+from rojak_ray.ids import IdSource
+from rojak_ray.journal.paths import Owner, Paths, number_of
+from rojak_ray.journal.records import JournalRecord, damaged, decode_record, encode_record, seal, unseal
+from rojak_ray.storage.base import Store
+
+_WRITE_ATTEMPTS = 4
+_OPEN_ATTEMPTS = 8
+_READS_AT_ONCE = 32
+_FIRST_WAIT_S = 0.05
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a journal stands."""
+
+    slot: int = 0
+    """Last record taken into account."""
+
+    seq: int = 0
+    """Last event."""
+
+    epoch: int = 0
+    """Highest epoch that wrote."""
+
+    checksum: str = ""
+    """Of the last record that counts."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A journal folded."""
+
+    state: SessionState
+    position: Position
+
+
+class _Unsettled(Exception):
+    """The world moved while we were opening; try again."""
+
+
+async def read_records(store: Store, paths: Paths, owner: Owner) -> list[JournalRecord]:
+    """Every record that counts, in order, without claiming anything: what a person or a follower sees.
+
+    Raises:
+        JournalDamaged: A record is missing or cannot be trusted.
+    """
+    records, _ = await _load(store, paths, owner, Position())
+    return records
+
+
+async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
+    """Whether anybody ever wrote this owner's journal."""
+    return bool(await store.list(paths.log(owner), limit=1))
+
+
+async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
+    """Fold a journal without claiming it. The result may be behind a writer's, never wrong."""
+    records, position = await _load(store, paths, owner, Position())
+    empty = SessionState(owner_kind=owner.kind, owner_id=owner.id)
+    return Replayed(fold(empty, (event for record in records for event in record.events)), position)
+
+
+class Journal:
+    """The right to append to one owner's events, until a newer epoch takes it."""
+
+    def __init__(self, store: Store, paths: Paths, owner: Owner, clock: Clock, ids: IdSource) -> None:
+        """Nothing is read or claimed yet; call `open`."""
+        self.owner = owner
+        self._store = store
+        self._paths = paths
+        self._clock = clock
+        self._ids = ids
+        self._epoch = 0
+        self._position = Position()
+        self._broken = False
+        """A write is under way or its outcome unknown: another one could be counted beside it."""
+
+    @property
+    def position(self) -> Position:
+        """The last record appended or replayed."""
+        return self._position
+
+    async def open(self) -> SessionState:
+        """Claim the journal, fence older writers and fold what is there.
+
+        Raises:
+            Fenced: Somebody newer keeps winning.
+            JournalDamaged: A record is missing or cannot be trusted.
+            StoreUnavailable: The store did not answer; nothing is lost, try later.
+
+        Crash safety:
+            A claim without a fence binds nobody. After the fence no older writer's append counts.
+        """
+        for attempt in range(_OPEN_ATTEMPTS):
+            try:
+                return await self._open_once()
+            except _Unsettled:
+                await self._clock.sleep(_FIRST_WAIT_S * attempt)
+        raise Fenced(f"Other writers keep claiming {self.owner}; gave up after {_OPEN_ATTEMPTS} tries.")
+
+    async def _open_once(self) -> SessionState:
+        await self._claim()  # 1
+        replayed = await replay(self._store, self._paths, self.owner)  # 2
+        if replayed.position.epoch > self._epoch:
+            raise _Unsettled
+        self._position = replayed.position
+        await self._write("fence", ())  # 3
+        beyond = await self._store.list(  # 4
+            self._paths.log(self.owner), after=self._paths.slot(self.owner, self._position.slot), limit=1
+        )
+        if beyond:
+            raise _Unsettled
+        return replayed.state  # 5
+
+    async def append(self, events: Sequence[Event]) -> int:
+        """Append events; all of them land or none do. One append at a time.
+
+        Args:
+            events: Facts in the order they happened; never empty.
+
+        Returns:
+            Sequence number of the last event.
+
+        Raises:
+            Fenced: A newer writer took over. Stop, answer nobody.
+            StoreUnavailable: Whether the events landed is unknown. Drop this object; opening the journal again tells.
+
+        Crash safety:
+            When it returns, the events survive the loss of this process and machine (of the bucket's promises, more).
+            If it raised or the process died, the next `open` either replays them or never will.
+        """
+        if self._broken:
+            raise StoreUnavailable(f"The journal of {self.owner} has an unsettled write; open it again.")
+        self._broken = True
+        await self._write("events", tuple(events))
+        self._broken = False
+        return self._position.seq
+
+    async def _claim(self) -> None:
+        prefix = self._paths.epochs(self.owner)
+        keys = await self._store.list(prefix)
+        epoch = max([number_of(key) for key in keys], default=0) + 1
+        write_id = self._ids.new_id()
+        document = {"version": 1, "owner_kind": self.owner.kind, "owner_id": self.owner.id, "write_id": write_id}
+        data, _ = seal({**document, "at": self._clock.now().isoformat()})
+        while not await self._create(self._paths.epoch(self.owner, epoch), data, write_id):
+            epoch += 1
+        self._epoch = epoch
+
+    async def _write(self, kind: str, events: tuple[Event, ...]) -> None:
+        """Put a record into the next free slot, stepping over void stragglers."""
+        write_id = self._ids.new_id()
+        at = self._clock.now().isoformat()
+        slot = self._position.slot + 1
+        while True:
+            record = JournalRecord(
+                owner_kind=self.owner.kind,
+                owner_id=self.owner.id,
+                slot=slot,
+                epoch=self._epoch,
+                write_id=write_id,
+                previous=self._position.checksum,
+                first_seq=self._position.seq + 1,
+                at=at,
+                kind="fence" if kind == "fence" else "events",
+                events=events,
+            )
+            data, checksum = encode_record(record)
+            key = self._paths.slot(self.owner, slot)
+            if await self._create(key, data, write_id):
+                seq = self._position.seq + len(events)
+                self._position = Position(slot=slot, seq=seq, epoch=self._epoch, checksum=checksum)
+                return
+            await self._yield_to(key, slot, fencing=kind == "fence")
+            slot += 1
+
+    async def _yield_to(self, key: str, slot: int, *, fencing: bool) -> None:
+        """Another record is in our slot: stop if its writer is newer, step over it if it is void."""
+        other, _ = decode_record(key, await self._store.get(key), self.owner, slot)
+        if fencing:
+            # Written between our replay and our fence: it may count, so read it first.
+            raise _Unsettled
+        if other.epoch >= self._epoch:
+            raise Fenced(f"A newer writer took over {self.owner}.", key=key)
+
+    async def _create(self, key: str, data: bytes, write_id: str) -> bool:  # 6
+        """Create the object; False if somebody else's is there. A lost reply is settled by reading back."""
+        for attempt in range(_WRITE_ATTEMPTS):
+            try:
+                await self._store.put_new(key, data)
+            except ObjectExists:
+                return await self._is_mine(key, write_id)
+            except StoreUnavailable:
+                if await self._landed(key, write_id):
+                    return True
+                if attempt == _WRITE_ATTEMPTS - 1:
+                    raise
+                await self._clock.sleep(_FIRST_WAIT_S * 2**attempt)
+            else:
+                return True
+        raise StoreUnavailable(f"{key} could not be written.", key=key)
+
+    async def _is_mine(self, key: str, write_id: str) -> bool:
+        document, _ = unseal(key, await self._store.get(key))
+        return document.get("write_id") == write_id
+
+    async def _landed(self, key: str, write_id: str) -> bool:
+        try:
+            return await self._is_mine(key, write_id)
+        except (ObjectNotFound, StoreUnavailable):
+            return False
+
+
+async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tuple[list[JournalRecord], Position]:
+    """Read the records after `start`, checking that none is missing, and drop the void ones."""
+    keys = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
+    expected = range(start.slot + 1, start.slot + 1 + len(keys))
+    for key, slot in zip(keys, expected, strict=True):
+        if number_of(key) != slot:
+            raise damaged(paths.slot(owner, slot), "it is missing, although later records exist")
+    records: list[JournalRecord] = []
+    position = start
+    for begin in range(0, len(keys), _READS_AT_ONCE):
+        some = keys[begin : begin + _READS_AT_ONCE]
+        bodies = await asyncio.gather(*(store.get(key) for key in some))
+        for key, body in zip(some, bodies, strict=True):
+            slot = number_of(key)
+            record, checksum = decode_record(key, body, owner, slot)
+            if record.epoch < position.epoch:
+                position = Position(slot=slot, seq=position.seq, epoch=position.epoch, checksum=position.checksum)
+                continue
+            if record.previous != position.checksum or record.first_seq != position.seq + 1:
+                raise damaged(key, "it does not follow the record before it")
+            records.append(record)
+            seq = position.seq + len(record.events)
+            position = Position(slot=slot, seq=seq, epoch=record.epoch, checksum=checksum)
+    return records, position

@@ -1,0 +1,80 @@
+"""Every key we ever write, in one place.
+
+    v1/{namespace}/{kind}/{hh}/{id}/epoch/{epoch}    a writer's claim
+    v1/{namespace}/{kind}/{hh}/{id}/log/{slot}       one batch of events, or a fence
+    v1/{namespace}/active/{kind}.{id}                marker: some host has this owner open
+
+`{hh}` spreads owners over the partitions of a bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from rojak_ray.ids import id_key
+
+OwnerKind = Literal["session", "run"]
+
+_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a journal belongs to: a session, or a run outside any session."""
+
+    kind: OwnerKind
+    id: str
+
+    def __str__(self) -> str:
+        """For messages: kind and id."""
+        return f"{self.kind} {self.id!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The keys of one namespace."""
+
+    namespace: str
+
+    @property
+    def root(self) -> str:
+        """Everything of this namespace is below this prefix."""
+        return f"v1/{id_key(self.namespace)}/"
+
+    def owner(self, owner: Owner) -> str:
+        """Everything of one owner is below this prefix."""
+        key = id_key(owner.id)
+        spread = hashlib.sha256(key.encode("ascii")).hexdigest()[:2]
+        return f"{self.root}{owner.kind}/{spread}/{key}/"
+
+    def epochs(self, owner: Owner) -> str:
+        """Prefix of an owner's claims."""
+        return f"{self.owner(owner)}epoch/"
+
+    def epoch(self, owner: Owner, epoch: int) -> str:
+        """Key of one claim."""
+        return f"{self.epochs(owner)}{epoch:0{_DIGITS}}"
+
+    def log(self, owner: Owner) -> str:
+        """Prefix of an owner's records."""
+        return f"{self.owner(owner)}log/"
+
+    def slot(self, owner: Owner, slot: int) -> str:
+        """Key of one record."""
+        return f"{self.log(owner)}{slot:0{_DIGITS}}"
+
+    @property
+    def active(self) -> str:
+        """Prefix of the markers of open owners."""
+        return f"{self.root}active/"
+
+    def marker(self, owner: Owner) -> str:
+        """Key of an owner's marker."""
+        return f"{self.active}{owner.kind}.{id_key(owner.id)}"
+
+
+def number_of(key: str) -> int:
+    """The epoch or slot number a key ends in."""
+    return int(key.rsplit("/", 1)[1])

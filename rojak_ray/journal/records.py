@@ -1,0 +1,104 @@
+"""Records as bytes: a checksum line, then one JSON document. Whatever fails a check is an error that names the object.
+
+The checksum covers the document; `previous` holds the checksum of the record before, so a swapped, missing or
+replayed object breaks the chain. JSON is ASCII and without NaN: any reader on any system gets the same text back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from rojak_ray.core.events import Event
+from rojak_ray.errors import JournalDamaged, SchemaTooNew
+from rojak_ray.journal.paths import Owner
+from rojak_ray.messages import Record
+
+SCHEMA_VERSION = 1
+
+_EVENTS: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
+_MAGIC = "rojak-record"
+
+
+class JournalRecord(Record):
+    """One object of a journal."""
+
+    version: int = SCHEMA_VERSION
+    owner_kind: str
+    owner_id: str
+    slot: int
+    epoch: int
+    write_id: str
+    """Tells a writer its own record from another's when the reply to a write was lost."""
+
+    previous: str
+    """Checksum of the record before; empty for the first."""
+
+    first_seq: int
+    """Sequence number of the first event; events are numbered from 1 through the whole journal."""
+
+    at: str
+    """When it was written, for people; nothing is ordered by it."""
+
+    kind: Literal["events", "fence"] = "events"
+    events: tuple[Event, ...] = ()
+
+
+def encode_record(record: JournalRecord) -> tuple[bytes, str]:
+    """A record's bytes and its checksum."""
+    return seal(record.model_dump(mode="json"))
+
+
+def decode_record(key: str, data: bytes, owner: Owner, slot: int) -> tuple[JournalRecord, str]:
+    """Read a record and its checksum back.
+
+    Raises:
+        JournalDamaged: The object is truncated, altered, or of another owner or slot.
+        SchemaTooNew: A newer version of rojak_ray wrote it.
+    """
+    document, checksum = unseal(key, data)
+    try:
+        record = JournalRecord.model_validate({**document, "events": ()})
+        record = record.model_copy(update={"events": _EVENTS.validate_python(document["events"])})
+    except (ValidationError, KeyError) as error:
+        raise damaged(key, f"it does not hold what a record holds ({error})") from error
+    if (record.owner_kind, record.owner_id) != (owner.kind, owner.id):
+        raise damaged(key, f"it belongs to {record.owner_kind} {record.owner_id!r}")
+    if record.slot != slot:
+        raise damaged(key, f"it was written as record {record.slot}")
+    return record, checksum
+
+
+def seal(document: dict[str, Any]) -> tuple[bytes, str]:
+    """A document's bytes with its checksum in front, and the checksum."""
+    body = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    checksum = hashlib.sha256(body).hexdigest()
+    return f"{_MAGIC} sha256={checksum}\n".encode("ascii") + body + b"\n", checksum
+
+
+def unseal(key: str, data: bytes) -> tuple[dict[str, Any], str]:
+    """The document and its checksum; raises JournalDamaged or SchemaTooNew."""
+    head, _, rest = data.partition(b"\n")
+    checksum = head.removeprefix(f"{_MAGIC} sha256=".encode("ascii")).decode("ascii", "replace")
+    body = rest.removesuffix(b"\n")
+    if hashlib.sha256(body).hexdigest() != checksum or not rest.endswith(b"\n"):
+        raise damaged(key, "its checksum does not match")
+    document = json.loads(body)
+    version = document.get("version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{key} was written in format {version}, this rojak_ray reads up to {SCHEMA_VERSION}; upgrade it.", key=key
+        )
+    return document, checksum
+
+
+def damaged(key: str, why: str) -> JournalDamaged:
+    """The error for a stored object that cannot be trusted."""
+    return JournalDamaged(
+        f"The stored object {key} is damaged: {why}. Nothing was changed; restore it from a backup or a bucket "
+        "version.",
+        key=key,
+    )

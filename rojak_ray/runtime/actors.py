@@ -1,0 +1,102 @@
+"""Starting actors: the one place where their Ray options are set.
+
+All are detached and named, so any driver finds them and none takes them along when it leaves. They reserve no CPU:
+they wait; functions reserve what they compute with. Ray restarts them without limit and repeats no call of theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rojak_ray.runtime.catalog import Catalog
+from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
+from rojak_ray.runtime.settings import CATALOG, RuntimeSettings, host_name, session_name, step_worker_name
+from rojak_ray.runtime.step_tasks import warm_up
+from rojak_ray.runtime.step_worker import StepWorkerActor
+
+logger = logging.getLogger(__name__)
+
+Handle = ActorHandle[Any]
+
+_CALLS_AT_ONCE = 100_000
+_NODE_CHECK_S = 2.0
+
+
+def _start(cls: type[Any], name: str, settings: RuntimeSettings, *args: Any, **options: Any) -> Handle:
+    """Start a detached actor, or find the one of that name."""
+    every: dict[str, Any] = dict(
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=_CALLS_AT_ONCE,
+        lifetime="detached",
+        namespace=settings.ray_namespace,
+        get_if_exists=True,
+        name=name,
+    )
+    return cast("Handle", ray.remote(cls).options(**every, **options).remote(*args))
+
+
+def start_catalog(settings: RuntimeSettings) -> Handle:
+    """The catalog of a namespace; it starts the step workers."""
+    return _start(CatalogActor, CATALOG, settings, settings)
+
+
+def start_host(settings: RuntimeSettings, index: int) -> Handle:
+    """A shared host."""
+    return _start(SessionHostActor, host_name(index), settings, settings, index, scheduling_strategy="SPREAD")
+
+
+def start_session(settings: RuntimeSettings, session_id: str) -> Handle:
+    """A session's own actor."""
+    name = session_name(session_id)
+    return _start(SessionActor, name, settings, settings, session_id, scheduling_strategy="SPREAD")
+
+
+def find(name: str, settings: RuntimeSettings) -> Handle | None:
+    """An actor that is there already."""
+    try:
+        return cast("Handle", ray.get_actor(name, settings.ray_namespace))
+    except ValueError:
+        return None
+
+
+class CatalogActor(Catalog):
+    """The catalog as an actor, which also keeps step workers on every node."""
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        """Begin a new life: nothing is registered."""
+        super().__init__(settings)
+        self._handles: dict[str, Handle] = {}
+        self._keeper = asyncio.create_task(self._keep_step_workers())
+
+    async def _keep_step_workers(self) -> None:
+        while True:
+            try:
+                await self._place()
+            except RayError as error:
+                logger.warning("could not place step workers: %s", error)
+            await asyncio.sleep(_NODE_CHECK_S)
+
+    async def _place(self) -> None:
+        nodes = sorted(node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"])
+        names: list[str] = []
+        for node in nodes:
+            for index in range(self._settings.step_workers):
+                name = step_worker_name(node, index)
+                if name not in self._handles:
+                    pinned = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+                    namespace = self._settings.ray_namespace
+                    self._handles[name] = await asyncio.to_thread(
+                        _start, StepWorkerActor, name, self._settings, namespace, scheduling_strategy=pinned
+                    )
+                    warm_up.remote()
+                names.append(name)
+        await self.place_step_workers(tuple(names))

@@ -1,0 +1,62 @@
+"""The way from any process of the cluster to its catalog."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar, cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+
+from rojak_ray.errors import StoreUnavailable
+from rojak_ray.runtime.catalog import Directory, Version
+from rojak_ray.runtime.settings import CATALOG
+from rojak_ray.runtime.shipping import FunctionEntry, Parcel
+
+T = TypeVar("T")
+
+_CALL_S = 10.0
+_TRIES = 20
+_WAIT_S = 0.25
+
+
+class CatalogAccess:
+    """Calls the catalog, finding it again when it was restarted."""
+
+    def __init__(self, ray_namespace: str) -> None:
+        """Nothing is looked up yet."""
+        self._ray_namespace = ray_namespace
+        self._handle: ActorHandle[Any] | None = None
+
+    async def parcel(self, key: str) -> Parcel | None:
+        """A parcel of code, if the catalog has it."""
+        return cast("Parcel | None", await self.call("parcel", key))
+
+    async def directory_after(self, version: Version) -> Directory | None:
+        """The directory, if it changed."""
+        return cast("Directory | None", await self.call("directory_after", version))
+
+    async def announce(self, functions: list[FunctionEntry], parcels: list[Parcel]) -> None:
+        """Make functions known by reference."""
+        await self.call("register", functions, [], parcels, named=False)
+
+    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method; repeated while the catalog restarts (all of them may be repeated).
+
+        Raises:
+            StoreUnavailable: It did not come back in time.
+        """
+        last: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                if self._handle is None:
+                    self._handle = await asyncio.to_thread(ray.get_actor, CATALOG, self._ray_namespace)
+                async with asyncio.timeout(_CALL_S):
+                    return await getattr(self._handle, method).remote(*args, **kwargs)
+            except (ActorDiedError, ActorUnavailableError, ValueError, TimeoutError) as error:
+                last, self._handle = error, None
+                await asyncio.sleep(_WAIT_S)
+            except RayError as error:
+                raise StoreUnavailable(f"The catalog failed: {error}") from error
+        raise StoreUnavailable(f"The catalog of this namespace does not answer: {last}")

@@ -1,0 +1,76 @@
+"""`Rojak`: the client of a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rojak_ray.errors import InvalidStorage
+from rojak_ray.ids import check_id
+from rojak_ray.runtime import cluster
+from rojak_ray.runtime.settings import Placement, RuntimeSettings
+from rojak_ray.sessions.client import Client
+from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.storage.open import resolve_storage
+
+
+class Rojak(Client):
+    """Durable multi-agent orchestration on Ray.
+
+    Cheap to construct; it connects on the first use or in `async with`. Actors it starts are detached: on a cluster
+    they go on when this program ends. A Ray that was started here ends with this process, and the next one on the
+    same storage goes on with what was unfinished.
+    """
+
+    def __init__(
+        self,
+        storage: str | None = None,
+        *,
+        address: str | None = None,
+        namespace: str = "rojak",
+        placement: Placement = "dedicated",
+        hosts: int | None = None,
+        step_workers: int | None = None,
+        pool: PoolSettings | None = None,
+        ray_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make a client.
+
+        Args:
+            storage: URL (`s3://`, `gs://`, `az://`, `file://`) or path; None reads ROJAK_STORAGE, else uses a folder
+                under the home directory.
+            address: Ray cluster to join, as `ray.init` takes it; None joins a running one or starts Ray here.
+            namespace: One installation: functions, providers, sessions and runs of two namespaces never meet.
+            placement: "dedicated" gives each session an actor of its own, "shared" packs them into the shared hosts
+                that one-shot runs use. The first client of a namespace decides.
+            hosts: Number of shared hosts; None means one.
+            step_workers: Step workers on each node; None means one.
+            pool: How long idle conversations stay in memory.
+            ray_options: Arguments of `ray.init` for a Ray that is started here.
+
+        Raises:
+            InvalidStorage: The storage cannot be used.
+            InvalidId: The namespace is not a usable name.
+        """
+        url = resolve_storage(storage, os.environ, Path.home())
+        if url.startswith("memory:"):
+            raise InvalidStorage(
+                "memory:// is not shared between processes, so nothing on it would survive. Use a path or a bucket, "
+                "or testing.InProcessRuntime for tests."
+            )
+        settings = RuntimeSettings(
+            namespace=check_id(namespace, "namespace"),
+            storage=url,
+            placement=placement,
+            hosts=hosts or 1,
+            step_workers=step_workers or 1,
+            pool=pool or PoolSettings(),
+        )
+        options = dict(ray_options or {})
+        cluster.prepare_environment()
+        from rojak_ray.runtime.gateway import RayGateway  # imports Ray, which reads the environment just prepared
+
+        super().__init__(RayGateway(settings, lambda: cluster.connect(address, options)))
+        self.settings = settings

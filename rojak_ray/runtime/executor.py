@@ -1,0 +1,218 @@
+"""`RayStepExecutor`: from a host to wherever a step runs, and back as data.
+
+What waits goes to a step worker; a synchronous function becomes a Ray task with its own resources. Ray never repeats
+either: a lost process is reported as lost, and the journal decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, TaskCancelledError
+
+from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.clock import Clock
+from rojak_ray.core.steps import CallFunction, RenderInstructions, Retrieve, Step, StepError, StepResult
+from rojak_ray.errors import FunctionNotFound, RojakError, StoreUnavailable
+from rojak_ray.providers.builtin import BUILTIN_TYPES
+from rojak_ray.runtime.assignment import Assignment, FunctionKey, function_key
+from rojak_ray.runtime.catalog import Directory
+from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.shipping import FunctionEntry
+from rojak_ray.runtime.step_tasks import run_function
+from rojak_ray.sessions.providers import nobody_serves
+from rojak_ray.sessions.steps import error_of
+
+logger = logging.getLogger(__name__)
+
+_REFRESH_S = 1.0
+_REGISTRATION_WAIT_S = 10.0
+_POLL_S = 0.25
+_REPLY_GRACE_S = 20.0
+_PLACEMENT_WAIT_S = 30.0
+
+
+class RayStepExecutor:
+    """Runs steps on the cluster."""
+
+    def __init__(self, ray_namespace: str, clock: Clock) -> None:
+        """Nothing is looked up before the first step."""
+        self._ray_namespace = ray_namespace
+        self._catalog = CatalogAccess(ray_namespace)
+        self._clock = clock
+        self._directory = Directory()
+        self._refreshed_at = float("-inf")
+        self._refreshing = asyncio.Lock()
+        self._workers: dict[str, ActorHandle[Any]] = {}
+        self._turn = itertools.count()
+
+    async def execute(self, step: Step) -> StepResult:
+        """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
+        try:
+            assignment, entry = await self._assign(step)
+            if entry is not None and not entry.is_async:
+                return await self._run_task(assignment, entry)
+            return await self._run_on_worker(assignment)
+        except RojakError as error:
+            return error_of(error)
+
+    async def _assign(self, step: Step) -> tuple[Assignment, FunctionEntry | None]:
+        """Find the code a step needs; for a function call, also how that function is run."""
+        await self._refresh(_REFRESH_S)
+        if isinstance(step, CallFunction):
+            ref = next((ref for ref in step.agent.functions if ref.name == step.call.name), None)
+            if ref is None:
+                return Assignment(step), None  # the runner tells the model that there is no such function
+            entry = await self._entry(ref, step)
+            return Assignment(step, {function_key(ref): entry.key}), entry
+        if isinstance(step, RenderInstructions):
+            entry = await self._entry(step.function, step)
+            return Assignment(step, {function_key(step.function): entry.key}), None
+        if isinstance(step, Retrieve):
+            return Assignment(step, {}, await self._provider("retriever", _retriever_type(step))), None
+        functions: dict[FunctionKey, str] = {}
+        for ref in step.agent.functions:
+            functions[function_key(ref)] = (await self._entry(ref, step)).key
+        return Assignment(step, functions, await self._provider("agent", step.agent.type)), None
+
+    async def _entry(self, ref: FunctionRef, step: Step) -> FunctionEntry:
+        deadline = self._clock.monotonic() + _REGISTRATION_WAIT_S
+        while True:
+            found = self._directory.function(ref)
+            if found is not None:
+                return found
+            if self._clock.monotonic() > deadline:
+                raise FunctionNotFound(
+                    f"Function {ref.name} not found: agent {step.agent.name!r} names it, but no worker has registered "
+                    f"it. Start one with create_worker([...Options(all_functions=[{ref.name}])])."
+                )
+            await self._refresh(0.0)
+            if self._directory.function(ref) is None:
+                await self._clock.sleep(_POLL_S)
+
+    async def _provider(self, kind: str, type_name: str) -> str | None:
+        deadline = self._clock.monotonic() + _REGISTRATION_WAIT_S
+        while True:
+            found = self._directory.providers.get((kind, type_name))
+            if found is not None:
+                return found.key
+            if kind == "agent" and type_name in BUILTIN_TYPES:
+                return None
+            if self._clock.monotonic() > deadline:
+                raise nobody_serves(kind, type_name)
+            await self._refresh(0.0)
+            await self._clock.sleep(_POLL_S)
+
+    async def _refresh(self, older_than_s: float) -> None:
+        """Fetch the directory if ours may be older than that."""
+        asked_at = self._clock.monotonic()
+        if asked_at - self._refreshed_at < older_than_s:
+            return
+        async with self._refreshing:
+            if self._refreshed_at >= asked_at:
+                return
+            changed = await self._catalog.directory_after(self._directory.version)
+            if changed is not None:
+                self._directory = changed
+            self._refreshed_at = self._clock.monotonic()
+
+    async def _run_on_worker(self, assignment: Assignment) -> StepResult:
+        worker = await self._step_worker()
+        reference: Any = worker.execute.remote(assignment)
+        limit = _timeout_of(assignment.step)
+        return await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
+
+    async def _run_task(self, assignment: Assignment, entry: FunctionEntry) -> StepResult:
+        options = _task_options(entry)
+        missing = await self._missing_resources(options)
+        if missing:
+            return StepError(
+                error_type="ResourcesUnavailable",
+                message=f"{entry.ref.name} needs {missing}, which no node of the cluster offers.",
+            )
+        reference: Any = run_function.options(**options).remote(self._ray_namespace, assignment)
+        # No deadline here: a task may queue for a CPU, and its own clock starts when it does. The cluster has the
+        # resources, and the process ends itself when the function overruns.
+        return await self._await_result(reference, None, _timeout_of(assignment.step), force=True)
+
+    async def _await_result(self, reference: Any, wait_s: float | None, limit_s: float, *, force: bool) -> StepResult:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(wait_s):
+                return await reference
+        except asyncio.CancelledError:
+            ray.cancel(reference, force=force)
+            raise
+        except TimeoutError:
+            ray.cancel(reference, force=force)
+            return StepError(error_type="TimeoutError", message=f"no reply in time ({limit_s:g} s)", transient=True)
+        except TaskCancelledError as error:
+            return _lost(error)
+        except RayError as error:
+            if self._clock.monotonic() - started > limit_s:
+                text = f"did not finish in time ({limit_s:g} s); its process was ended"
+                return StepError(error_type="TimeoutError", message=text, transient=True)
+            return _lost(error)
+
+    async def _step_worker(self) -> ActorHandle[Any]:
+        """The step workers in turn."""
+        names = self._directory.step_workers
+        if not names:
+            await self._refresh(0.0)
+            names = self._directory.step_workers
+        if not names:
+            raise StoreUnavailable("The cluster has no step worker yet.")
+        name = names[next(self._turn) % len(names)]
+        if name not in self._workers:
+            try:
+                self._workers[name] = await asyncio.to_thread(ray.get_actor, name, self._ray_namespace)
+            except ValueError as error:
+                raise StoreUnavailable(f"The step worker {name} is gone: {error}") from error
+        return self._workers[name]
+
+    async def _missing_resources(self, options: dict[str, Any]) -> str:
+        """What a task asks for that no node could ever give; waited for, since a cluster may be growing."""
+        wanted = {
+            **{name: float(value) for name, value in (options.get("resources") or {}).items()},
+            **({"GPU": float(options["num_gpus"])} if options.get("num_gpus") else {}),
+            **({"CPU": float(options["num_cpus"])} if (options.get("num_cpus") or 0) > 1 else {}),
+        }
+        deadline = self._clock.monotonic() + _PLACEMENT_WAIT_S
+        while wanted:
+            nodes = [node["Resources"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+            if any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
+                return ""
+            if self._clock.monotonic() > deadline:
+                return ", ".join(f"{name}={amount:g}" for name, amount in wanted.items())
+            await self._clock.sleep(1.0)
+        return ""
+
+
+def _lost(error: RayError) -> StepError:
+    return StepError(error_type="ProcessLost", message=str(error).splitlines()[0], transient=True, lost=True)
+
+
+def _timeout_of(step: Step) -> float:
+    own = step.plan.timeout_s if isinstance(step, CallFunction) else None
+    return own or step.agent.retry.timeout_s
+
+
+def _retriever_type(step: Retrieve) -> str:
+    return step.agent.retriever.type if step.agent.retriever else ""
+
+
+def _task_options(entry: FunctionEntry) -> dict[str, Any]:
+    settings = entry.settings
+    given = {
+        "num_cpus": settings.num_cpus,
+        "num_gpus": settings.num_gpus,
+        "memory": settings.memory,
+        "resources": dict(settings.resources) or None,
+        "runtime_env": dict(settings.runtime_env) if settings.runtime_env is not None else None,
+    }
+    return {"name": f"function:{entry.ref.name}", **{k: v for k, v in given.items() if v is not None}}

@@ -1,0 +1,214 @@
+"""`RayGateway`: from a driver to the actors of its namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+
+from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.registry import FunctionRegistry, Implementation, distinct, implementation_of
+from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
+from rojak_ray.journal.paths import Owner
+from rojak_ray.retrievers.base import RetrieverActivities
+from rojak_ray.runtime import actors
+from rojak_ray.runtime.catalog import Version
+from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
+from rojak_ray.runtime.shipping import ship_function, ship_provider
+from rojak_ray.sessions.providers import check_activities
+from rojak_ray.sessions.requests import Ask, Reply
+
+logger = logging.getLogger(__name__)
+
+_REPLY_GRACE_S = 40.0
+_REACH_S = 60.0
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 2.0
+_KEEPALIVE_S = 2.0
+
+
+class RayGateway:
+    """One driver's connection to one installation."""
+
+    def __init__(self, settings: RuntimeSettings, join: Callable[[], bool]) -> None:
+        """Cheap; `join` connects this process to Ray when it is needed."""
+        self._settings = settings
+        self._join = join
+        self._connecting: asyncio.Task[None] | None = None
+        self._catalog = CatalogAccess(settings.ray_namespace)
+        self._handles: dict[str, actors.Handle] = {}
+        self._functions = FunctionRegistry()
+        self._referred: dict[str, Implementation] = {}
+        self._published: set[str] = set()
+        self._environment_types: set[str] = set()
+        self._registrations: list[tuple[list[Any], list[Implementation]]] = []
+        self._life = ""
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Join Ray and the catalog, once.
+
+        Raises:
+            RayUnavailable: Ray could not be joined or started.
+        """
+        failed = (
+            self._connecting is not None
+            and self._connecting.done()
+            and (self._connecting.cancelled() or self._connecting.exception() is not None)
+        )
+        if self._connecting is None or failed:
+            self._connecting = asyncio.create_task(self._connect(), name="connect to Ray")
+        await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> None:
+        await asyncio.to_thread(self._join)
+        try:
+            await asyncio.to_thread(actors.start_catalog, self._settings)
+            self._settings, version = await self._catalog.call("join", self._settings)
+        except RayError as error:
+            raise RayUnavailable(f"Ray is there, but an actor could not be started: {error}") from error
+        self._life = version[0]
+
+    async def ask(self, owner: Owner, ask: Ask) -> Reply:
+        """See `Gateway.ask`. An actor that dies on the way is started again and asked again."""
+        name = await self._place(owner, ask)
+        wait = _FIRST_WAIT_S
+        waited = 0.0
+        while True:
+            try:
+                handle = self._handles.get(name) or await self._handle(name, owner)
+                async with asyncio.timeout(ask.wait_s + _REPLY_GRACE_S):
+                    answer: Reply | RojakError = await handle.ask.remote(owner, ask)
+            except (ActorDiedError, ActorUnavailableError) as error:
+                self._handles.pop(name, None)
+                if waited > _REACH_S:
+                    raise StoreUnavailable(f"The host of {owner} does not come back: {error}") from error
+            except TimeoutError as error:
+                raise StoreUnavailable(f"The host of {owner} did not answer in time; ask again.") from error
+            except RayError as error:
+                raise StoreUnavailable(f"The host of {owner} failed: {error}") from error
+            else:
+                if isinstance(answer, RojakError):
+                    raise answer
+                return answer
+            await asyncio.sleep(wait)
+            waited += wait
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    async def _place(self, owner: Owner, ask: Ask) -> str:
+        """The name of the actor to ask. A look at a session that has no actor needs none: a shared host reads it."""
+        shared = host_name(home_of(owner, self._settings.hosts))
+        if owner.kind == "run" or self._settings.placement == "shared":
+            return shared
+        name = session_name(owner.id)
+        if ask.commands or ask.await_run or name in self._handles:
+            return name
+        return name if await asyncio.to_thread(actors.find, name, self._settings) is not None else shared
+
+    async def _handle(self, name: str, owner: Owner) -> actors.Handle:
+        if name == session_name(owner.id) and owner.kind == "session":
+            handle = await asyncio.to_thread(actors.start_session, self._settings, owner.id)
+        else:
+            index = home_of(owner, self._settings.hosts)
+            handle = await asyncio.to_thread(actors.start_host, self._settings, index)
+        self._handles[name] = handle
+        return handle
+
+    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+        """Name a callable, to be published before it is used."""
+        ref = self._functions.refer(fn)
+        if ref.ref is not None and ref.ref not in self._referred:
+            self._referred[ref.ref] = implementation_of(fn)
+        return ref
+
+    def restore(self, ref: FunctionRef) -> Any:
+        """The callable behind a reference if this driver knows it, else its name."""
+        return self._functions.restore(ref)
+
+    async def publish(self, agent_type: str) -> None:
+        """Ship callables not shipped yet, and the settings for an agent type found in this driver's environment."""
+        fresh = [implementation for ref, implementation in self._referred.items() if ref not in self._published]
+        providers: list[Any] = []
+        if agent_type not in self._environment_types:
+            self._environment_types.add(agent_type)
+            captured = captured_activities(agent_type)
+            providers = [captured] if captured is not None else []
+        if fresh or providers:
+            await self._ship(fresh, providers, named=False)
+            self._published.update(implementation.ref.ref or "" for implementation in fresh)
+
+    async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
+        """Ship a worker's providers and functions, and again whenever the catalog begins a new life."""
+        for one in activities:
+            check_activities(one)
+        implementations = distinct(functions)
+        await self._ship(implementations, list(activities), named=True)
+        self._registrations.append((list(activities), implementations))
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_registered(), name="keep registered")
+
+    async def close(self) -> None:
+        """Stop keeping registrations alive. Actors and what was registered stay."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        self._handles.clear()
+
+    async def _ship(self, functions: Sequence[Implementation], providers: Sequence[Any], *, named: bool) -> None:
+        shipped = [ship_function(implementation) for implementation in functions]
+        offered = [
+            ship_provider(
+                "retriever" if isinstance(one, RetrieverActivities) else "agent", one, from_environment=not named
+            )
+            for one in providers
+        ]
+        parcels = [parcel for _, parcel in (*shipped, *offered)]
+        entries, provided = [entry for entry, _ in shipped], [entry for entry, _ in offered]
+        version: Version = await self._catalog.call("register", entries, provided, parcels, named=named)
+        if version[0] != self._life:
+            await self._register_again(version[0])
+
+    async def _keep_registered(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEPALIVE_S)
+            try:
+                _, version = await self._catalog.call("join", self._settings)
+                if version[0] != self._life:
+                    await self._register_again(version[0])
+            except RojakError as error:
+                logger.warning("the catalog cannot be reached: %s", error)
+            except RayError as error:
+                logger.warning("Ray cannot be reached: %s", error)
+
+    async def _register_again(self, life: str) -> None:
+        """The catalog was lost: tell the new one everything this driver ever told the old."""
+        self._life = life
+        everything = list(self._referred.values())
+        environment = [one for one in map(captured_activities, sorted(self._environment_types)) if one is not None]
+        await self._ship(everything, environment, named=False)
+        for activities, implementations in list(self._registrations):
+            await self._ship(implementations, activities, named=True)
+
+
+def captured_activities(agent_type: str) -> AgentActivities | None:
+    """A built-in provider with the key and address of this process's environment; None if there is no key in it."""
+    match agent_type:
+        case "openai":
+            from rojak_ray.providers.openai import OpenAIAgentActivities, OpenAIAgentOptions
+
+            openai = OpenAIAgentOptions.from_environment(os.environ)
+            return OpenAIAgentActivities(openai) if openai.api_key else None
+        case "anthropic":
+            from rojak_ray.providers.anthropic import AnthropicAgentActivities, AnthropicAgentOptions
+
+            anthropic = AnthropicAgentOptions.from_environment(os.environ)
+            return AnthropicAgentActivities(anthropic) if anthropic.api_key else None
+        case _:
+            return None

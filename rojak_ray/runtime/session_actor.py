@@ -1,0 +1,128 @@
+"""The actors that hold conversations: shells around `HostPool`, which does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import ray
+
+from rojak_ray.clock import SystemClock
+from rojak_ray.errors import InternalError, RojakError
+from rojak_ray.ids import RandomIds
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.runtime.executor import RayStepExecutor
+from rojak_ray.runtime.settings import RuntimeSettings, home_of
+from rojak_ray.sessions.pool import HostPool, PoolStatistics
+from rojak_ray.sessions.requests import Ask, Reply
+from rojak_ray.storage.open import open_store
+from rojak_ray.storage.probe import check_durable
+
+logger = logging.getLogger(__name__)
+
+_RETIRE_CHECK_S = 1.0
+
+
+class _Shell:
+    """What both actors do: open the storage, go on with what a lost process left, answer."""
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        self._settings = settings
+        self._store = open_store(settings.storage)
+        self._clock = SystemClock()
+        self.pool = HostPool(
+            self._store,
+            Paths(settings.namespace),
+            RayStepExecutor(settings.ray_namespace, self._clock),
+            self._clock,
+            RandomIds(),
+            settings.pool,
+        )
+        self._checked: asyncio.Task[None] | None = None
+
+    async def check_storage(self) -> None:
+        """Prove once that the storage keeps its promises; again if that failed."""
+        if self._checked is None or (self._checked.done() and self._checked.exception() is not None):
+            self._checked = asyncio.create_task(check_durable(self._store))
+        await asyncio.shield(self._checked)
+
+    async def ask(self, owner: Owner, ask: Ask) -> Reply | RojakError:
+        """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
+        try:
+            await self.check_storage()
+            return await self.pool.ask(owner, ask)
+        except RojakError as error:
+            return error.with_traceback(None)
+        except Exception as error:
+            logger.exception("request failed", extra={"owner": str(owner)})
+            return InternalError(f"{type(error).__name__}: {error}")
+
+
+class SessionHostActor:
+    """A shared host: many conversations in one process."""
+
+    def __init__(self, settings: RuntimeSettings, index: int) -> None:
+        """Go on with what an earlier life of this actor, or of the whole cluster, left unfinished."""
+        self._shell = _Shell(settings)
+
+        def mine(owner: Owner) -> bool:
+            shared = owner.kind == "run" or settings.placement == "shared"
+            return shared and home_of(owner, settings.hosts) == index
+
+        self._recovery = asyncio.create_task(self._recover(mine))
+
+    async def ask(self, owner: Owner, ask: Ask) -> Reply | RojakError:
+        """Bring commands to an owner's host. See `HostPool.ask` for what holds when it returns."""
+        return await self._shell.ask(owner, ask)
+
+    async def statistics(self) -> PoolStatistics:
+        """Counts for people."""
+        return self._shell.pool.statistics()
+
+    async def _recover(self, mine: Callable[[Owner], bool]) -> None:
+        try:
+            await self._shell.check_storage()
+            count = await self._shell.pool.recover(mine)
+        except RojakError as error:
+            logger.warning("recovery failed: %s", error)
+        else:
+            if count:
+                logger.info("opened owners of a lost process again", extra={"count": count})
+
+
+class SessionActor:
+    """One session in a process of its own."""
+
+    def __init__(self, settings: RuntimeSettings, session_id: str) -> None:
+        """Go on with what an earlier life left unfinished; end when the session goes to storage."""
+        self._shell = _Shell(settings)
+        self._owner = Owner("session", session_id)
+        self._used = False
+        self._recovery = asyncio.create_task(self._recover())
+        self._retirement = asyncio.create_task(self._retire_when_idle())
+
+    async def ask(self, owner: Owner, ask: Ask) -> Reply | RojakError:
+        """Bring commands to the session's host. See `HostPool.ask` for what holds when it returns."""
+        try:
+            return await self._shell.ask(owner, ask)
+        finally:
+            self._used = True
+
+    async def statistics(self) -> PoolStatistics:
+        """Counts for people."""
+        return self._shell.pool.statistics()
+
+    async def _recover(self) -> None:
+        try:
+            await self._shell.check_storage()
+            await self._shell.pool.wake(self._owner)
+        except RojakError as error:
+            logger.warning("recovery failed: %s", error)
+
+    async def _retire_when_idle(self) -> None:
+        """End this process once the pool has let the session go. A message that crosses it starts a new actor."""
+        while True:
+            await asyncio.sleep(_RETIRE_CHECK_S)
+            if self._used and self._recovery.done() and self._shell.pool.statistics().open_hosts == 0:
+                ray.kill(ray.get_runtime_context().current_actor, no_restart=True)

@@ -1,0 +1,67 @@
+"""What a `Rojak` and its actors are set up with, as data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rojak_ray.ids import id_key
+from rojak_ray.journal.paths import Owner
+from rojak_ray.sessions.pool import PoolSettings
+
+Placement = Literal["dedicated", "shared"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeSettings:
+    """One installation: every process of it gets the same."""
+
+    namespace: str
+    storage: str
+    """Canonical URL; never holds credentials."""
+
+    placement: Placement = "dedicated"
+    """Sessions get an actor of their own, or share the hosts that runs use."""
+
+    hosts: int = 1
+    """Shared host actors."""
+
+    step_workers: int = 1
+    """Step worker actors on each node."""
+
+    pool: PoolSettings = field(default_factory=PoolSettings)
+
+    @property
+    def ray_namespace(self) -> str:
+        """The Ray namespace of the actors: two storages under one name are two installations."""
+        storage = hashlib.sha256(self.storage.encode("utf-8", "replace")).hexdigest()[:8]
+        return f"rojak-{id_key(self.namespace)}-{storage}"
+
+
+CATALOG = "CatalogActor"
+
+
+def host_name(index: int) -> str:
+    """Ray name of a shared host."""
+    return f"SessionHostActor-{index}"
+
+
+def session_name(session_id: str) -> str:
+    """Ray name of a session's own actor; plain ids are readable in it."""
+    plain = session_id.isascii() and session_id.replace("-", "").isalnum()
+    return f"SessionActor-{session_id if plain else id_key(session_id)}"
+
+
+def step_worker_name(node_id: str, index: int) -> str:
+    """Ray name of a step worker."""
+    return f"StepWorkerActor-{node_id[:12]}-{index}"
+
+
+def home_of(owner: Owner, hosts: int) -> int:
+    """The shared host an owner belongs to: the highest hash wins, so that adding a host moves few owners."""
+
+    def weight(index: int) -> bytes:
+        return hashlib.sha256(f"{index}/{owner.kind}/{owner.id}".encode("utf-8", "replace")).digest()
+
+    return max(range(hosts), key=weight)

@@ -1,0 +1,139 @@
+"""Functions and providers as they travel between processes, and back.
+
+Code goes by import path where the module is installed on every node (a package), and by value otherwise: a program's
+own modules need not be there. It travels over Ray's authenticated channel and lives in memory only; storage never
+sees it. Provider settings can hold keys, so what carries them never shows itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ray import cloudpickle
+
+from rojak_ray.agents.function import FunctionSettings
+from rojak_ray.agents.registry import Implementation
+from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Code or settings, pickled. Never stored; its content is not shown."""
+
+    key: str
+    """Fingerprint of the content."""
+
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class FunctionEntry:
+    """What the cluster knows about a function without loading it."""
+
+    ref: FunctionRef
+    origin: str
+    key: str
+    is_async: bool
+    settings: FunctionSettings
+
+
+@dataclass(frozen=True)
+class ProviderEntry:
+    """What the cluster knows about a provider without loading it."""
+
+    kind: str
+    """"agent" or "retriever"."""
+
+    type: str
+    key: str
+    from_environment: bool = False
+    """Captured from a driver's environment: serves where no worker has registered the type."""
+
+
+def ship_function(implementation: Implementation) -> tuple[FunctionEntry, Parcel]:
+    """Make a function ready to travel.
+
+    Raises:
+        ConfigError: It (or something it refers to) cannot be shipped; the text says what.
+    """
+    fn = implementation.definition.fn
+    parcel = _parcel(fn, f"function {implementation.ref.name!r}")
+    settings = implementation.definition.settings
+    is_async = implementation.definition.is_async
+    return FunctionEntry(implementation.ref, implementation.origin, parcel.key, is_async, settings), parcel
+
+
+def ship_provider(kind: str, provider: Any, *, from_environment: bool = False) -> tuple[ProviderEntry, Parcel]:
+    """Make a provider or retriever ready to travel.
+
+    Raises:
+        ConfigError: It holds something that cannot be shipped, such as an open connection.
+    """
+    parcel = _parcel(provider, f"provider {type(provider).__name__}")
+    return ProviderEntry(kind, provider.type, parcel.key, from_environment), parcel
+
+
+def unpack(parcel: Parcel) -> Any:
+    """The function or provider in a parcel."""
+    return cloudpickle.loads(parcel.content)
+
+
+def _parcel(value: Any, what: str) -> Parcel:
+    try:
+        with _own_modules_by_value(value):
+            content: bytes = cloudpickle.dumps(value)  # pyright: ignore[reportPrivateImportUsage]
+    except Exception as error:
+        raise ConfigError(
+            f"The {what} cannot be shipped to the cluster: {type(error).__name__}: {error}. Create connections and "
+            "locks inside the function, or put it into an installed package."
+        ) from error
+    return Parcel(hashlib.sha256(content).hexdigest()[:32], content)
+
+
+@contextmanager
+def _own_modules_by_value(value: Any) -> Generator[None]:
+    """While pickling, treat the program's own modules as if they were `__main__`: nodes need not have them."""
+    module = _module_of(value)
+    names = {module.__name__.partition(".")[0]} if module is not None and not _installed(module) else set[str]()
+    chosen = [
+        other
+        for name, other in list(sys.modules.items())
+        if name.partition(".")[0] in names and isinstance(other, ModuleType) and name != "__main__"
+    ]
+    already = set(cloudpickle.list_registry_pickle_by_value())
+    fresh = [other for other in chosen if other.__name__ not in already]
+    for other in fresh:
+        cloudpickle.register_pickle_by_value(other)
+    try:
+        yield
+    finally:
+        for other in fresh:
+            cloudpickle.unregister_pickle_by_value(other)
+
+
+def _module_of(value: Any) -> ModuleType | None:
+    target: Callable[..., Any] | type = value if inspect.isroutine(value) else type(value)
+    return inspect.getmodule(target)
+
+
+def _installed(module: ModuleType) -> bool:
+    """Whether other nodes can be expected to import the module: the standard library and installed packages."""
+    name = module.__name__.partition(".")[0]
+    if name == "rojak_ray" or name in sys.stdlib_module_names or name in sys.builtin_module_names:
+        return True
+    location = getattr(module, "__file__", None)
+    if location is None:
+        return False
+    path = Path(location).resolve()
+    roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    return any(root in path.parents for root in roots)

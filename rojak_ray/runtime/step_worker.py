@@ -1,0 +1,58 @@
+"""`StepWorkerActor`: runs what waits. Thousands of model calls, retrievals and async functions on one event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rojak_ray.core.steps import StepResult
+from rojak_ray.runtime.assignment import Assignment
+from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.sessions.steps import StepRunner, error_of
+
+
+@dataclass(frozen=True, slots=True)
+class StepWorkerStatistics:
+    """A look at one step worker."""
+
+    running: int
+    finished: int
+
+
+class StepWorkerActor:
+    """A plain class; `ray.remote` makes it an actor."""
+
+    def __init__(self, ray_namespace: str) -> None:
+        """Keep nothing but code and connections: whatever is lost with this process is asked again."""
+        catalog = CatalogAccess(ray_namespace)
+        self._code = CodeCache(catalog.parcel, catalog.announce)
+        self._running = 0
+        self._finished = 0
+
+    async def execute(self, assignment: Assignment) -> StepResult:
+        """Run one attempt of a step. Cancelling the call cancels the work.
+
+        Crash safety:
+            Nothing is kept; the caller's journal decides whether the step runs again.
+        """
+        self._running += 1
+        try:
+            sources = AssignedSources(self._code, assignment)
+            result = await StepRunner(sources, sources, self._code.refer).execute(assignment.step)
+            return await publish(self._code, result)
+        finally:
+            self._running -= 1
+            self._finished += 1
+
+    async def statistics(self) -> StepWorkerStatistics:
+        """Counts for people."""
+        return StepWorkerStatistics(self._running, self._finished)
+
+
+async def publish(code: CodeCache, result: StepResult) -> StepResult:
+    """Make functions of a handed-over agent known before the result names them."""
+    try:
+        await code.publish_met()
+    except Exception as error:  # noqa: BLE001  (the step boundary: shipping runs code of the functions' globals)
+        return error_of(error)
+    return result

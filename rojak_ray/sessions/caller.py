@@ -1,0 +1,106 @@
+"""`Caller`: what a client and its handles share: preparing agents, waiting for outcomes, reading them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rojak_ray.agents.agent import Agent
+from rojak_ray.agents.spec import AgentSpec, decode_agent, encode_agent
+from rojak_ray.core.commands import Command
+from rojak_ray.core.events import RunStatus
+from rojak_ray.errors import (
+    InternalError,
+    InvalidAgent,
+    InvalidLimit,
+    RunCancelled,
+    RunFailed,
+    RunTimedOut,
+)
+from rojak_ray.ids import IdSource, digest
+from rojak_ray.journal.paths import Owner
+from rojak_ray.messages import to_public
+from rojak_ray.sessions.ports import Gateway
+from rojak_ray.sessions.requests import Ask, Reply, RunView
+from rojak_ray.sessions.types import OrchestratorResponse
+
+_POLL_S = 20.0
+"""A wait for an outcome is cut into asks of this length, so that none can hang on a lost reply."""
+
+_ENDED = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}
+
+
+class Caller:
+    """One program's way of asking."""
+
+    def __init__(self, gateway: Gateway, ids: IdSource) -> None:
+        """Cheap; nothing is connected."""
+        self.gateway = gateway
+        self.ids = ids
+        self._classes: dict[str, type[Agent]] = {}
+
+    async def ask(self, owner: Owner, ask: Ask) -> Reply:
+        """Connect if need be and ask."""
+        await self.gateway.connect()
+        return await self.gateway.ask(owner, ask)
+
+    async def prepare(self, agent: Agent | None) -> AgentSpec:
+        """Make an agent ready to be named in a command: encoded, its callables known where steps run."""
+        if agent is None:
+            raise InvalidAgent("Pass an agent.")
+        spec = encode_agent(agent, self.gateway.refer)
+        self._classes[agent.type] = type(agent)
+        await self.gateway.connect()
+        await self.gateway.publish(agent.type)
+        return spec
+
+    async def answer(self, owner: Owner, run_id: str, commands: tuple[Command, ...] = ()) -> OrchestratorResponse:
+        """Send commands, wait for a run to end and give its answer, or raise what it ended in."""
+        reply = await self.ask(owner, Ask(commands=commands, await_run=run_id, wait_s=_POLL_S))
+        while reply.run is None or reply.run.status not in _ENDED:
+            reply = await self.gateway.ask(owner, Ask(await_run=run_id, wait_s=_POLL_S))
+        return self.read_outcome(reply.run)
+
+    def read_outcome(self, view: RunView) -> OrchestratorResponse:
+        """The answer an outcome stands for; raises what it ended in."""
+        if view.status is RunStatus.COMPLETED:
+            agent = decode_agent(view.agent, self._classes, self.gateway.restore) if view.agent else None
+            return OrchestratorResponse(
+                messages=[to_public(message) for message in view.messages],
+                agent=agent,
+                context_variables=dict(view.context_variables),
+                id=view.run_id,
+                status=str(view.status),
+                usage=view.usage,
+            )
+        kinds = {
+            RunStatus.FAILED: RunFailed,
+            RunStatus.CANCELLED: RunCancelled,
+            RunStatus.TIMED_OUT: RunTimedOut,
+        }
+        kind = kinds.get(view.status)
+        if kind is None:
+            raise InternalError(f"Run {view.run_id!r} has no outcome yet ({view.status}).")
+        raise kind(view.error or "", run_id=view.run_id, error_type=view.error_type or "")
+
+
+def read_limit(given: int | float | None, what: str) -> int | None:
+    """A count, or None for no limit.
+
+    Raises:
+        InvalidLimit: It is negative or no number.
+    """
+    if given is None or (isinstance(given, float) and math.isinf(given) and given > 0):
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given) or given < 0:
+        raise InvalidLimit(f"{what} must be a number that is not negative, not {given!r}.")
+    return int(given)
+
+
+def input_digest(spec: AgentSpec, messages: list[Any], context: dict[str, Any], limit: int | None) -> str:
+    """What makes two requests the same: functions count by name, so that new code may join an old run."""
+    agent = spec.model_dump(mode="json")
+    agent["functions"] = [function.name for function in spec.functions]
+    if not isinstance(spec.instructions, str):
+        agent["instructions"] = spec.instructions.name
+    return digest({"agent": agent, "messages": messages, "context": context, "max_turns": limit})

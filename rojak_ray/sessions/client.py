@@ -1,0 +1,212 @@
+"""`Client`: the verbs a program calls, over whatever gateway leads to the hosts.
+
+`Rojak` reaches them over Ray, `testing.InProcessRuntime` has them in its own process; the checks, the ids and the
+answers are the same.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.agent import Agent
+from rojak_ray.core.commands import Command, OpenSession, StartRun
+from rojak_ray.ids import IdSource, RandomIds, check_id
+from rojak_ray.journal.paths import Owner
+from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
+from rojak_ray.sessions.caller import Caller, input_digest, read_limit
+from rojak_ray.sessions.handles import RunHandle, Session, Worker
+from rojak_ray.sessions.ports import Gateway
+from rojak_ray.sessions.requests import Ask
+from rojak_ray.sessions.types import OrchestratorResponse
+
+
+class Client:
+    """Runs agents and holds sessions. Base of `Rojak` and `InProcessRuntime`."""
+
+    def __init__(self, gateway: Gateway, ids: IdSource | None = None) -> None:
+        """Cheap: nothing is connected before the first use."""
+        self._gateway = gateway
+        self._caller = Caller(gateway, ids or RandomIds())
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self._gateway.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of what this client holds. Runs and sessions on a cluster go on."""
+        await self._gateway.close()
+
+    async def run(
+        self,
+        id: str | None = None,
+        agent: Agent | None = None,
+        messages: MessageInput = (),
+        context_variables: ContextVariables | None = None,
+        max_turns: int | float = math.inf,
+        debug: bool = False,
+    ) -> OrchestratorResponse:
+        """Run an agent on messages until it has an answer.
+
+        Args:
+            id: Names the run. The same id again joins the run or answers from its record; None makes one up.
+            agent: Who answers first.
+            messages: A string, a message, or a list of messages.
+            context_variables: What functions and instructions can read and change; plain JSON data.
+            max_turns: Messages the run may append before it stops asking.
+            debug: Log every step of the run.
+
+        Raises:
+            RequestError: The request is wrong; nothing was stored.
+            RunError: The run failed or was cancelled; the text has the vendor's words.
+            StorageError: The outcome is unknown; the same id asks again.
+
+        Crash safety:
+            Once it is accepted the run goes on whatever happens to this process. With an id of your own, calling
+            again after a crash finds the same run.
+        """
+        owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
+        return await self._caller.answer(owner, owner.id, commands)
+
+    async def start_run(
+        self,
+        id: str | None = None,
+        agent: Agent | None = None,
+        messages: MessageInput = (),
+        context_variables: ContextVariables | None = None,
+        max_turns: int | float = math.inf,
+        debug: bool = False,
+    ) -> RunHandle:
+        """Start a run and return at once, as soon as it is durable. See `run`."""
+        owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
+        await self._caller.ask(owner, Ask(commands=commands))
+        return RunHandle(self._caller, owner)
+
+    async def get_run_result(self, id: str) -> OrchestratorResponse:
+        """The result of a run, waiting for it if it is still going.
+
+        Raises:
+            RunNotFound: No run has this id.
+            RunError: The run failed or was cancelled.
+        """
+        run_id = check_id(id, "run")
+        return await self._caller.answer(Owner("run", run_id), run_id)
+
+    async def create_session(
+        self,
+        session_id: str | None = None,
+        agent: Agent | None = None,
+        context_variables: ContextVariables | None = None,
+        max_turns: int | float = math.inf,
+        history_size: int | float = 10,
+        debug: bool = False,
+    ) -> Session:
+        """Begin a conversation that outlives this program.
+
+        Args:
+            session_id: Names the session; None makes one up. An id in use warns and returns that session unchanged.
+            agent: Who answers until somebody hands over.
+            context_variables: The session's first context; plain JSON data.
+            max_turns: Messages each run of the session may append.
+            history_size: Messages kept between runs; `float("inf")` keeps all.
+            debug: Log every step.
+
+        Raises:
+            RequestError: The request is wrong; nothing was stored.
+
+        Crash safety:
+            When it returns, the session exists. If it raised, calling again either makes it or finds it.
+        """
+        owner = Owner("session", check_id(session_id, "session") if session_id is not None else self._new_id())
+        opening = OpenSession(
+            owner_kind="session",
+            owner_id=owner.id,
+            incarnation=self._new_id(),
+            agent=await self._caller.prepare(agent),
+            context_variables=read_context(context_variables),
+            max_turns=read_limit(max_turns, "max_turns"),
+            history_size=read_limit(history_size, "history_size"),
+            debug=debug,
+        )
+        reply = await self._caller.ask(owner, Ask(commands=(opening,)))
+        if not reply.created:
+            warnings.warn(
+                "A session with this ID is already running. Returning the existing session.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return Session(self._caller, owner)
+
+    async def get_session(self, session_id: str) -> Session:
+        """An existing session.
+
+        Raises:
+            SessionNotFound: No session has this id.
+        """
+        owner = Owner("session", check_id(session_id, "session"))
+        await self._caller.ask(owner, Ask(view=True))
+        return Session(self._caller, owner)
+
+    async def create_worker(
+        self,
+        agent_activities: Sequence[AgentActivities] = (),
+        retriever_activities: Sequence[Any] = (),
+        *,
+        functions: Sequence[Callable[..., Any]] = (),
+    ) -> Worker:
+        """Register providers and functions.
+
+        Args:
+            agent_activities: Providers with their settings; the functions in their options become known by name.
+            retriever_activities: Retrievers.
+            functions: More functions to be known by name.
+
+        Raises:
+            DuplicateName: Two different functions share a name.
+        """
+        every = [fn for activities in agent_activities for fn in activities.options.all_functions]
+        worker = Worker(self._gateway, [*agent_activities, *retriever_activities], [*every, *functions])
+        await worker.register()
+        return worker
+
+    async def _run_request(
+        self,
+        run_id: str | None,
+        agent: Agent | None,
+        messages: MessageInput,
+        context_variables: ContextVariables | None,
+        max_turns: int | float,
+        debug: bool,
+    ) -> tuple[Owner, tuple[Command, ...]]:
+        """Check everything, before anything is stored, and put it into commands."""
+        owner = Owner("run", check_id(run_id, "run") if run_id is not None else self._new_id())
+        records = read_messages(messages)
+        context = read_context(context_variables)
+        limit = read_limit(max_turns, "max_turns")
+        spec = await self._caller.prepare(agent)
+        content = [message.model_dump(mode="json") for message in records]
+        opening = OpenSession(
+            owner_kind="run",
+            owner_id=owner.id,
+            incarnation=self._new_id(),
+            agent=spec,
+            context_variables=context,
+            max_turns=limit,
+            debug=debug,
+        )
+        digest = input_digest(spec, content, context, limit)
+        return owner, (opening, StartRun(run_id=owner.id, input_digest=digest, messages=records))
+
+    def _new_id(self) -> str:
+        return self._caller.ids.new_id()

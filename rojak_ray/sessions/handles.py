@@ -1,0 +1,165 @@
+"""What a client hands out: a run, a session, a worker. Light: an id and the way to ask."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from rojak_ray.agents.agent import Agent
+from rojak_ray.core.commands import CancelRun, StartRun, UpdateConfig
+from rojak_ray.errors import InternalError
+from rojak_ray.ids import digest
+from rojak_ray.journal.paths import Owner
+from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
+from rojak_ray.sessions.caller import Caller, read_limit
+from rojak_ray.sessions.ports import Gateway
+from rojak_ray.sessions.requests import Ask, SessionView
+from rojak_ray.sessions.types import GetConfigResponse, OrchestratorResponse, UpdateConfigParams
+
+
+class RunHandle:
+    """A run that was started."""
+
+    def __init__(self, caller: Caller, owner: Owner) -> None:
+        """Made by `start_run`."""
+        self.id = owner.id
+        self._caller = caller
+        self._owner = owner
+
+    async def result(self) -> OrchestratorResponse:
+        """The answer, waiting for it.
+
+        Raises:
+            RunError: The run failed or was cancelled.
+        """
+        return await self._caller.answer(self._owner, self.id)
+
+    async def cancel(self) -> None:
+        """Stop the run; steps under way are stopped too. A run that has ended stays as it is."""
+        await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id),)))
+
+
+class Session:
+    """A conversation. Any number of programs may hold one; what they send is answered in order of arrival."""
+
+    def __init__(self, caller: Caller, owner: Owner) -> None:
+        """Made by `create_session` and `get_session`."""
+        self.id = owner.id
+        self._caller = caller
+        self._owner = owner
+
+    async def send_messages(self, messages: MessageInput, agent: Agent | None = None) -> OrchestratorResponse:
+        """Send messages and wait for the answer.
+
+        Args:
+            messages: A string, a message, or a list of messages.
+            agent: Who answers; None: the agent that spoke last.
+
+        Returns:
+            The messages sent, what was appended, and the agent that would answer next.
+
+        Raises:
+            RequestError: The messages are wrong; nothing was stored.
+            RunError: This run failed or was cancelled. History and context are as they were before it.
+            StorageError: The outcome is unknown; `history` tells.
+
+        Crash safety:
+            The request has an id of its own: whatever is retried on the way, it is answered once.
+        """
+        records = read_messages(messages)
+        spec = await self._caller.prepare(agent) if agent is not None else None
+        run_id = self._caller.ids.new_id()
+        content = digest([message.model_dump(mode="json") for message in records])
+        command = StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec)
+        return await self._caller.answer(self._owner, run_id, (command,))
+
+    async def get_result(self) -> OrchestratorResponse:
+        """The latest answer; before the first one, a response without messages and agent."""
+        latest = (await self._view()).latest
+        if latest is None:
+            return OrchestratorResponse([], None, {})
+        return self._caller.read_outcome(latest)
+
+    async def get_config(self) -> GetConfigResponse:
+        """Settings and history."""
+        view = await self._view()
+        return GetConfigResponse(
+            messages=[to_public(message) for message in view.history],
+            context_variables=dict(view.context_variables),
+            max_turns=math.inf if view.max_turns is None else int(view.max_turns),
+            history_size=math.inf if view.history_size is None else view.history_size,
+            debug=view.debug,
+        )
+
+    async def history(self) -> list[ConversationMessage]:
+        """The messages the next run will see."""
+        return [to_public(message) for message in (await self._view()).history]
+
+    async def update_config(self, params: UpdateConfigParams) -> None:
+        """Change settings; fields that are None stay. Durable when it returns; a run in progress sees them too.
+
+        Raises:
+            RequestError: A value is wrong; nothing changed.
+        """
+        messages = params.messages
+        if messages is not None:
+            empty = isinstance(messages, Sequence) and not messages
+            messages = () if empty else read_messages(messages)
+        lifted = [name for name in ("max_turns", "history_size") if getattr(params, name) == math.inf]
+        command = UpdateConfig(
+            messages=messages,
+            context_variables=read_context(params.context_variables) if params.context_variables is not None else None,
+            max_turns=read_limit(params.max_turns, "max_turns"),
+            history_size=read_limit(params.history_size, "history_size"),
+            debug=params.debug,
+            unlimited=cast("Any", tuple(lifted)),
+        )
+        await self._caller.ask(self._owner, Ask(commands=(command,)))
+
+    async def cancel(self) -> None:
+        """Stop what is running and drop what waits; those who wait for an answer get RunCancelled.
+
+        The conversation itself stays and answers the next message.
+        """
+        await self._caller.ask(self._owner, Ask(commands=(CancelRun(),)))
+
+    async def _view(self) -> SessionView:
+        reply = await self._caller.ask(self._owner, Ask(view=True))
+        if reply.view is None:
+            raise InternalError(f"No view of {self._owner} came back.")
+        return reply.view
+
+
+class Worker:
+    """Functions and providers this program offers. It runs no queue: registering is all it does.
+
+    `await worker.run()` keeps them registered (also across a restart of the catalog) until its task is cancelled;
+    `async with worker` does so for a block. What was registered stays registered afterwards.
+    """
+
+    def __init__(self, gateway: Gateway, activities: Sequence[Any], functions: Sequence[Callable[..., Any]]) -> None:
+        """Made by `create_worker`."""
+        self._gateway = gateway
+        self._activities = activities
+        self._functions = functions
+
+    async def register(self) -> None:
+        """Register everything, again if need be."""
+        await self._gateway.connect()
+        await self._gateway.register(self._activities, self._functions)
+
+    async def run(self) -> None:
+        """Stay until cancelled."""
+        await asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        """Already registered."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to undo: other programs may rely on what was registered."""

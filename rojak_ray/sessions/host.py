@@ -1,0 +1,272 @@
+"""`SessionHost`: the one task that changes a conversation. A plain class; Ray's actors are shells around it.
+
+The loop: take what arrived (commands and finished steps), decide, append to the journal, fold, answer, start what is
+pending. What arrives during an append goes into the next one. Any failure of storage ends the host: what is true is
+then in the journal alone, and opening it again tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rojak_ray.clock import Clock
+from rojak_ray.core.commands import Command, RecordStep, Recover
+from rojak_ray.core.decide import decide
+from rojak_ray.core.events import Event, Opened, RunEnded
+from rojak_ray.core.evolve import evolve
+from rojak_ray.core.pending import pending
+from rojak_ray.core.state import SessionState
+from rojak_ray.core.steps import Step, StepError
+from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StoreUnavailable
+from rojak_ray.journal.journal import Journal
+from rojak_ray.sessions.ports import StepExecutor
+from rojak_ray.sessions.requests import Ask, Reply, RunView, view_run, view_session
+
+logger = logging.getLogger(__name__)
+
+StepKey = tuple[str, int]
+
+
+class HostClosed(StoreUnavailable):
+    """The host was let go between finding it and asking it; a new one answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatistics:
+    """A look at one host."""
+
+    events: int
+    running_steps: int
+    queued_runs: int
+    idle: bool
+
+
+@dataclass(slots=True)
+class _Item:
+    command: Command
+    answer: asyncio.Future[bool] | None = None
+    created: bool = False
+
+
+class SessionHost:
+    """Drives one conversation.
+
+    Guarantees to whoever asks: when `ask` returns, what it says is in the journal. When it raises a RequestError,
+    nothing changed. When it raises a StorageError, the commands may or may not have been taken: ask again, with the
+    same ids, and they are taken once.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        executor: StepExecutor,
+        clock: Clock,
+        on_end: Callable[[SessionHost], None] | None = None,
+    ) -> None:
+        """Nothing happens until `open`; `on_end` is told when the host has ended, for whatever reason."""
+        self.owner = journal.owner
+        self.failure: RojakError | None = None
+        """Why the host ended; None while it serves."""
+
+        self.last_used = clock.monotonic()
+        self._journal = journal
+        self._executor = executor
+        self._clock = clock
+        self._on_end = on_end
+        self._state = SessionState()
+        self._inbox: list[_Item] = []
+        self._arrived = asyncio.Event()
+        self._endings: dict[str, asyncio.Future[RunView]] = {}
+        self._steps: dict[StepKey, asyncio.Task[None]] = {}
+        self._driver: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> SessionState:
+        """The conversation as the journal has it."""
+        return self._state
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, waits or has just arrived."""
+        return self._state.idle and not self._inbox and not self._steps
+
+    def statistics(self) -> HostStatistics:
+        """Counts for people."""
+        queued = len(self._state.queue)
+        return HostStatistics(self._journal.position.seq, len(self._steps), queued, self.idle)
+
+    async def open(self) -> None:
+        """Claim the journal, replay it and go on where it stops.
+
+        Raises:
+            StorageError: The journal cannot be opened; the host is of no use.
+        """
+        self._state = await self._journal.open()
+        self._driver = asyncio.create_task(self._drive(), name=f"drive {self.owner}")
+        if not self._state.idle:
+            self._post(Recover())
+
+    async def ask(self, ask: Ask) -> Reply:
+        """Take the commands, in order, then wait as long as asked for the run.
+
+        Raises:
+            RequestError: A command was refused.
+            StorageError: The journal could not take them; see the class.
+        """
+        self.last_used = self._clock.monotonic()
+        created = await self._submit(ask.commands) if ask.commands else False
+        run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
+        self.last_used = self._clock.monotonic()
+        return Reply(created=created, run=run, view=view_session(self._state) if ask.view else None)
+
+    async def close(self) -> None:
+        """Stop: running steps are cancelled, nothing more is written. The journal has all that counts."""
+        self._end(HostClosed(f"The host of {self.owner} was closed; ask again."))
+        tasks = [task for task in (self._driver, *self._steps.values()) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _submit(self, commands: tuple[Command, ...]) -> bool:
+        """Take commands; True if they began the conversation."""
+        answers = [self._post(command, answered=True) for command in commands]
+        try:
+            return any([await answer for answer in answers])
+        finally:
+            for answer in answers:
+                # One refused command leaves the others' answers unread; that is no unhandled error.
+                answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _await_run(self, run_id: str, wait_s: float) -> RunView:
+        """The run as it stands after at most `wait_s` seconds, sooner if it ends."""
+        run = view_run(self._state, run_id)
+        if run is None:
+            raise RunNotFound(f"Run {run_id!r} is not known to {self.owner}.")
+        if wait_s <= 0 or self._state.outcome(run_id) is not None:
+            return run
+        if self.failure is not None:
+            raise self.failure
+        ending = self._endings.setdefault(run_id, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(wait_s):
+                # Shielded: others wait for the same ending.
+                return await asyncio.shield(ending)
+        except TimeoutError:
+            return view_run(self._state, run_id) or run
+
+    def _post(self, command: Command, *, answered: bool = False) -> asyncio.Future[bool]:
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self.failure is not None:
+            answer.set_exception(self.failure)
+            return answer
+        self._inbox.append(_Item(command, answer if answered else None))
+        self._arrived.set()
+        return answer
+
+    async def _drive(self) -> None:
+        try:
+            self._start_pending()
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                items, self._inbox = self._inbox, []
+                await self._handle(items)
+        except asyncio.CancelledError:
+            raise
+        except RojakError as error:
+            self._end(error)
+        except Exception as error:
+            logger.exception("host ended by a bug", extra={"owner": str(self.owner)})
+            self._end(InternalError(f"The host of {self.owner} failed: {type(error).__name__}: {error}"))
+
+    async def _handle(self, items: list[_Item]) -> None:
+        """Decide on a batch, make it durable, then answer."""
+        state, events, accepted = self._state, list[Event](), list[_Item]()
+        ended: list[RunView] = []
+        try:
+            for item in items:
+                try:
+                    new = decide(state, item.command)
+                except RequestError as error:
+                    _answer(item, error)
+                    continue
+                accepted.append(item)
+                item.created = any(isinstance(event, Opened) for event in new)
+                events.extend(new)
+                for event in new:
+                    state = evolve(state, event)
+                    if isinstance(event, RunEnded) and (run := view_run(state, event.run_id)):
+                        ended.append(run)
+            if events:
+                await self._journal.append(events)
+        except BaseException:
+            self._inbox = items + self._inbox  # whoever ends this host answers them
+            raise
+        self._state = state
+        for item in accepted:
+            _answer(item, None)
+        for run in ended:
+            ending = self._endings.pop(run.run_id, None)
+            if ending is not None and not ending.done():
+                ending.set_result(run)
+        self._start_pending()
+
+    def _start_pending(self) -> None:
+        """Run every pending step that is not running; stop those that no longer matter."""
+        wanted = {(step.step_id, step.attempt): step for step in pending(self._state)}
+        for key, task in list(self._steps.items()):
+            if key not in wanted:
+                task.cancel()
+        for key, step in wanted.items():
+            if key not in self._steps:
+                task = asyncio.create_task(self._run(step), name=f"step {step.step_id}")
+                self._steps[key] = task
+                task.add_done_callback(lambda _, key=key: self._steps.pop(key, None))
+
+    async def _run(self, step: Step) -> None:
+        if step.wait_s > 0:
+            await self._clock.sleep(step.wait_s)
+        try:
+            result = await self._executor.execute(step)
+        except asyncio.CancelledError:
+            if _cancelled_by_us():
+                raise
+            # Somebody else's cancellation escaped the executor: without a result the run would wait for ever.
+            result = StepError(error_type="CancelledError", message="the step was cancelled from outside", lost=True)
+        except Exception as error:
+            logger.exception("executor failed", extra={"step_id": step.step_id})
+            result = StepError(error_type=type(error).__name__, message=str(error))
+        self._post(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result))
+
+    def _end(self, error: RojakError) -> None:
+        if self.failure is not None:
+            return
+        self.failure = error
+        current = asyncio.current_task()
+        for task in (self._driver, *self._steps.values()):
+            if task is not None and task is not current:
+                task.cancel()
+        items, self._inbox = self._inbox, []
+        for item in items:
+            _answer(item, error)
+        for ending in self._endings.values():
+            if not ending.done():
+                ending.set_exception(error)
+                ending.exception()  # nobody may be waiting any more
+        if self._on_end is not None:
+            self._on_end(self)
+
+
+def _cancelled_by_us() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _answer(item: _Item, error: RojakError | None) -> None:
+    if item.answer is None or item.answer.done():
+        return
+    if error is None:
+        item.answer.set_result(item.created)
+    else:
+        item.answer.set_exception(error)

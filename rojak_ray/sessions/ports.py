@@ -1,0 +1,66 @@
+"""What a host needs from outside, and what a client needs from whoever runs hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.core.steps import Step, StepResult
+from rojak_ray.journal.paths import Owner
+from rojak_ray.sessions.requests import Ask, Reply
+
+
+class StepExecutor(Protocol):
+    """Runs steps somewhere."""
+
+    async def execute(self, step: Step) -> StepResult:
+        """Run one attempt and return what came of it; whatever fails comes back as a `StepError`.
+
+        Raises:
+            asyncio.CancelledError: The step was cancelled; the work is stopped as far as that is possible.
+
+        Crash safety:
+            Nothing is kept. The same step may be executed again, with the same idempotency key.
+        """
+        ...
+
+
+class Gateway(Protocol):
+    """The way from a client to the hosts."""
+
+    async def connect(self) -> None:
+        """Be ready; called before anything else, any number of times."""
+        ...
+
+    async def ask(self, owner: Owner, ask: Ask) -> Reply:
+        """Bring `ask` to the owner's host, wherever it is, starting it if need be.
+
+        Raises:
+            RojakError: What the host answered, or StoreUnavailable if no host could be reached in time.
+
+        Crash safety:
+            Commands carry ids, so asking again after an error is the same request.
+        """
+        ...
+
+    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+        """Name a callable; `publish` makes it known where steps run."""
+        ...
+
+    def restore(self, ref: FunctionRef) -> Any:
+        """The callable behind a reference if this process knows it, else its name."""
+        ...
+
+    async def publish(self, agent_type: str) -> None:
+        """Make every callable referred to so far, and this process's settings for an agent type, known to the steps."""
+        ...
+
+    async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
+        """Make providers and named functions known, replacing what had the same names."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what this client holds; runs go on where hosts outlive clients."""
+        ...

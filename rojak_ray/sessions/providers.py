@@ -1,0 +1,93 @@
+"""The providers and retrievers one process can ask, by the type they answer for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.errors import ConfigError, ProviderNotFound
+from rojak_ray.providers.builtin import builtin_activities
+from rojak_ray.retrievers.base import RetrieverActivities
+
+Activities = AgentActivities | RetrieverActivities
+
+
+class ProviderSource(Protocol):
+    """Finds who answers for a type."""
+
+    async def agent_activities(self, agent_type: str) -> AgentActivities:
+        """Who asks models for agents of this type; raises ProviderNotFound."""
+        ...
+
+    async def retriever_activities(self, retriever_type: str) -> RetrieverActivities:
+        """Who retrieves for this type; raises ProviderNotFound."""
+        ...
+
+
+class ProviderRegistry:
+    """Providers registered in this process; the built-in ones serve with settings from the environment."""
+
+    def __init__(self) -> None:
+        """Know the built-in providers only."""
+        self._agents: dict[str, AgentActivities] = {}
+        self._retrievers: dict[str, RetrieverActivities] = {}
+
+    def register(self, activities: Iterable[Any]) -> None:
+        """Add providers and retrievers, replacing those of the same type.
+
+        Raises:
+            ConfigError: One is of another class, or names no type.
+        """
+        for one in activities:
+            check_activities(one)
+            if isinstance(one, RetrieverActivities):
+                self._retrievers[one.type] = one
+            else:
+                self._agents[one.type] = one
+
+    async def agent_activities(self, agent_type: str) -> AgentActivities:
+        """Who asks models for agents of this type."""
+        found = self._agents.get(agent_type)
+        if found is None:
+            found = builtin_activities(agent_type)
+            if found is None:
+                raise nobody_serves("agent", agent_type)
+            self._agents[agent_type] = found
+        return found
+
+    async def retriever_activities(self, retriever_type: str) -> RetrieverActivities:
+        """Who retrieves for this type."""
+        found = self._retrievers.get(retriever_type)
+        if found is None:
+            raise nobody_serves("retriever", retriever_type)
+        return found
+
+    async def aclose(self) -> None:
+        """Release every connection."""
+        for one in (*self._agents.values(), *self._retrievers.values()):
+            await one.aclose()
+
+
+def check_activities(given: Any) -> Activities:
+    """A provider or retriever that can be registered.
+
+    Raises:
+        ConfigError: It is of another class, or names no type.
+    """
+    if not isinstance(given, AgentActivities | RetrieverActivities):
+        raise ConfigError(
+            f"A worker takes AgentActivities and RetrieverActivities (instances), not {type(given).__name__}."
+        )
+    if not isinstance(given.type, str) or not given.type:
+        raise ConfigError(f"{type(given).__name__} must name the type it answers for in a class attribute `type`.")
+    return given
+
+
+def nobody_serves(kind: str, name: str) -> ProviderNotFound:
+    """The error for a type without a provider; it says what to register."""
+    base = "AgentActivities" if kind == "agent" else "RetrieverActivities"
+    return ProviderNotFound(
+        f"No worker serves the {kind} type {name!r}. Start one with "
+        f"create_worker([...]) whose {base} has type = {name!r}."
+    )

@@ -1,0 +1,103 @@
+"""What a client asks of a host and what it hears back, as plain data that crosses processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from rojak_ray.agents.spec import AgentSpec
+from rojak_ray.core.commands import Command
+from rojak_ray.core.events import RunStatus
+from rojak_ray.core.state import RunOutcome, SessionState
+from rojak_ray.messages import Message, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Commands for one owner, then perhaps a wait for one of its runs."""
+
+    commands: tuple[Command, ...] = ()
+    await_run: str | None = None
+    wait_s: float = 0.0
+    """Answer after this time even if the run has no outcome yet."""
+
+    view: bool = False
+    """Include the configuration and history."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as its caller sees it."""
+
+    run_id: str
+    status: RunStatus
+    messages: tuple[Message, ...] = ()
+    agent: AgentSpec | None = None
+    context_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    usage: Usage = field(default_factory=Usage)
+    error_type: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session's configuration, history and latest outcome."""
+
+    agent: AgentSpec
+    context_variables: dict[str, JsonValue]
+    max_turns: float | None
+    history_size: int | None
+    debug: bool
+    history: tuple[Message, ...]
+    latest: RunView | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to an `Ask`. Everything it says is durable."""
+
+    created: bool = False
+    """Whether the owner did not exist before."""
+
+    run: RunView | None = None
+    """The awaited run; its status says whether it ended."""
+
+    view: SessionView | None = None
+
+
+def view_run(state: SessionState, run_id: str) -> RunView | None:
+    """A run as it stands; None if this conversation does not know it."""
+    outcome = state.outcome(run_id)
+    if outcome is not None:
+        return view_outcome(state, outcome)
+    status = state.status(run_id)
+    return RunView(run_id=run_id, status=status) if status else None
+
+
+def view_outcome(state: SessionState, outcome: RunOutcome) -> RunView:
+    """A run that ended."""
+    return RunView(
+        run_id=outcome.run_id,
+        status=outcome.status,
+        messages=outcome.messages,
+        agent=state.agents.get(outcome.agent or ""),
+        context_variables=outcome.context_variables,
+        usage=outcome.usage,
+        error_type=outcome.error_type,
+        error=outcome.error,
+    )
+
+
+def view_session(state: SessionState) -> SessionView:
+    """A session as it stands. The latest outcome is the latest answer: failed and cancelled runs left none."""
+    answered = [outcome for outcome in state.outcomes if outcome.status == RunStatus.COMPLETED]
+    return SessionView(
+        agent=state.agents[state.agent],
+        context_variables=state.context_variables,
+        max_turns=state.max_turns,
+        history_size=state.history_size,
+        debug=state.debug,
+        history=state.history,
+        latest=view_outcome(state, answered[-1]) if answered else None,
+    )

@@ -1,0 +1,241 @@
+"""`StepRunner`: does in this process what a step asks for, and turns whatever happens into plain data.
+
+This is the step boundary: user code and vendor clients run inside it, and every exception they raise ends here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rojak_ray.agents.activities import AgentCallParams
+from rojak_ray.agents.function import ToolContext
+from rojak_ray.agents.invoke import build_arguments, invoke, invoke_sync, read_result, render_instructions
+from rojak_ray.agents.results import AgentResponse
+from rojak_ray.agents.schema import FunctionDefinition
+from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
+from rojak_ray.core.events import CallPlan, PlannedCall
+from rojak_ray.core.steps import (
+    CallFunction,
+    CallModel,
+    FunctionResult,
+    ModelResult,
+    RenderInstructions,
+    Retrieve,
+    Step,
+    StepError,
+    StepResult,
+    TextResult,
+)
+from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RojakError
+from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
+from rojak_ray.sessions.providers import ProviderSource
+
+_TRANSIENT_NAMES = frozenset({"ConnectionError", "TimeoutError", "Timeout", "TimeoutException", "NetworkError"})
+"""Base classes by which clients that do not derive from Python's own errors tell a passing failure."""
+
+_LONGEST_ERROR = 4000
+
+
+class FunctionSource(Protocol):
+    """Finds the function behind a reference."""
+
+    async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
+        """The function; raises FunctionNotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A function call whose arguments are checked."""
+
+    definition: FunctionDefinition
+    arguments: Any
+    context: dict[str, Any]
+    """The function's own copy of the context variables, to be compared afterwards."""
+
+    timeout_s: float
+
+
+class StepRunner:
+    """Runs one step at a time for each caller; many callers at once."""
+
+    def __init__(self, functions: FunctionSource, providers: ProviderSource, refer: Refer) -> None:
+        """`refer` names the callables of agents that functions hand over to."""
+        self._functions = functions
+        self._providers = providers
+        self._refer = refer
+
+    async def execute(self, step: Step) -> StepResult:
+        """See `StepExecutor.execute`. Synchronous functions run in a thread: one that never returns keeps it."""
+        try:
+            match step:
+                case CallModel():
+                    return await self._call_model(step)
+                case CallFunction():
+                    return await self._call_function(step)
+                case RenderInstructions():
+                    return await self._render(step)
+                case Retrieve():
+                    return await self._retrieve(step)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return StepError(error_type="CancelledError", message="it cancelled itself")
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
+            return error_of(error)
+
+    async def _call_model(self, step: CallModel) -> ModelResult:
+        agent = step.agent
+        definitions = [await self._functions.resolve(ref) for ref in agent.functions]
+        activities = await self._providers.agent_activities(agent.type)
+        params = AgentCallParams(
+            messages=[
+                ConversationMessage(role="system", content=step.instructions),
+                *(to_public(message) for message in step.messages),
+            ],
+            model=agent.model,
+            function_names=[definition.name for definition in definitions],
+            inference_config=dict(agent.inference_config) if agent.inference_config is not None else None,
+            parallel_tool_calls=agent.parallel_tool_calls,
+            tool_choice=agent.tool_choice,
+            functions=[definition.schema for definition in definitions],
+            idempotency_key=step.idempotency_key,
+            timeout_s=agent.retry.timeout_s,
+        )
+        async with _limit(agent.retry.timeout_s, f"The model call of agent {agent.name!r}"):
+            response = await activities.call(params)
+        return read_response(response, {definition.name: definition for definition in definitions})
+
+    async def _call_function(self, step: CallFunction) -> FunctionResult:
+        prepared = prepare_call(step, await self._functions.resolve(named_function(step)))
+        async with _limit(prepared.timeout_s, step.call.name):
+            if prepared.definition.is_async:
+                value = await invoke(prepared.definition, prepared.arguments)
+            else:
+                value = await asyncio.to_thread(invoke_sync, prepared.definition, prepared.arguments)
+        return finish_call(step, prepared, value, self._refer)
+
+    async def _render(self, step: RenderInstructions) -> TextResult:
+        definition = await self._functions.resolve(step.function)
+        async with _limit(step.agent.retry.timeout_s, definition.name):
+            return TextResult(text=await render_instructions(definition.fn, copy.deepcopy(step.context_variables)))
+
+    async def _retrieve(self, step: Retrieve) -> TextResult:
+        retriever = step.agent.retriever
+        activities = await self._providers.retriever_activities(retriever.type if retriever else "")
+        async with _limit(step.agent.retry.timeout_s, f"Retriever {activities.type!r}"):
+            return TextResult(text=clean_text(str(await activities.retrieve_and_combine_results(step.text))))
+
+
+def named_function(step: CallFunction) -> FunctionRef:
+    """The function a model asked for, if it is one of the agent's."""
+    for ref in step.agent.functions:
+        if ref.name == step.call.name:
+            return ref
+    raise FunctionNotFound(f"Function {step.call.name} not found")
+
+
+def prepare_call(step: CallFunction, definition: FunctionDefinition) -> PreparedCall:
+    """Check the model's arguments against the function.
+
+    Raises:
+        TypeError, ValueError: They do not fit; the text is for the model.
+    """
+    context = copy.deepcopy(step.context_variables)
+    tool_context = ToolContext(
+        run_id=step.run_id,
+        session_id=step.session_id,
+        agent_name=step.agent.name,
+        tool_call_id=step.call.id,
+        idempotency_key=step.idempotency_key,
+        attempt=step.attempt,
+        context_variables=context,
+    )
+    arguments = build_arguments(definition, step.call.arguments, context, tool_context)
+    return PreparedCall(definition, arguments, context, step.plan.timeout_s or step.agent.retry.timeout_s)
+
+
+def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: Refer) -> FunctionResult:
+    """Read what a function returned.
+
+    Raises:
+        InvalidContext, InvalidAgent: It left something that cannot be stored; the text is for the model.
+    """
+    outcome = read_result(value, dict(step.context_variables), prepared.context)
+    return FunctionResult(
+        output=outcome.output,
+        agent=encode_agent(outcome.agent, refer) if outcome.agent is not None else None,
+        context_set=outcome.context_set,
+        context_deleted=outcome.context_deleted,
+    )
+
+
+def read_response(response: AgentResponse, functions: dict[str, FunctionDefinition]) -> ModelResult:
+    """A provider's answer as a record, with the plan of every call.
+
+    Raises:
+        ModelMisbehaved: A provider returned something else than an AgentResponse.
+    """
+    if not isinstance(response, AgentResponse):
+        raise ModelMisbehaved(f"The provider returned {type(response).__name__} instead of AgentResponse.")
+    calls = [
+        PlannedCall(
+            call=ToolCall(
+                id=clean_text(str(call.id)),
+                name=clean_text(str(call.function.name)),
+                arguments=clean_text(call.function.arguments or ""),
+            ),
+            plan=plan_of(functions[call.function.name]) if call.function.name in functions else CallPlan(),
+        )
+        for call in response.tool_calls or ()
+    ]
+    return ModelResult(
+        content=clean_text(response.content) if response.content is not None else None,
+        calls=tuple(calls),
+        usage=response.usage or Usage(requests=1),
+        finish_reason=response.finish_reason,
+    )
+
+
+def plan_of(definition: FunctionDefinition) -> CallPlan:
+    """How calls of a function are run."""
+    settings = definition.settings
+    return CallPlan(
+        sequential=definition.context_parameter is not None,
+        at_most_once=settings.at_most_once,
+        timeout_s=settings.timeout_s,
+        policy=PolicySpec.of(settings.retry_policy) if settings.retry_policy else None,
+    )
+
+
+def error_of(error: BaseException) -> StepError:
+    """An exception as data, with what the retry rules need to know."""
+    names = {base.__name__ for base in type(error).__mro__}
+    text = error.message if isinstance(error, RojakError) else str(error)
+    return StepError(
+        error_type=type(error).__name__,
+        message=clean_text(text or repr(error))[:_LONGEST_ERROR],
+        transient=bool(names & _TRANSIENT_NAMES) or (isinstance(error, RojakError) and error.retryable),
+        retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable) else None,
+    )
+
+
+class _limit:
+    """`asyncio.timeout` whose error says what took too long."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._text = f"{what} did not finish in time ({seconds:g} s)."
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *details: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*details)
+        except TimeoutError:
+            raise TimeoutError(self._text) from None
