@@ -49,9 +49,9 @@ class InProcessGateway:
         """Ask the pool."""
         return await self._pool.ask(owner, ask)
 
-    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+    def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable."""
-        return self.functions.refer(fn)
+        return self.functions.refer(fn, writes_instructions=writes_instructions)
 
     def restore(self, ref: FunctionRef) -> Any:
         """The callable behind a reference."""
@@ -117,4 +117,7 @@ class _Local:
         self._registry = registry
 
     async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
-        return self._registry.resolve(ref)
+        return self._registry.resolve(ref).definition
+
+    async def writer(self, ref: FunctionRef) -> Callable[..., Any]:
+        return self._registry.resolve(ref).fn

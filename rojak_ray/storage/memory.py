@@ -1,0 +1,58 @@
+"""A store in a dictionary: for tests and for trying things out. It ends with its process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rojak_ray.errors import ObjectExists, ObjectNotFound
+from rojak_ray.storage.keys import check_data, check_key, check_limit, check_prefix
+
+
+class MemoryStore:
+    """The exact semantics of a store without its durability; whoever holds this object sees its data."""
+
+    def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:
+        self._objects: dict[str, bytes] = {check_key(key): data for key, data in (objects or {}).items()}
+
+    @property
+    def url(self) -> str:
+        """Always the same: it opens an empty store, not this one."""
+        return "memory://"
+
+    @property
+    def shared(self) -> bool:
+        """False: another process has its own memory."""
+        return False
+
+    def snapshot(self) -> dict[str, bytes]:
+        """A copy of everything stored."""
+        return dict(self._objects)
+
+    async def get(self, key: str) -> bytes:
+        """The bytes under `key`."""
+        try:
+            return self._objects[check_key(key)]
+        except KeyError:
+            raise ObjectNotFound(f"{key} is not in memory.", key=key) from None
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        """Create an object. Atomic because nothing is awaited.
+
+        Crash safety: none; the data ends with the process.
+        """
+        check_data(key, data)
+        if check_key(key) in self._objects:
+            raise ObjectExists(f"{key} exists already.", key=key)
+        self._objects[key] = bytes(data)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Keys under a folder in ascending order."""
+        check_prefix(prefix)
+        return sorted(key for key in self._objects if key.startswith(prefix) and key > after)[: check_limit(limit)]
+
+    async def delete(self, key: str) -> None:
+        """Remove an object if it is there."""
+        self._objects.pop(check_key(key), None)
+
+    async def aclose(self) -> None:
+        """Nothing to let go of: the objects stay with this object."""

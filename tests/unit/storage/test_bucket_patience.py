@@ -1,0 +1,199 @@
+"""The object store's own part: retries, deadlines, words. The vendors' clients: test_vendor_wires, tests/e2e."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import pytest
+
+from rojak_ray.errors import MissingExtra, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
+from rojak_ray.storage import objects
+from rojak_ray.storage.drivers import Outcome, Page
+from rojak_ray.storage.objects import ObjectStore
+
+
+class Trouble(Exception):
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(f"vendor says {outcome.name}")
+        self.outcome = outcome
+
+
+class ScriptedDriver:
+    """A vendor that fails as told."""
+
+    failures: ClassVar = (Trouble, OSError)
+    credentials: ClassVar = "VENDOR_KEY"
+    script: ClassVar[list[Outcome]] = []
+    opened: ClassVar[list["ScriptedDriver"]] = []
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.closed = False
+
+    @classmethod
+    async def open(cls, bucket: str) -> "ScriptedDriver":
+        cls.opened.append(cls())
+        await asyncio.sleep(0)
+        return cls.opened[-1]
+
+    async def _call(self) -> None:
+        self.calls += 1
+        if self.script:
+            raise Trouble(self.script.pop(0))
+
+    async def create(self, name: str, data: bytes) -> None:
+        await self._call()
+
+    async def read(self, name: str) -> bytes:
+        await self._call()
+        return name.encode()
+
+    async def remove(self, name: str) -> None:
+        await self._call()
+
+    async def page(self, prefix: str, after: str) -> Page:
+        await self._call()
+        return Page([], more=True)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    @staticmethod
+    def outcome(error: Exception) -> Outcome:
+        return error.outcome if isinstance(error, Trouble) else Outcome.UNKNOWN
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> ObjectStore:
+    monkeypatch.setitem(objects.DRIVERS, "s3", (__name__, "ScriptedDriver", "s3"))
+    monkeypatch.setattr(ScriptedDriver, "script", [])
+    monkeypatch.setattr(ScriptedDriver, "opened", [])
+    return ObjectStore("s3://bucket/root", clock=clock)
+
+
+async def test_a_silent_vendor_is_asked_again(store: ObjectStore, clock: FakeClock) -> None:
+    ScriptedDriver.script = [Outcome.UNKNOWN] * 3
+    assert await store.get("key") == b"root/key"
+    assert len(clock.slept) == 3
+    assert 0.05 <= clock.slept[0] <= 0.1 <= clock.slept[1] <= 0.2 <= clock.slept[2] <= 0.4
+
+
+async def test_patience_ends(store: ObjectStore, clock: FakeClock) -> None:
+    ScriptedDriver.script = [Outcome.UNKNOWN] * 1000
+    with pytest.raises(StoreUnavailable, match="30 s") as caught:
+        await store.put_new("key", b"x")
+    assert 20 < clock.monotonic() < 30
+    assert len(clock.slept) < 40
+    assert (caught.value.key, caught.value.retryable) == ("key", True)
+    assert "vendor says UNKNOWN" in str(caught.value)
+
+
+async def test_a_vendor_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, store: ObjectStore) -> None:
+    hasty = ObjectStore("s3://bucket/root", patience_s=0.05)
+
+    async def hang(_self: ScriptedDriver, _name: str) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    monkeypatch.setattr(ScriptedDriver, "read", hang)
+    with pytest.raises(StoreUnavailable, match="TimeoutError"):
+        await hasty.get("key")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "words"),
+    [
+        (Outcome.TAKEN, ObjectExists, "key"),
+        (Outcome.MISSING, ObjectNotFound, "key"),
+        (Outcome.NO_BUCKET, StoreRefused, "no bucket 'bucket'"),
+        (Outcome.REFUSED, StoreRefused, "VENDOR_KEY"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 2])
+async def test_an_answer_is_final(
+    store: ObjectStore, outcome: Outcome, error: type[StorageError], words: str, before: int
+) -> None:
+    ScriptedDriver.script = [Outcome.UNKNOWN] * before + [outcome]
+    with pytest.raises(error, match=words) as caught:
+        await store.put_new("key", b"x")
+    assert caught.value.key == "key"
+    assert ScriptedDriver.opened[0].calls == before + 1
+
+
+async def test_deleting_what_is_not_there(store: ObjectStore) -> None:
+    ScriptedDriver.script = [Outcome.MISSING]
+    await store.delete("key")
+
+
+async def test_a_page_without_names_ends_a_listing(store: ObjectStore) -> None:
+    assert await store.list("") == []
+
+
+async def test_one_client_for_all_calls_of_a_loop(store: ObjectStore) -> None:
+    await asyncio.gather(*(store.get(f"key{number}") for number in range(10)))
+    assert len(ScriptedDriver.opened) == 1
+    await store.aclose()
+    assert ScriptedDriver.opened[0].closed
+    await store.get("key")
+    assert len(ScriptedDriver.opened) == 2
+
+
+async def test_a_client_that_did_not_open_is_opened_again(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[[str], Any] = ScriptedDriver.open
+    attempts = 0
+
+    async def fail_first(bucket: str) -> ScriptedDriver:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise OSError("no network yet")
+        return await real(bucket)
+
+    monkeypatch.setattr(ScriptedDriver, "open", fail_first)
+    assert await store.get("key") == b"root/key"
+
+
+async def test_closing_after_a_failed_open_is_quiet(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_bucket: str) -> ScriptedDriver:
+        raise OSError("no network")
+
+    monkeypatch.setattr(ScriptedDriver, "open", fail)
+    with pytest.raises(StoreUnavailable, match="no network"):
+        await store.get("key")
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package", "extra"),
+    [("s3://b1/x", "s3", "s3fs", "s3"), ("gs://b1/x", "gcs", "gcsfs", "gcs"), ("az://b1/x", "azure", "adlfs", "azure")],
+)
+async def test_a_missing_package_says_what_to_install(
+    url: str, module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, f"rojak_ray.storage.{module}", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"pip install 'rojak-ray\[{extra}\]'"):
+        await ObjectStore(url).get("key")
