@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rojak_ray.agents.reference import fingerprint, origin_of
-from rojak_ray.agents.schema import FunctionDefinition, define_function
+from rojak_ray.agents.schema import FunctionDefinition, define_function, name_of
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import DuplicateName, FunctionNotFound
 
@@ -18,18 +19,28 @@ class Implementation:
 
     ref: FunctionRef
     origin: str
-    definition: FunctionDefinition
+    fn: Callable[..., Any]
+    writes_instructions: bool = False
+    """It writes an agent's instructions: no model calls it, so it needs neither a schema nor a proper name."""
+
+    @cached_property
+    def definition(self) -> FunctionDefinition:
+        """What a model sees of it; raises InvalidAgent if no schema can be made."""
+        return define_function(self.fn)
 
 
-def implementation_of(fn: Callable[..., Any]) -> Implementation:
+def implementation_of(fn: Callable[..., Any], *, writes_instructions: bool = False) -> Implementation:
     """Describe a callable.
 
     Raises:
-        InvalidAgent: It has no usable name, or a parameter for which no schema can be made.
+        InvalidAgent: A model is to call it, and it has no usable name or a parameter no schema can be made for.
     """
-    definition = define_function(fn)
-    ref = FunctionRef(name=definition.name, ref=fingerprint(fn))
-    return Implementation(ref=ref, origin=origin_of(fn), definition=definition)
+    name = "instructions" if writes_instructions else name_of(fn)
+    ref = FunctionRef(name=name, ref=fingerprint(fn))
+    found = Implementation(ref=ref, origin=origin_of(fn), fn=fn, writes_instructions=writes_instructions)
+    if not writes_instructions:
+        found.definition  # noqa: B018  (refused here, where the program can see it, not when a model calls it)
+    return found
 
 
 def distinct(functions: Iterable[Callable[..., Any]]) -> list[Implementation]:
@@ -61,18 +72,23 @@ class FunctionRegistry:
         """Know nothing."""
         self._by_ref: dict[str, Implementation] = {}
         self._by_name: dict[str, Implementation] = {}
-        self._by_callable: dict[int, tuple[Callable[..., Any], Implementation]] = {}
+        self._by_callable: dict[tuple[int, bool], Implementation] = {}
 
-    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+    def refer(self, fn: Callable[..., Any], *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable and remember it."""
-        known = self._by_callable.get(id(fn))
-        if known is not None and known[0] is fn:
-            return known[1].ref
-        implementation = implementation_of(fn)
-        # The callable is kept beside its id, so that the id cannot pass to another object.
-        self._by_callable[id(fn)] = (fn, implementation)
-        self._by_ref[implementation.ref.ref or ""] = implementation
-        return implementation.ref
+        return self.describe(fn, writes_instructions=writes_instructions).ref
+
+    def describe(self, fn: Callable[..., Any], *, writes_instructions: bool = False) -> Implementation:
+        """Describe a callable and remember it."""
+        key = (id(fn), writes_instructions)
+        known = self._by_callable.get(key)
+        # What is remembered holds the callable, so its id cannot pass to another object. A bound method is made anew
+        # at each access, hence the comparison.
+        if known is None or known.fn is not fn:
+            known = implementation_of(fn, writes_instructions=writes_instructions)
+            self._by_callable[key] = known
+            self._by_ref[known.ref.ref or ""] = known
+        return known
 
     def register(self, implementations: Iterable[Implementation]) -> None:
         """Make functions known by name, replacing what had the name."""
@@ -90,7 +106,7 @@ class FunctionRegistry:
             return named or exact
         return exact
 
-    def resolve(self, ref: FunctionRef) -> FunctionDefinition:
+    def resolve(self, ref: FunctionRef) -> Implementation:
         """The function a reference stands for.
 
         Raises:
@@ -99,9 +115,9 @@ class FunctionRegistry:
         found = self.find(ref)
         if found is None:
             raise FunctionNotFound(f"Function {ref.name} not found")
-        return found.definition
+        return found
 
     def restore(self, ref: FunctionRef) -> Any:
         """The callable behind a reference, or its name if the callable is not known here."""
         known = self._by_ref.get(ref.ref or "")
-        return known.definition.fn if known else ref.name
+        return known.fn if known else ref.name

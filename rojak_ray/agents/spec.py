@@ -99,8 +99,12 @@ class AgentSpec(Record):
         return digest(self.model_dump(mode="json"))
 
 
-Refer = Callable[[Callable[..., Any]], FunctionRef]
-"""Names a callable, registering it where it will be found again."""
+class Refer(Protocol):
+    """Names a callable, registering it where it will be found again."""
+
+    def __call__(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
+        """The name; a callable that only writes instructions needs no schema."""
+        ...
 
 
 class Restore(Protocol):
@@ -164,7 +168,7 @@ def _encode_instructions(agent: Agent, refer: Refer) -> str | FunctionRef:
         if given.get("type") == "function" and isinstance(given.get("name"), str):
             return FunctionRef(name=given["name"])
     elif callable(given):
-        return refer(given)
+        return refer(given, writes_instructions=True)
     raise InvalidAgent(
         f"The instructions of agent {agent.name!r} must be text, a callable, AgentInstructionOptions or "
         f'{{"type": "function", "name": ...}}, not {given!r:.60}.'
