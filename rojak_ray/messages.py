@@ -250,7 +250,7 @@ def read_json(value: Any, path: str, depth: int = 0) -> JsonValue:
     if isinstance(value, str):
         if has_lone_surrogate(value):
             raise InvalidContext(f"The value at {path!r} holds half a character (a lone surrogate).")
-        return str(value)
+        return str.__str__(value)  # the text of an enum member that is a string
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

@@ -31,16 +31,16 @@ _NODE_CHECK_S = 2.0
 
 def _start(cls: type[Any], name: str, settings: RuntimeSettings, *args: Any, **options: Any) -> Handle:
     """Start a detached actor, or find the one of that name."""
-    every: dict[str, Any] = dict(
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=0,
-        max_concurrency=_CALLS_AT_ONCE,
-        lifetime="detached",
-        namespace=settings.ray_namespace,
-        get_if_exists=True,
-        name=name,
-    )
+    every: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": _CALLS_AT_ONCE,
+        "lifetime": "detached",
+        "namespace": settings.ray_namespace,
+        "get_if_exists": True,
+        "name": name,
+    }
     return cast("Handle", ray.remote(cls).options(**every, **options).remote(*args))
 
 

@@ -33,6 +33,20 @@ class Directory:
     step_workers: tuple[str, ...] = ()
     """Ray names of the step workers, those of one node together."""
 
+    def after(self, earlier: Directory) -> Directory:
+        """This directory; if an earlier life of the catalog knew more, that too, until workers register again.
+
+        Step workers keep the code they have loaded, so a lost catalog need not stop the conversations it served.
+        """
+        if self.version[0] == earlier.version[0]:
+            return self
+        return replace(
+            self,
+            by_ref={**earlier.by_ref, **self.by_ref},
+            by_name={**earlier.by_name, **self.by_name},
+            providers={**earlier.providers, **self.providers},
+        )
+
     def function(self, ref: FunctionRef) -> FunctionEntry | None:
         """The function a reference stands for; the rule is `FunctionRegistry`'s."""
         named = self.by_name.get(ref.name)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from rojak_ray.agents.activities import AgentActivities
-from rojak_ray.agents.registry import FunctionRegistry, implementation_of
-from rojak_ray.agents.schema import FunctionDefinition
+from rojak_ray.agents.registry import FunctionRegistry, Implementation
+from rojak_ray.agents.schema import FunctionDefinition, define_function
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import FunctionNotFound, ProviderNotFound
 from rojak_ray.retrievers.base import RetrieverActivities
@@ -28,59 +27,52 @@ class CodeCache:
         self._fetch = fetch
         self._announce = announce
         self._definitions: dict[str, FunctionDefinition] = {}
-        self._providers: dict[str, Any] = {}
+        self._loaded: dict[str, Any] = {}
         self._builtin = ProviderRegistry()
-        self._locks: dict[str, asyncio.Lock] = {}
         self._met = FunctionRegistry()
         self._known: set[str] = set()
-        self._unannounced: list[Callable[..., Any]] = []
+        self._unannounced: list[Implementation] = []
 
     async def definition(self, key: str) -> FunctionDefinition:
         """The function in a parcel."""
         found = self._definitions.get(key)
         if found is None:
-            async with self._locks.setdefault(key, asyncio.Lock()):
-                found = self._definitions.get(key)
-                if found is None:
-                    found = implementation_of(await self._load(key)).definition
-                    self._definitions[key] = found
+            found = self._definitions.setdefault(key, define_function(await self.loaded(key)))
         return found
 
-    async def provider(self, key: str) -> Any:
-        """The provider in a parcel, with its connections."""
-        found = self._providers.get(key)
+    async def loaded(self, key: str) -> Any:
+        """What is in a parcel: a function, or a provider with its connections. Loaded once in this process."""
+        found = self._loaded.get(key)
         if found is None:
-            async with self._locks.setdefault(key, asyncio.Lock()):
-                found = self._providers.get(key)
-                if found is None:
-                    found = await self._load(key)
-                    self._providers[key] = found
+            found = unpack(await self._parcel(key))
+            # Two callers may have fetched at once; both go on with the one that was first.
+            found = self._loaded.setdefault(key, found)
         return found
 
     async def builtin(self, agent_type: str) -> AgentActivities:
         """A built-in provider with settings from this node's environment."""
         return await self._builtin.agent_activities(agent_type)
 
-    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+    def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable of an agent that a function handed over to; `publish_met` makes it known."""
-        ref = self._met.refer(fn)
-        if ref.ref not in self._known:
-            self._known.add(ref.ref or "")
-            self._unannounced.append(fn)
-        return ref
+        described = self._met.describe(fn, writes_instructions=writes_instructions)
+        if described.ref.ref not in self._known:
+            self._known.add(described.ref.ref or "")
+            self._unannounced.append(described)
+        return described.ref
 
     async def publish_met(self) -> None:
         """Tell the catalog of functions met since the last time, before anything refers to them."""
         met, self._unannounced = self._unannounced, []
         if met:
-            shipped = [ship_function(implementation_of(fn)) for fn in met]
+            shipped = [ship_function(implementation) for implementation in met]
             await self._announce([entry for entry, _ in shipped], [parcel for _, parcel in shipped])
 
-    async def _load(self, key: str) -> Any:
+    async def _parcel(self, key: str) -> Parcel:
         parcel = await self._fetch(key)
         if parcel is None:
             raise FunctionNotFound("The code was registered with a cluster that is gone; start its worker again.")
-        return unpack(parcel)
+        return parcel
 
 
 class AssignedSources:
@@ -98,16 +90,21 @@ class AssignedSources:
             raise FunctionNotFound(f"Function {ref.name} not found")
         return await self._cache.definition(key)
 
+    async def writer(self, ref: FunctionRef) -> Callable[..., Any]:
+        """The instruction function behind a reference."""
+        key = self._assignment.functions.get(function_key(ref))
+        if key is None:
+            raise FunctionNotFound(f"Function {ref.name} not found")
+        return await self._cache.loaded(key)
+
     async def agent_activities(self, agent_type: str) -> AgentActivities:
         """Who asks the model."""
         key = self._assignment.provider
-        return (
-            cast("AgentActivities", await self._cache.provider(key)) if key else await self._cache.builtin(agent_type)
-        )
+        return cast("AgentActivities", await self._cache.loaded(key)) if key else await self._cache.builtin(agent_type)
 
     async def retriever_activities(self, retriever_type: str) -> RetrieverActivities:
         """Who retrieves."""
         key = self._assignment.provider
         if key is None:
             raise ProviderNotFound(f"No worker serves the retriever type {retriever_type!r}.")
-        return cast("RetrieverActivities", await self._cache.provider(key))
+        return cast("RetrieverActivities", await self._cache.loaded(key))

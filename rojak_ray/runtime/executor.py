@@ -21,7 +21,7 @@ from rojak_ray.core.steps import CallFunction, RenderInstructions, Retrieve, Ste
 from rojak_ray.errors import FunctionNotFound, RojakError, StoreUnavailable
 from rojak_ray.providers.builtin import BUILTIN_TYPES
 from rojak_ray.runtime.assignment import Assignment, FunctionKey, function_key
-from rojak_ray.runtime.catalog import Directory
+from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.shipping import FunctionEntry
 from rojak_ray.runtime.step_tasks import run_function
@@ -46,10 +46,16 @@ class RayStepExecutor:
         self._catalog = CatalogAccess(ray_namespace)
         self._clock = clock
         self._directory = Directory()
+        self._expected: Version = ("", 0)
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
         self._turn = itertools.count()
+
+    def expect(self, version: Version) -> None:
+        """A client has seen this version of the directory: steps from now on must see what it registered."""
+        if version[0] != self._expected[0] or version[1] > self._expected[1]:
+            self._expected = version
 
     async def execute(self, step: Step) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
@@ -111,14 +117,18 @@ class RayStepExecutor:
     async def _refresh(self, older_than_s: float) -> None:
         """Fetch the directory if ours may be older than that."""
         asked_at = self._clock.monotonic()
-        if asked_at - self._refreshed_at < older_than_s:
+        known = self._directory.version
+        behind = known[0] != self._expected[0] or known[1] < self._expected[1]
+        if asked_at - self._refreshed_at < older_than_s and not behind:
             return
         async with self._refreshing:
             if self._refreshed_at >= asked_at:
                 return
             changed = await self._catalog.directory_after(self._directory.version)
             if changed is not None:
-                self._directory = changed
+                self._directory = changed.after(self._directory)
+                if changed.version[0] != self._expected[0]:
+                    self._expected = changed.version
             self._refreshed_at = self._clock.monotonic()
 
     async def _run_on_worker(self, assignment: Assignment) -> StepResult:

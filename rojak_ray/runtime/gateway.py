@@ -6,14 +6,16 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from rojak_ray.agents.activities import AgentActivities
-from rojak_ray.agents.registry import FunctionRegistry, Implementation, distinct, implementation_of
+from rojak_ray.agents.registry import FunctionRegistry, Implementation, distinct
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
+from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
 from rojak_ray.retrievers.base import RetrieverActivities
 from rojak_ray.runtime import actors
@@ -21,6 +23,7 @@ from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 from rojak_ray.runtime.shipping import ship_function, ship_provider
+from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.providers import check_activities
 from rojak_ray.sessions.requests import Ask, Reply
 
@@ -48,7 +51,8 @@ class RayGateway:
         self._published: set[str] = set()
         self._environment_types: set[str] = set()
         self._registrations: list[tuple[list[Any], list[Implementation]]] = []
-        self._life = ""
+        self._version: Version = ("", 0)
+        self._sequencer = Sequencer(RandomIds().new_id())
         self._keeper: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
@@ -73,18 +77,28 @@ class RayGateway:
             self._settings, version = await self._catalog.call("join", self._settings)
         except RayError as error:
             raise RayUnavailable(f"Ray is there, but an actor could not be started: {error}") from error
-        self._life = version[0]
+        self._version = version
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
-        """See `Gateway.ask`. An actor that dies on the way is started again and asked again."""
+        """See `Gateway.ask`. Requests of this client to one owner are taken in the order they were made."""
+        if not ask.commands:
+            return await self._reach(owner, ask)
+        place = self._sequencer.enter(owner)
+        try:
+            return await self._reach(owner, replace(ask, place=place))
+        finally:
+            self._sequencer.leave(owner, place)
+
+    async def _reach(self, owner: Owner, ask: Ask) -> Reply:
+        """Ask the owner's actor; one that dies on the way is started again and asked again."""
         name = await self._place(owner, ask)
         wait = _FIRST_WAIT_S
         waited = 0.0
         while True:
             try:
-                handle = self._handles.get(name) or await self._handle(name, owner)
+                handle: Any = self._handles.get(name) or await self._handle(name, owner)
                 async with asyncio.timeout(ask.wait_s + _REPLY_GRACE_S):
-                    answer: Reply | RojakError = await handle.ask.remote(owner, ask)
+                    answer: Reply | RojakError = await handle.ask.remote(owner, ask, self._version)
             except (ActorDiedError, ActorUnavailableError) as error:
                 self._handles.pop(name, None)
                 if waited > _REACH_S:
@@ -120,12 +134,11 @@ class RayGateway:
         self._handles[name] = handle
         return handle
 
-    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+    def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable, to be published before it is used."""
-        ref = self._functions.refer(fn)
-        if ref.ref is not None and ref.ref not in self._referred:
-            self._referred[ref.ref] = implementation_of(fn)
-        return ref
+        described = self._functions.describe(fn, writes_instructions=writes_instructions)
+        self._referred.setdefault(described.ref.ref or "", described)
+        return described.ref
 
     def restore(self, ref: FunctionRef) -> Any:
         """The callable behind a reference if this driver knows it, else its name."""
@@ -172,24 +185,26 @@ class RayGateway:
         parcels = [parcel for _, parcel in (*shipped, *offered)]
         entries, provided = [entry for entry, _ in shipped], [entry for entry, _ in offered]
         version: Version = await self._catalog.call("register", entries, provided, parcels, named=named)
-        if version[0] != self._life:
-            await self._register_again(version[0])
+        lost = version[0] != self._version[0]
+        self._version = version
+        if lost:
+            await self._register_again()
 
     async def _keep_registered(self) -> None:
         while True:
             await asyncio.sleep(_KEEPALIVE_S)
             try:
                 _, version = await self._catalog.call("join", self._settings)
-                if version[0] != self._life:
-                    await self._register_again(version[0])
+                if version[0] != self._version[0]:
+                    self._version = version
+                    await self._register_again()
             except RojakError as error:
                 logger.warning("the catalog cannot be reached: %s", error)
             except RayError as error:
                 logger.warning("Ray cannot be reached: %s", error)
 
-    async def _register_again(self, life: str) -> None:
+    async def _register_again(self) -> None:
         """The catalog was lost: tell the new one everything this driver ever told the old."""
-        self._life = life
         everything = list(self._referred.values())
         environment = [one for one in map(captured_activities, sorted(self._environment_types)) if one is not None]
         await self._ship(everything, environment, named=False)

@@ -12,6 +12,7 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.settings import RuntimeSettings, home_of
 from rojak_ray.sessions.pool import HostPool, PoolStatistics
@@ -31,10 +32,11 @@ class _Shell:
         self._settings = settings
         self._store = open_store(settings.storage)
         self._clock = SystemClock()
+        self._executor = RayStepExecutor(settings.ray_namespace, self._clock)
         self.pool = HostPool(
             self._store,
             Paths(settings.namespace),
-            RayStepExecutor(settings.ray_namespace, self._clock),
+            self._executor,
             self._clock,
             RandomIds(),
             settings.pool,
@@ -47,9 +49,10 @@ class _Shell:
             self._checked = asyncio.create_task(check_durable(self._store))
         await asyncio.shield(self._checked)
 
-    async def ask(self, owner: Owner, ask: Ask) -> Reply | RojakError:
+    async def ask(self, owner: Owner, ask: Ask, registered: Version) -> Reply | RojakError:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
         try:
+            self._executor.expect(registered)
             await self.check_storage()
             return await self.pool.ask(owner, ask)
         except RojakError as error:
@@ -72,9 +75,9 @@ class SessionHostActor:
 
         self._recovery = asyncio.create_task(self._recover(mine))
 
-    async def ask(self, owner: Owner, ask: Ask) -> Reply | RojakError:
+    async def ask(self, owner: Owner, ask: Ask, registered: Version) -> Reply | RojakError:
         """Bring commands to an owner's host. See `HostPool.ask` for what holds when it returns."""
-        return await self._shell.ask(owner, ask)
+        return await self._shell.ask(owner, ask, registered)
 
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
@@ -102,10 +105,10 @@ class SessionActor:
         self._recovery = asyncio.create_task(self._recover())
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
-    async def ask(self, owner: Owner, ask: Ask) -> Reply | RojakError:
+    async def ask(self, owner: Owner, ask: Ask, registered: Version) -> Reply | RojakError:
         """Bring commands to the session's host. See `HostPool.ask` for what holds when it returns."""
         try:
-            return await self._shell.ask(owner, ask)
+            return await self._shell.ask(owner, ask, registered)
         finally:
             self._used = True
 

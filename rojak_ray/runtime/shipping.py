@@ -7,11 +7,11 @@ sees it. Provider settings can hold keys, so what carries them never shows itsel
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +66,10 @@ def ship_function(implementation: Implementation) -> tuple[FunctionEntry, Parcel
     Raises:
         ConfigError: It (or something it refers to) cannot be shipped; the text says what.
     """
-    fn = implementation.definition.fn
-    parcel = _parcel(fn, f"function {implementation.ref.name!r}")
-    settings = implementation.definition.settings
-    is_async = implementation.definition.is_async
+    parcel = _parcel(implementation.fn, f"function {implementation.ref.name!r}")
+    settings, is_async = FunctionSettings(), True
+    if not implementation.writes_instructions:
+        settings, is_async = implementation.definition.settings, implementation.definition.is_async
     return FunctionEntry(implementation.ref, implementation.origin, parcel.key, is_async, settings), parcel
 
 
@@ -90,7 +90,7 @@ def unpack(parcel: Parcel) -> Any:
 
 def _parcel(value: Any, what: str) -> Parcel:
     try:
-        with _own_modules_by_value(value):
+        with _own_modules_by_value():
             content: bytes = cloudpickle.dumps(value)  # pyright: ignore[reportPrivateImportUsage]
     except Exception as error:
         raise ConfigError(
@@ -101,39 +101,35 @@ def _parcel(value: Any, what: str) -> Parcel:
 
 
 @contextmanager
-def _own_modules_by_value(value: Any) -> Generator[None]:
+def _own_modules_by_value() -> Generator[None]:
     """While pickling, treat the program's own modules as if they were `__main__`: nodes need not have them."""
-    module = _module_of(value)
-    names = {module.__name__.partition(".")[0]} if module is not None and not _installed(module) else set[str]()
-    chosen = [
-        other
-        for name, other in list(sys.modules.items())
-        if name.partition(".")[0] in names and isinstance(other, ModuleType) and name != "__main__"
-    ]
     already = set(cloudpickle.list_registry_pickle_by_value())
-    fresh = [other for other in chosen if other.__name__ not in already]
-    for other in fresh:
-        cloudpickle.register_pickle_by_value(other)
+    own = [
+        module
+        for name, module in list(sys.modules.items())
+        if name != "__main__"
+        and isinstance(module, ModuleType)
+        and module.__name__ == name
+        and name not in already
+        and not _installed(name, getattr(module, "__file__", None))
+    ]
+    for module in own:
+        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for other in fresh:
-            cloudpickle.unregister_pickle_by_value(other)
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
-def _module_of(value: Any) -> ModuleType | None:
-    target: Callable[..., Any] | type = value if inspect.isroutine(value) else type(value)
-    return inspect.getmodule(target)
-
-
-def _installed(module: ModuleType) -> bool:
-    """Whether other nodes can be expected to import the module: the standard library and installed packages."""
-    name = module.__name__.partition(".")[0]
-    if name == "rojak_ray" or name in sys.stdlib_module_names or name in sys.builtin_module_names:
+@functools.cache
+def _installed(name: str, file: str | None) -> bool:
+    """Whether other nodes can be expected to import a module: the standard library and installed packages."""
+    top = name.partition(".")[0]
+    if top == "rojak_ray" or top in sys.stdlib_module_names:
         return True
-    location = getattr(module, "__file__", None)
-    if location is None:
+    if file is None:
         return False
-    path = Path(location).resolve()
-    roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    path = Path(file).resolve()
+    roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")}
     return any(root in path.parents for root in roots)

@@ -22,6 +22,7 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import Step, StepError
 from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StoreUnavailable
 from rojak_ray.journal.journal import Journal
+from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.requests import Ask, Reply, RunView, view_run, view_session
 
@@ -77,6 +78,7 @@ class SessionHost:
         self._clock = clock
         self._on_end = on_end
         self._state = SessionState()
+        self._turnstile = Turnstile()
         self._inbox: list[_Item] = []
         self._arrived = asyncio.Event()
         self._endings: dict[str, asyncio.Future[RunView]] = {}
@@ -117,6 +119,8 @@ class SessionHost:
             StorageError: The journal could not take them; see the class.
         """
         self.last_used = self._clock.monotonic()
+        if ask.place is not None:
+            await self._turnstile.enter(ask.place)
         created = await self._submit(ask.commands) if ask.commands else False
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()

@@ -45,7 +45,7 @@ class Gateway(Protocol):
         """
         ...
 
-    def refer(self, fn: Callable[..., Any]) -> FunctionRef:
+    def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable; `publish` makes it known where steps run."""
         ...
 

@@ -11,6 +11,7 @@ from rojak_ray.core.commands import Command
 from rojak_ray.core.events import RunStatus
 from rojak_ray.core.state import RunOutcome, SessionState
 from rojak_ray.messages import Message, Usage
+from rojak_ray.sessions.order import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,9 @@ class Ask:
 
     view: bool = False
     """Include the configuration and history."""
+
+    place: Place | None = None
+    """Where it stands among its client's requests, if the transport may overtake."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,7 +44,11 @@ class FunctionSource(Protocol):
     """Finds the function behind a reference."""
 
     async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
-        """The function; raises FunctionNotFound."""
+        """A function that models call; raises FunctionNotFound."""
+        ...
+
+    async def writer(self, ref: FunctionRef) -> Callable[..., Any]:
+        """A function that writes instructions; raises FunctionNotFound."""
         ...
 
 
@@ -120,9 +125,9 @@ class StepRunner:
         return finish_call(step, prepared, value, self._refer)
 
     async def _render(self, step: RenderInstructions) -> TextResult:
-        definition = await self._functions.resolve(step.function)
-        async with _limit(step.agent.retry.timeout_s, definition.name):
-            return TextResult(text=await render_instructions(definition.fn, copy.deepcopy(step.context_variables)))
+        write = await self._functions.writer(step.function)
+        async with _limit(step.agent.retry.timeout_s, f"The instructions of agent {step.agent.name!r}"):
+            return TextResult(text=await render_instructions(write, copy.deepcopy(step.context_variables)))
 
     async def _retrieve(self, step: Retrieve) -> TextResult:
         retriever = step.agent.retriever
