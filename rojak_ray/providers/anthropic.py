@@ -1,0 +1,233 @@
+"""Anthropic's messages API, straight or through Bedrock: our messages to its wire and its answer to ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, ClassVar, cast
+
+from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
+from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
+from rojak_ray.messages import ConversationMessage, Usage, clean_text, has_lone_surrogate
+from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.options import EndpointOptions
+from rojak_ray.providers.wire import (
+    Text,
+    UnusableReply,
+    VendorRequest,
+    WireModel,
+    as_json_text,
+    calls_of,
+    count,
+    make_request,
+    merge_config,
+    paired,
+)
+
+_ANTHROPIC = Vendor(
+    name="Anthropic",
+    package="anthropic",
+    client_class="AsyncAnthropic",
+    error_class="AnthropicError",
+    path="/v1/messages",
+)
+_DEFAULT_MAX_TOKENS = 4096
+_REFUSED_FIELDS = ("temperature", "top_p", "top_k")
+"""The API version that anthropic 2 speaks answers 400 to these, whatever their value."""
+
+_CUT_SHORT = ("max_tokens", "model_context_window_exceeded")
+_CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
+_EARLIER_LEFT_OUT = "[Earlier messages are left out.]"
+_ID_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+@dataclass(repr=False)
+class AnthropicAgentOptions(EndpointOptions):
+    """How to reach Anthropic; `base_url` is without `/v1`. Bedrock is reached with a Bedrock `client`."""
+
+    key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
+    url_variable: ClassVar[str] = "ANTHROPIC_BASE_URL"
+
+
+class AnthropicAgentActivities(VendorActivities):
+    """Answers for agents of the type "anthropic", or of another `type` given to the instance or the subclass."""
+
+    type: ClassVar[str] = "anthropic"
+    vendor = _ANTHROPIC
+    options_class = AnthropicAgentOptions
+
+    async def call(self, params: AgentCallParams) -> AgentResponse:
+        """Ask for one message."""
+        defaults = self._endpoint.options.inference_config
+        for name in _REFUSED_FIELDS:
+            if name in merge_config(defaults, params.inference_config):
+                self._endpoint.warn_once(
+                    name, f"Anthropic's API no longer takes {name!r}; it is not sent. Take it out of inference_config."
+                )
+        return await self._endpoint.ask(message_request(params, defaults), params, read_message)
+
+
+def message_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:
+    """The request for one message; beyond what the API requires, nothing is in it that nobody asked for."""
+    config = merge_config({"max_tokens": _DEFAULT_MAX_TOKENS}, defaults, params.inference_config)
+    for name in _REFUSED_FIELDS:
+        config.pop(name, None)
+    if not config.get("stop_sequences"):
+        config.pop("stop_sequences", None)
+    body: dict[str, Any] = {"model": params.model, "messages": convert_messages(params.messages)}
+    system = "\n\n".join(clean_text(m.content) for m in params.messages if m.role == "system" and m.content)
+    if system:
+        body["system"] = system
+    if params.functions:
+        body["tools"] = [_tool(schema) for schema in params.functions]
+        choice = convert_tool_choice(params.tool_choice, parallel=params.parallel_tool_calls)
+        if choice is not None:
+            body["tool_choice"] = choice
+    return make_request(body, config)
+
+
+def convert_messages(messages: Iterable[ConversationMessage]) -> list[dict[str, Any]]:
+    """All but the system messages in Anthropic's form: results of one answer's calls together, and a user first."""
+    sent: list[dict[str, Any]] = []
+    spoken = paired(message for message in messages if message.role != "system")
+    for are_results, group in groupby(spoken, key=lambda message: message.role == "tool"):
+        if are_results:
+            sent.append({"role": "user", "content": [_tool_result(message) for message in group]})
+        else:
+            sent += [{"role": message.role, "content": content} for message in group if (content := _content(message))]
+    if sent and sent[0]["role"] == "assistant":
+        sent.insert(0, {"role": "user", "content": _EARLIER_LEFT_OUT})
+    return sent
+
+
+def _content(message: ConversationMessage) -> str | list[dict[str, Any]]:
+    """Text, or blocks where there are calls. The API refuses text of nothing but white space, so that is left out."""
+    text = clean_text(message.content or "")
+    text = text if text.strip() else ""
+    uses = [_tool_use(call) for call in calls_of(message)]
+    if not uses:
+        return text
+    return [{"type": "text", "text": text}, *uses] if text else uses
+
+
+def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {
+        "type": "tool_use",
+        "id": _safe_id(call["id"]),
+        "name": function["name"],
+        "input": _tool_input(as_json_text(function.get("arguments"))),
+    }
+
+
+def _tool_result(message: ConversationMessage) -> dict[str, Any]:
+    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": _safe_id(message.tool_call_id or "")}
+    if message.content:
+        result["content"] = clean_text(message.content)
+    return result
+
+
+def _tool_input(arguments: str) -> dict[str, Any]:
+    """The arguments as the object the API wants; the text itself under a telling key where it is no such thing."""
+    try:
+        given: Any = json.loads(arguments)
+        # Written out again to find what JSON can spell but not send: NaN, and half characters.
+        sendable = not has_lone_surrogate(json.dumps(given, ensure_ascii=False, allow_nan=False))
+    except (ValueError, RecursionError):
+        given, sendable = None, False
+    if sendable and isinstance(given, dict):
+        return cast("dict[str, Any]", given)
+    return {"_invalid_json": arguments}
+
+
+def _safe_id(call_id: str) -> str:
+    """Ids of other vendors' servers may have characters that Anthropic refuses."""
+    return _ID_FORBIDDEN.sub("_", call_id)
+
+
+def _tool(schema: FunctionSchema) -> dict[str, Any]:
+    tool: dict[str, Any] = {"name": schema.name, "input_schema": {"type": "object", **schema.parameters}}
+    if schema.description:
+        tool["description"] = schema.description
+    return tool
+
+
+def convert_tool_choice(choice: Any, *, parallel: bool) -> Any:
+    """OpenAI's words and forms in Anthropic's form, which itself is passed on; None if there is nothing to say."""
+    if choice is None:
+        return None if parallel else {"type": "auto", "disable_parallel_tool_use": True}
+    converted: dict[str, Any]
+    if isinstance(choice, str):
+        converted = {"type": _CHOICE_WORDS[choice]} if choice in _CHOICE_WORDS else {"type": "tool", "name": choice}
+    elif isinstance(choice, Mapping):
+        converted = _choice_from_mapping(cast("Mapping[str, Any]", choice))
+    else:
+        return choice
+    if not parallel and converted.get("type") != "none":
+        converted.setdefault("disable_parallel_tool_use", True)
+    return converted
+
+
+def _choice_from_mapping(choice: Mapping[str, Any]) -> dict[str, Any]:
+    if choice.get("type") == "function":
+        function = choice.get("function")
+        named = cast("Mapping[str, Any]", function) if isinstance(function, Mapping) else choice
+        return {"type": "tool", "name": named.get("name")}
+    if choice.get("type") == "required":
+        return {**choice, "type": "any"}
+    return dict(choice)
+
+
+class _Block(WireModel):
+    type: str
+    text: Text | None = None
+    id: Text | None = None
+    name: Text | None = None
+    input: Any = None
+
+
+class _Message(WireModel):
+    content: list[_Block]
+    stop_reason: Text | None = None
+    usage: Any = None
+
+
+def read_message(reply: Any) -> AgentResponse:
+    """The answer in a message: its text blocks joined, its tool uses as calls; other blocks are left out.
+
+    Raises:
+        UnusableReply: The length limit cut a tool use, or one names no tool.
+        ValidationError: The reply is not a message.
+    """
+    message = _Message.model_validate(reply)
+    text = "".join(block.text or "" for block in message.content if block.type == "text")
+    uses = [block for block in message.content if block.type == "tool_use"]
+    usage = _usage(message.usage)
+    if not uses:
+        return AgentResponse(content=text, usage=usage, finish_reason=message.stop_reason)
+    if message.stop_reason in _CUT_SHORT and message.content[-1].type == "tool_use":
+        raise UnusableReply(f"the token limit (stop_reason {message.stop_reason!r}) cut a tool use; raise max_tokens")
+    calls = [_read_tool_use(block, index) for index, block in enumerate(uses)]
+    return AgentResponse(
+        type="tool", content=text or None, tool_calls=calls, usage=usage, finish_reason=message.stop_reason
+    )
+
+
+def _read_tool_use(block: _Block, index: int) -> AgentToolCall:
+    if not block.name:
+        raise UnusableReply("a tool use names no tool")
+    function = ToolCallFunction(name=block.name, arguments=as_json_text(block.input))
+    return AgentToolCall(id=block.id or f"call_{index}", function=function)
+
+
+def _usage(usage: Any) -> Usage:
+    cached = count(usage, "cache_read_input_tokens")
+    return Usage(
+        requests=1,
+        input_tokens=count(usage, "input_tokens") + count(usage, "cache_creation_input_tokens") + cached,
+        output_tokens=count(usage, "output_tokens"),
+        cached_input_tokens=cached,
+    )

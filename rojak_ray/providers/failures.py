@@ -1,0 +1,118 @@
+"""What went wrong between us and a vendor, as errors of ours.
+
+An SDK's own errors hold requests and responses and may not survive the way to another process, so nothing of them is
+kept but words and numbers. Whatever a vendor says is stripped of our keys first.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol, cast
+
+from rojak_ray.errors import ModelRejected, ModelUnavailable, StepError
+
+_UNAVAILABLE = frozenset({408, 409, 429})
+_OUT_OF_QUOTA = "insufficient_quota"
+_LONGEST_WORDS = 1000
+_SHORTEST_SECRET = 6
+
+
+class ErrorReply(Protocol):
+    """What we use of an HTTP library's response."""
+
+    @property
+    def status_code(self) -> int: ...  # noqa: D102
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+
+def status_failure(vendor: str, reply: ErrorReply, now: datetime, secrets: Iterable[str]) -> StepError:
+    """The error for a reply with an error status; a Retry-After date in it is relative to `now`."""
+    status, headers = reply.status_code, reply.headers
+    words, kinds = read_error_body(reply.text)
+    request_id = headers.get("x-request-id") or headers.get("request-id")
+    message = f"{vendor} answered {status}: {_shortened(redact(words, secrets)) or 'no reason given'}"
+    if request_id:
+        message += f" (request {request_id})"
+    retryable = status in _UNAVAILABLE or status >= 500
+    if not retryable or _OUT_OF_QUOTA in kinds:
+        return ModelRejected(message, status=status)
+    return ModelUnavailable(message, status=status, retry_after_s=read_retry_after(headers, now))
+
+
+def read_error_body(text: str) -> tuple[str, frozenset[str]]:
+    """The vendor's words, and its codes for the kind of error, out of an error answer's body."""
+    try:
+        body: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, Mapping):
+        return text.strip(), frozenset()
+    outer = cast("Mapping[str, Any]", body)
+    error = outer.get("error", outer)
+    if not isinstance(error, Mapping):
+        return str(error), frozenset()
+    inner = cast("Mapping[str, Any]", error)
+    kinds = [kind for name in ("type", "code") if isinstance(kind := inner.get(name), str) and kind]
+    words = inner.get("message") or inner.get("detail") or text
+    unsaid = [kind for kind in dict.fromkeys(kinds) if kind not in str(words)]
+    suffix = f" [{', '.join(unsaid)}]" if unsaid else ""
+    return f"{words}{suffix}", frozenset(kinds)
+
+
+def read_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or a date), or None if neither makes sense."""
+    milliseconds = _seconds(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    given = headers.get("retry-after")
+    seconds = _seconds(given)
+    if seconds is not None or given is None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(given)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret replaced. Very short ones are left: local servers take any word for a key."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
+
+
+def causes(error: BaseException, secrets: Iterable[str]) -> str:
+    """The words of an error and of what caused it, outermost first."""
+    seen: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(seen) < 5:
+        words = str(cause) or type(cause).__name__
+        if words not in seen:
+            seen.append(words)
+        cause = cause.__cause__
+    return _shortened(redact(": ".join(words.rstrip(".") for words in seen), secrets))
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."

@@ -1,0 +1,184 @@
+"""OpenAI's chat completions, and every server that offers them: our messages to its wire and its answer to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, cast
+
+from pydantic import BeforeValidator, Field
+
+from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
+from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
+from rojak_ray.messages import ConversationMessage, Usage, clean_text
+from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.options import EndpointOptions
+from rojak_ray.providers.wire import (
+    Text,
+    UnusableReply,
+    VendorRequest,
+    WireModel,
+    as_json_text,
+    calls_of,
+    count,
+    is_json,
+    make_request,
+    merge_config,
+    paired,
+)
+
+_OPENAI = Vendor(
+    name="OpenAI",
+    package="openai",
+    client_class="AsyncOpenAI",
+    error_class="OpenAIError",
+    path="/chat/completions",
+)
+_CHOICE_WORDS = ("auto", "required", "none")
+
+
+@dataclass(repr=False)
+class OpenAIAgentOptions(EndpointOptions):
+    """How to reach OpenAI or a server that speaks like it; `base_url` includes `/v1`."""
+
+    key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    url_variable: ClassVar[str] = "OPENAI_BASE_URL"
+
+
+class OpenAIAgentActivities(VendorActivities):
+    """Answers for agents of the type "openai", or of another `type` given to the instance or the subclass."""
+
+    type: ClassVar[str] = "openai"
+    vendor = _OPENAI
+    options_class = OpenAIAgentOptions
+
+    async def call(self, params: AgentCallParams) -> AgentResponse:
+        """Ask for one chat completion."""
+        request = chat_request(params, self._endpoint.options.inference_config)
+        return await self._endpoint.ask(request, params, read_completion)
+
+
+def chat_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:
+    """The request for one chat completion; nothing is in it that nobody asked for."""
+    config = merge_config(defaults, params.inference_config)
+    stop = config.pop("stop_sequences", None)
+    if stop and "stop" not in config:
+        config["stop"] = stop
+    body: dict[str, Any] = {
+        "model": params.model,
+        "messages": [_message(message) for message in paired(params.messages)],
+    }
+    if params.functions:
+        body["tools"] = [_tool(schema) for schema in params.functions]
+        if params.tool_choice is not None:
+            body["tool_choice"] = _tool_choice(params.tool_choice, params.functions)
+        if not params.parallel_tool_calls:
+            body["parallel_tool_calls"] = False
+    return make_request(body, config)
+
+
+def _message(message: ConversationMessage) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role}
+    calls = calls_of(message)
+    if message.content or not calls:
+        sent["content"] = clean_text(message.content or "")
+    if calls:
+        sent["tool_calls"] = [_call(call) for call in calls]
+    if message.role == "tool":
+        sent["tool_call_id"] = message.tool_call_id
+    return sent
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = as_json_text(function.get("arguments"))
+    return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _tool(schema: FunctionSchema) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": schema.name, "parameters": schema.parameters}
+    if schema.description:
+        function["description"] = schema.description
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: Any, functions: Iterable[FunctionSchema]) -> Any:
+    if isinstance(choice, str) and choice not in _CHOICE_WORDS and any(choice == schema.name for schema in functions):
+        return {"type": "function", "function": {"name": choice}}
+    return choice
+
+
+def _join_parts(value: Any) -> Any:
+    """Some servers answer in parts, as multimodal requests are spelled."""
+    if not isinstance(value, list):
+        return value
+    parts = [cast("Mapping[str, Any]", part) for part in cast("list[Any]", value) if isinstance(part, Mapping)]
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+class _Function(WireModel):
+    name: Text
+    arguments: Annotated[str, BeforeValidator(as_json_text)] = "{}"
+
+
+class _ToolCall(WireModel):
+    id: Text | None = None
+    function: _Function
+
+
+class _Message(WireModel):
+    content: Annotated[Text | None, BeforeValidator(_join_parts)] = None
+    refusal: Text | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(WireModel):
+    message: _Message
+    finish_reason: Text | None = None
+
+
+class _Completion(WireModel):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: Any = None
+
+
+def read_completion(reply: Any) -> AgentResponse:
+    """The answer in a chat completion. An empty text is an answer, and so is a refusal.
+
+    Raises:
+        UnusableReply: The length limit cut the arguments of a call.
+        ValidationError: The reply is not a chat completion.
+    """
+    completion = _Completion.model_validate(reply)
+    choice = completion.choices[0]
+    message = choice.message
+    usage = _usage(completion.usage)
+    if not message.tool_calls:
+        content = message.content or message.refusal or ""
+        return AgentResponse(content=content, usage=usage, finish_reason=choice.finish_reason)
+    if choice.finish_reason == "length" and not all(is_json(call.function.arguments) for call in message.tool_calls):
+        raise UnusableReply("the token limit (finish_reason 'length') cut the arguments of a tool call; raise it")
+    calls = [
+        AgentToolCall(
+            id=call.id or f"call_{index}",
+            function=ToolCallFunction(name=call.function.name, arguments=call.function.arguments),
+        )
+        for index, call in enumerate(message.tool_calls)
+    ]
+    return AgentResponse(
+        type="tool",
+        content=message.content or None,
+        tool_calls=calls,
+        usage=usage,
+        finish_reason=choice.finish_reason,
+    )
+
+
+def _usage(usage: Any) -> Usage:
+    details = cast("Mapping[str, Any]", usage).get("prompt_tokens_details") if isinstance(usage, Mapping) else None
+    return Usage(
+        requests=1,
+        input_tokens=count(usage, "prompt_tokens"),
+        output_tokens=count(usage, "completion_tokens"),
+        cached_input_tokens=count(details, "cached_tokens"),
+    )

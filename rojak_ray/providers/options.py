@@ -1,0 +1,85 @@
+"""What a vendor's endpoint needs to be reached: key, address, client, defaults of the request body.
+
+Options are shipped to other processes and printed in logs, so they never show a key, and a client in them travels as
+the recipe to make it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from rojak_ray.agents.activities import AgentOptions
+from rojak_ray.providers.recipe import ClientRecipe, recipe_of
+
+
+@dataclass(repr=False)
+class EndpointOptions(AgentOptions):
+    """What the options of every vendor with an SDK have."""
+
+    api_key: str | None = None
+    """Wins over the client's and the environment's."""
+
+    client: Any | None = None
+    """A client of the vendor's SDK, synchronous or not; an asynchronous one is used as it is within its process.
+
+    In another process a client with the same settings is made; a custom `http_client` stays behind.
+    """
+
+    base_url: str | None = None
+    """As the vendor's SDK takes it."""
+
+    inference_config: dict[str, Any] | None = None
+    """Fields of every request body; an agent's own config overrides them key by key, and None takes a key out.
+
+    `extra_body`, `extra_headers` and `extra_query` mean what they mean to the SDK.
+    """
+
+    key_variable: ClassVar[str] = ""
+    url_variable: ClassVar[str] = ""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """The settings that `environ` holds, as options to ship to a process with another environment."""
+        return cls().completed(environ)
+
+    def completed(self, environ: Mapping[str, str]) -> Self:
+        """These options with what they leave open taken from `environ`; a client is complete by itself."""
+        if self.client is not None:
+            return self
+        return replace(
+            self,
+            api_key=_stripped(self.api_key) or _stripped(environ.get(self.key_variable)),
+            base_url=_stripped(self.base_url) or _stripped(environ.get(self.url_variable)),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: an SDK client holds sockets and locks, its recipe does not."""
+        state = dict(self.__dict__)
+        if self.client is not None and not isinstance(self.client, ClientRecipe):
+            state["client"] = recipe_of(self.client)
+        return state
+
+    def __repr__(self) -> str:
+        """The options without secrets: header values and URLs may hold some as well as the key."""
+        key = "'***'" if self.api_key else None
+        client = type(self.client).__name__ if self.client is not None else None
+        config = sorted(self.inference_config) if self.inference_config is not None else None
+        functions = [getattr(function, "__name__", "?") for function in self.all_functions]
+        return (
+            f"{type(self).__name__}(api_key={key}, client={client}, base_url={_without_userinfo(self.base_url)!r}, "
+            f"inference_config={config}, all_functions={functions})"
+        )
+
+
+def _stripped(value: str | None) -> str | None:
+    """Keys read from files often end in a line break, which no header can carry."""
+    return value.strip() or None if value is not None else None
+
+
+def _without_userinfo(url: str | None) -> str | None:
+    if url is None or "@" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}"
