@@ -1,28 +1,56 @@
-"""A step with everything the process that runs it must know: which code serves its functions and its provider."""
+"""A step with everything the process that runs it must know: which code serves its functions and its provider.
+
+Assignments and results travel as JSON, not as pickled objects: Ray's pickler stops at every record it meets, which
+costs 10 microseconds for each message of a conversation, and the records validate themselves on arrival.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from rojak_ray.agents.spec import FunctionRef
-from rojak_ray.core.steps import Step
+from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, StepResult
+from rojak_ray.messages import Record
+
+_RESULT: TypeAdapter[StepResult] = TypeAdapter(StepResult)
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class AssignedFunction(Record):
+    """Which parcel serves a reference."""
+
+    ref: FunctionRef
+    key: str
+
+
+class Assignment(Record):
     """One attempt of a step, ready to run anywhere."""
 
-    step: Step
-    functions: dict[FunctionKey, str] = field(default_factory=dict["FunctionKey", str])
-    """Parcel of each function the step needs."""
-
+    step: Annotated[RenderInstructions | Retrieve | CallModel | CallFunction, Field(discriminator="kind")]
+    functions: tuple[AssignedFunction, ...] = ()
     provider: str | None = None
     """Parcel of its provider or retriever; None: a built-in one with settings of the node's environment."""
 
+    def key_of(self, ref: FunctionRef) -> str | None:
+        """The parcel of a function."""
+        return next((function.key for function in self.functions if function.ref == ref), None)
 
-FunctionKey = tuple[str, str | None]
+    def pack(self) -> bytes:
+        """For travelling."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Assignment:
+        """After travelling."""
+        return cls.model_validate_json(packed)
 
 
-def function_key(ref: FunctionRef) -> FunctionKey:
-    """A reference as a dictionary key."""
-    return (ref.name, ref.ref)
+def pack_result(result: StepResult) -> bytes:
+    """A result for travelling."""
+    return _RESULT.dump_json(result)
+
+
+def unpack_result(packed: bytes) -> StepResult:
+    """A result after travelling."""
+    return _RESULT.validate_json(packed)

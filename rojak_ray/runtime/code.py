@@ -11,7 +11,7 @@ from rojak_ray.agents.schema import FunctionDefinition, define_function
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import FunctionNotFound, ProviderNotFound
 from rojak_ray.retrievers.base import RetrieverActivities
-from rojak_ray.runtime.assignment import Assignment, function_key
+from rojak_ray.runtime.assignment import Assignment
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ship_function, unpack
 from rojak_ray.sessions.providers import ProviderRegistry
 
@@ -85,14 +85,14 @@ class AssignedSources:
 
     async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
         """The function behind a reference."""
-        key = self._assignment.functions.get(function_key(ref))
+        key = self._assignment.key_of(ref)
         if key is None:
             raise FunctionNotFound(f"Function {ref.name} not found")
         return await self._cache.definition(key)
 
     async def writer(self, ref: FunctionRef) -> Callable[..., Any]:
         """The instruction function behind a reference."""
-        key = self._assignment.functions.get(function_key(ref))
+        key = self._assignment.key_of(ref)
         if key is None:
             raise FunctionNotFound(f"Function {ref.name} not found")
         return await self._cache.loaded(key)

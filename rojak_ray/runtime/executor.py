@@ -20,7 +20,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallFunction, RenderInstructions, Retrieve, Step, StepError, StepResult
 from rojak_ray.errors import FunctionNotFound, RojakError, StoreUnavailable
 from rojak_ray.providers.builtin import BUILTIN_TYPES
-from rojak_ray.runtime.assignment import Assignment, FunctionKey, function_key
+from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.shipping import FunctionEntry
@@ -73,18 +73,17 @@ class RayStepExecutor:
         if isinstance(step, CallFunction):
             ref = next((ref for ref in step.agent.functions if ref.name == step.call.name), None)
             if ref is None:
-                return Assignment(step), None  # the runner tells the model that there is no such function
+                return Assignment(step=step), None  # the runner tells the model that there is no such function
             entry = await self._entry(ref, step)
-            return Assignment(step, {function_key(ref): entry.key}), entry
+            return Assignment(step=step, functions=(AssignedFunction(ref=ref, key=entry.key),)), entry
         if isinstance(step, RenderInstructions):
             entry = await self._entry(step.function, step)
-            return Assignment(step, {function_key(step.function): entry.key}), None
+            return Assignment(step=step, functions=(AssignedFunction(ref=step.function, key=entry.key),)), None
         if isinstance(step, Retrieve):
-            return Assignment(step, {}, await self._provider("retriever", _retriever_type(step))), None
-        functions: dict[FunctionKey, str] = {}
-        for ref in step.agent.functions:
-            functions[function_key(ref)] = (await self._entry(ref, step)).key
-        return Assignment(step, functions, await self._provider("agent", step.agent.type)), None
+            return Assignment(step=step, provider=await self._provider("retriever", _retriever_type(step))), None
+        functions = [AssignedFunction(ref=ref, key=(await self._entry(ref, step)).key) for ref in step.agent.functions]
+        provider = await self._provider("agent", step.agent.type)
+        return Assignment(step=step, functions=tuple(functions), provider=provider), None
 
     async def _entry(self, ref: FunctionRef, step: Step) -> FunctionEntry:
         deadline = self._clock.monotonic() + _REGISTRATION_WAIT_S
@@ -133,7 +132,7 @@ class RayStepExecutor:
 
     async def _run_on_worker(self, assignment: Assignment) -> StepResult:
         worker = await self._step_worker()
-        reference: Any = worker.execute.remote(assignment)
+        reference: Any = worker.execute.remote(assignment.pack())
         limit = _timeout_of(assignment.step)
         return await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
 
@@ -145,7 +144,7 @@ class RayStepExecutor:
                 error_type="ResourcesUnavailable",
                 message=f"{entry.ref.name} needs {missing}, which no node of the cluster offers.",
             )
-        reference: Any = run_function.options(**options).remote(self._ray_namespace, assignment)
+        reference: Any = run_function.options(**options).remote(self._ray_namespace, assignment.pack())
         # No deadline here: a task may queue for a CPU, and its own clock starts when it does. The cluster has the
         # resources, and the process ends itself when the function overruns.
         return await self._await_result(reference, None, _timeout_of(assignment.step), force=True)
@@ -154,7 +153,7 @@ class RayStepExecutor:
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(wait_s):
-                return await reference
+                return unpack_result(await reference)
         except asyncio.CancelledError:
             ray.cancel(reference, force=force)
             raise

@@ -16,7 +16,7 @@ import ray
 from rojak_ray.agents.invoke import invoke_sync
 from rojak_ray.core.steps import CallFunction, StepResult
 from rojak_ray.errors import InternalError
-from rojak_ray.runtime.assignment import Assignment
+from rojak_ray.runtime.assignment import Assignment, pack_result
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.step_worker import publish
@@ -27,18 +27,18 @@ _EXIT_CODE = 70
 
 
 @ray.remote(max_retries=0)
-def run_function(ray_namespace: str, assignment: Assignment) -> StepResult:
-    """Run a function call in this worker process.
+def run_function(ray_namespace: str, packed: bytes) -> bytes:
+    """Run a function call in this worker process: a packed assignment in, a packed result out.
 
     Crash safety:
         Ray never repeats it (`max_retries=0`): the journal of whoever asked decides whether it runs again.
     """
     code = _process_code(ray_namespace)
     try:
-        result = _call(code, assignment)
+        result = _call(code, Assignment.unpack(packed))
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
         result = error_of(error)
-    return asyncio.run(publish(code, result))
+    return pack_result(_loop().run(publish(code, result)))
 
 
 @ray.remote(max_retries=0, num_cpus=0)
@@ -53,11 +53,17 @@ def _process_code(ray_namespace: str) -> CodeCache:
     return CodeCache(catalog.parcel, catalog.announce)
 
 
+@functools.cache
+def _loop() -> asyncio.Runner:
+    """This worker process's event loop for our own calls; making one for each task costs more than the task."""
+    return asyncio.Runner()
+
+
 def _call(code: CodeCache, assignment: Assignment) -> StepResult:
     step = assignment.step
     if not isinstance(step, CallFunction):
         raise InternalError(f"A {step.kind} step cannot run as a task.")
-    definition = asyncio.run(AssignedSources(code, assignment).resolve(named_function(step)))
+    definition = _loop().run(AssignedSources(code, assignment).resolve(named_function(step)))
     prepared = prepare_call(step, definition)
     with _time_limit(prepared.timeout_s, step.call.name):
         value = invoke_sync(definition, prepared.arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rojak_ray.core.steps import StepResult
-from rojak_ray.runtime.assignment import Assignment
+from rojak_ray.runtime.assignment import Assignment, pack_result
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.sessions.steps import StepRunner, error_of
@@ -29,17 +29,18 @@ class StepWorkerActor:
         self._running = 0
         self._finished = 0
 
-    async def execute(self, assignment: Assignment) -> StepResult:
-        """Run one attempt of a step. Cancelling the call cancels the work.
+    async def execute(self, packed: bytes) -> bytes:
+        """Run one attempt of a step: a packed assignment in, a packed result out. Cancelling the call cancels the work.
 
         Crash safety:
             Nothing is kept; the caller's journal decides whether the step runs again.
         """
         self._running += 1
         try:
+            assignment = Assignment.unpack(packed)
             sources = AssignedSources(self._code, assignment)
             result = await StepRunner(sources, sources, self._code.refer).execute(assignment.step)
-            return await publish(self._code, result)
+            return pack_result(await publish(self._code, result))
         finally:
             self._running -= 1
             self._finished += 1
