@@ -216,14 +216,12 @@ def captured_activities(agent_type: str) -> AgentActivities | None:
     """A built-in provider with the key and address of this process's environment; None if there is no key in it."""
     match agent_type:
         case "openai":
-            from rojak_ray.providers.openai import OpenAIAgentActivities, OpenAIAgentOptions
+            from rojak_ray.providers.openai import OpenAIAgentActivities
 
-            openai = OpenAIAgentOptions.from_environment(os.environ)
-            return OpenAIAgentActivities(openai) if openai.api_key else None
+            return OpenAIAgentActivities.from_environment(os.environ)
         case "anthropic":
-            from rojak_ray.providers.anthropic import AnthropicAgentActivities, AnthropicAgentOptions
+            from rojak_ray.providers.anthropic import AnthropicAgentActivities
 
-            anthropic = AnthropicAgentOptions.from_environment(os.environ)
-            return AnthropicAgentActivities(anthropic) if anthropic.api_key else None
+            return AnthropicAgentActivities.from_environment(os.environ)
         case _:
             return None

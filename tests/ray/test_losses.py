@@ -1,0 +1,167 @@
+"""Processes are killed with SIGKILL while conversations run: nothing is lost, no recorded step runs twice."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.plan import PlanActivities, PlanAgent, plan
+from support.waiting import lines, until
+
+from rojak_ray import Rojak, ToolContext
+from rojak_ray.agents import AgentActivities, AgentCallParams, AgentResponse
+from rojak_ray.runtime.settings import CATALOG, host_name, session_name
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def worker(rojak: Rojak) -> AsyncIterator[None]:
+    async with await rojak.create_worker([PlanActivities()]):
+        yield
+
+
+def kill_actor(rojak: Rojak, name: str) -> None:
+    """Kill the process of an actor as a lost machine would."""
+    import ray
+
+    handle: Any = ray.get_actor(name, rojak.settings.ray_namespace)
+    os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+
+
+def make_steps(path: str) -> Any:
+    """Functions that write what they did, and one that waits until it is told to go on."""
+
+    async def note(text: str, context: ToolContext) -> str:
+        with open(path, "a") as file:
+            file.write(f"{text} {context.idempotency_key} {context.attempt}\n")
+        return text
+
+    async def wait_for_go(context: ToolContext) -> str:
+        with open(path, "a") as file:
+            file.write(f"waiting {context.idempotency_key} {context.attempt}\n")
+        while not Path(path + ".go").exists():
+            await asyncio.sleep(0.02)
+        return "went"
+
+    return [note, wait_for_go]
+
+
+STORY = plan([["note", {"text": "first"}]], [["wait_for_go", {}]], [["note", {"text": "last"}]], "done")
+
+
+async def finished(path: Path, answering: "asyncio.Task[Any]") -> dict[str, list[list[str]]]:
+    """Let the story end; what each function wrote, by its first word."""
+    Path(f"{path}.go").touch()
+    async with asyncio.timeout(60):
+        assert (await answering).messages[-1].content == "done"
+    written: dict[str, list[list[str]]] = {}
+    for line in lines(path):
+        word, *rest = line.split()
+        written.setdefault(word, []).append(rest)
+    return written
+
+
+def waiting_lines(path: Path) -> int:
+    return sum(line.startswith("waiting") for line in lines(path))
+
+
+async def test_session_actor_killed_mid_run_goes_on_where_it_stopped(rojak: Rojak, unique: str, effects: Path) -> None:
+    session = await rojak.create_session(unique, PlanAgent(name="A", functions=make_steps(str(effects))))
+    answering = asyncio.create_task(session.send_messages(STORY))
+    await until(lambda: waiting_lines(effects) == 1, "the second function waits")
+
+    kill_actor(rojak, session_name(unique))
+    await until(lambda: waiting_lines(effects) == 2, "the unfinished step runs again")
+    written = await finished(effects, answering)
+
+    assert len(written["first"]) == 1, "a recorded step ran again"
+    keys = {key for key, _ in written["waiting"]}
+    assert len(keys) == 1, "the step ran again under another key"
+    assert [attempt for _, attempt in written["waiting"]] == ["1", "2"]
+    assert len(written["last"]) == 1
+
+
+async def test_shared_host_killed_mid_run_goes_on_without_any_caller(rojak: Rojak, unique: str, effects: Path) -> None:
+    handle = await rojak.start_run(unique, PlanAgent(name="A", functions=make_steps(str(effects))), STORY)
+    await until(lambda: waiting_lines(effects) == 1, "the second function waits")
+
+    kill_actor(rojak, host_name(0))
+    await until(lambda: waiting_lines(effects) == 2, "the run is taken up again by itself")
+    written = await finished(effects, asyncio.create_task(handle.result()))
+
+    assert {word: len(found) for word, found in written.items()} == {"first": 1, "waiting": 2, "last": 1}
+
+
+async def test_step_worker_killed_runs_its_steps_again(rojak: Rojak, unique: str, effects: Path) -> None:
+    import ray
+
+    answering = asyncio.create_task(rojak.run(unique, PlanAgent(name="A", functions=make_steps(str(effects))), STORY))
+    await until(lambda: waiting_lines(effects) == 1, "the second function waits")
+    names = [
+        actor["name"]
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+        if actor["namespace"] == rojak.settings.ray_namespace and "StepWorker" in actor["name"]
+    ]
+    for name in names:
+        kill_actor(rojak, name)
+    await until(lambda: waiting_lines(effects) == 2, "the lost step runs again")
+    written = await finished(effects, answering)
+
+    assert {word: len(found) for word, found in written.items()} == {"first": 1, "waiting": 2, "last": 1}
+
+
+async def test_worker_registers_again_when_the_catalog_is_lost(rojak: Rojak, unique: str) -> None:
+    def by_name() -> str:
+        return "found"
+
+    await rojak.create_worker([PlanActivities()], functions=[by_name])
+    kill_actor(rojak, CATALOG)
+    kill_actor(rojak, host_name(0))  # it would remember the old directory
+
+    response = await rojak.run(unique, PlanAgent(name="A", functions=["by_name"]), plan([["by_name", {}]]))
+
+    assert response.messages[-1].content == "found"
+
+
+CANARY = "sk-canary-4f1d7c2e9b"
+
+
+async def test_key_given_to_a_worker_is_nowhere_on_disk(
+    rojak: Rojak, unique: str, installation: dict[str, str]
+) -> None:
+    import ray
+
+    class KeyedActivities(AgentActivities):
+        type = "keyed"
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+        async def call(self, params: AgentCallParams) -> AgentResponse:
+            if params.messages[-1].content == "fail":
+                raise ValueError("no such luck")
+            return AgentResponse(type="text", content=f"key of {len(self.key)} characters")
+
+    class KeyedAgent(PlanAgent):
+        type: str = "keyed"
+
+    await rojak.create_worker([KeyedActivities(CANARY)])
+    response = await rojak.run(unique, KeyedAgent(name="A"), "hello")
+    with pytest.raises(Exception, match="no such luck"):
+        await rojak.run(agent=KeyedAgent(name="A"), messages="fail")
+
+    assert response.messages[-1].content == f"key of {len(CANARY)} characters"
+    session_dir = Path(ray._private.worker._global_node.get_session_dir_path())
+    searched = 0
+    for root in (Path(installation["storage"]), session_dir):
+        for path in root.rglob("*"):
+            if path.is_file():
+                searched += 1
+                assert CANARY.encode() not in path.read_bytes(), path
+    assert searched > 10
