@@ -24,6 +24,8 @@ MessageInput: TypeAlias = (
 
 _ROLES = get_args(Role)
 _MAX_DEPTH = 100
+_MAX_INTEGER_BITS = 4096
+"""Python itself refuses to print or read integers of more than 4300 digits."""
 
 
 class Record(BaseModel):
@@ -193,7 +195,7 @@ def _read_tool_calls(given: Any, index: int) -> tuple[ToolCall, ...]:
             if not isinstance(arguments, str):
                 arguments = json.dumps(arguments, allow_nan=False)
             calls.append(ToolCall(id=call_id, name=name, arguments=arguments))
-        except (KeyError, AttributeError, TypeError, ValueError) as error:
+        except (KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
             raise InvalidMessage(
                 f"Message {index} has a tool call that is not in the form "
                 '{"id": ..., "type": "function", "function": {"name": ..., "arguments": "..."}}: '
@@ -252,6 +254,8 @@ def read_json(value: Any, path: str, depth: int = 0) -> JsonValue:
             raise InvalidContext(f"The value at {path!r} holds half a character (a lone surrogate).")
         return str.__str__(value)  # the text of an enum member that is a string
     if isinstance(value, int):
+        if value.bit_length() > _MAX_INTEGER_BITS:
+            raise InvalidContext(f"The value at {path!r} is an integer of more than {_MAX_INTEGER_BITS} bits.")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):

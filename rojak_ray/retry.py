@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         """Refuse values that make no schedule (none is made when there is one attempt only)."""
+        intervals = (self.initial_interval_in_seconds, self.backoff_coefficient, self.maximum_interval_in_seconds or 0)
+        if not all(math.isfinite(value) for value in intervals):
+            raise ValueError("Intervals and the backoff coefficient must be finite numbers")
         if self.maximum_attempts == 1:
             return
         if self.initial_interval_in_seconds < 0:
@@ -61,6 +65,8 @@ class RetryOptions:
         """Refuse a time that no call can keep."""
         if self.timeout_in_seconds < 1:
             raise ValueError("Timeout cannot be less than one second")
+        if not math.isfinite(self.timeout_in_seconds):
+            raise ValueError("Timeout must be a finite number of seconds")
 
 
 DEFAULT_POLICY = RetryPolicy(maximum_attempts=DEFAULT_MAXIMUM_ATTEMPTS)
@@ -69,6 +75,8 @@ DEFAULT_POLICY = RetryPolicy(maximum_attempts=DEFAULT_MAXIMUM_ATTEMPTS)
 def delay_before_retry(policy: RetryPolicy, failures: int) -> float:
     """Seconds to wait after the `failures`-th failure in a row (1 for the first)."""
     initial = policy.initial_interval_in_seconds
+    if initial == 0:
+        return 0.0
     longest = policy.maximum_interval_in_seconds
     if longest is None:
         longest = _MAXIMUM_INTERVAL_FACTOR * max(initial, 1)

@@ -6,11 +6,12 @@ same encoding serves a driver, a worker process and the in-process runtime.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Protocol, cast
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from rojak_ray.agents.agent import (
     Agent,
@@ -115,6 +116,7 @@ class Restore(Protocol):
         ...
 
 
+_BASE = {field.name for field in fields(Agent)}
 _COMMON = {field.name for field in fields(Agent)} | {"inference_config"}
 _BUILTIN: Mapping[str, type[Agent]] = {"openai": OpenAIAgent, "anthropic": AnthropicAgent, "offline": OfflineAgent}
 
@@ -137,7 +139,7 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
     options = agent.retry_options
     policy = PolicySpec.of(options.retry_policy) if options.retry_policy else None
     config = getattr(agent, "inference_config", None)
-    extra = {f.name: getattr(agent, f.name) for f in fields(agent) if f.name not in _COMMON}
+    extra = {name: value for name, value in vars(agent).items() if name not in _COMMON and name[0] != "_"}
     try:
         return AgentSpec(
             type=agent.type,
@@ -147,12 +149,12 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
             functions=_encode_functions(agent, refer),
             tool_choice=read_json(agent.tool_choice, "tool_choice"),
             parallel_tool_calls=bool(agent.parallel_tool_calls),
-            retriever=_encode_retriever(agent.retriever),
+            retriever=_encode_retriever(agent),
             retry=RetrySpec(timeout_s=options.timeout_in_seconds, policy=policy),
             inference_config=cast("Any", read_json(config, "inference_config")),
             extra=cast("Any", read_json(extra, "fields")),
         )
-    except InvalidContext as error:
+    except (InvalidContext, ValidationError) as error:
         raise InvalidAgent(f"Agent {agent.name!r} cannot be stored: {error}") from error
 
 
@@ -196,10 +198,13 @@ def _encode_functions(agent: Agent, refer: Refer) -> tuple[FunctionRef, ...]:
     return tuple(found.values())
 
 
-def _encode_retriever(retriever: Retriever | None) -> RetrieverSpec | None:
+def _encode_retriever(agent: Agent) -> RetrieverSpec | None:
+    retriever = agent.retriever
     if retriever is None:
         return None
-    settings = {f.name: getattr(retriever, f.name) for f in fields(retriever) if f.name != "type"}
+    if not isinstance(retriever, Retriever):
+        raise InvalidAgent(f"Agent {agent.name!r} has a retriever that is not a Retriever.")
+    settings = {name: value for name, value in vars(retriever).items() if name != "type"}
     return RetrieverSpec(type=retriever.type, settings=cast("Any", read_json(settings, "retriever")))
 
 
@@ -234,11 +239,24 @@ def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: R
     }
     agent = cls.__new__(cls)  # also completes a subclass without @dataclass, so that its fields are known below
     accepted = {f.name: f for f in fields(cls)}
-    agent.__init__(**{name: value for name, value in values.items() if name in accepted and accepted[name].init})
+    given = {name: value for name, value in values.items() if name in accepted and accepted[name].init}
+    if _takes(cls, given):
+        agent.__init__(**given)
+    else:
+        Agent.__init__(agent, **{name: value for name, value in given.items() if name in _BASE})
     for name, value in values.items():
-        if name not in accepted and name != "inference_config":
+        if name in accepted or name in spec.extra or value is not None:
             setattr(agent, name, value)
     return agent
+
+
+def _takes(cls: type[Agent], given: Mapping[str, Any]) -> bool:
+    """Whether the class's constructor takes these fields: one that a user wrote need not."""
+    try:
+        inspect.signature(cls).bind(**given)
+    except TypeError:
+        return False
+    return True
 
 
 def _decode_retriever(spec: RetrieverSpec | None) -> Retriever | None:

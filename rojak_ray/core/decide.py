@@ -35,6 +35,7 @@ from rojak_ray.core.pending import active_run, pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import (
     CallFunction,
+    CallModel,
     FunctionResult,
     ModelResult,
     RenderInstructions,
@@ -179,7 +180,7 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
             _step_error(story, step, command.result)
         case TextResult():
             _text_result(story, step, command.result)
-        case ModelResult():
+        case ModelResult() if isinstance(step, CallModel):
             result = command.result
             story.tell(
                 ModelResponded(
@@ -190,10 +191,10 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
                     finish_reason=result.finish_reason,
                 )
             )
-        case FunctionResult():
+        case FunctionResult() if isinstance(step, CallFunction):
             _function_result(story, step, command.result)
         case _:
-            assert_never(command.result)
+            raise InternalError(f"Step {step.step_id!r} ({step.kind}) cannot end in a {command.result.kind} result.")
     _after_turn(story)
     return story.events
 

@@ -23,7 +23,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.core.events import Event
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
-from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StoreUnavailable
+from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StorageError, StoreUnavailable
 from rojak_ray.ids import IdSource
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.records import JournalRecord, damaged, decode_record, encode_record, seal, unseal
@@ -98,8 +98,8 @@ class Journal:
         self._ids = ids
         self._epoch = 0
         self._position = Position()
-        self._broken = False
-        """A write is under way or its outcome unknown: another one could be counted beside it."""
+        self._refusal: StorageError | None = StoreUnavailable(f"The journal of {owner} is not open; open it first.")
+        """Why nothing may be appended now: not open, fenced, or a write whose outcome is unknown."""
 
     @property
     def position(self) -> Position:
@@ -117,11 +117,15 @@ class Journal:
         Crash safety:
             A claim without a fence binds nobody. After the fence no older writer's append counts.
         """
+        self._refusal = StoreUnavailable(f"The journal of {self.owner} is not open; open it first.")
         for attempt in range(_OPEN_ATTEMPTS):
             try:
-                return await self._open_once()
+                state = await self._open_once()
             except _Unsettled:
                 await self._clock.sleep(_FIRST_WAIT_S * attempt)
+            else:
+                self._refusal = None
+                return state
         raise Fenced(f"Other writers keep claiming {self.owner}; gave up after {_OPEN_ATTEMPTS} tries.")
 
     async def _open_once(self) -> SessionState:
@@ -155,17 +159,24 @@ class Journal:
             When it returns, the events survive the loss of this process and machine (of the bucket's promises, more).
             If it raised or the process died, the next `open` either replays them or never will.
         """
-        if self._broken:
-            raise StoreUnavailable(f"The journal of {self.owner} has an unsettled write; open it again.")
-        self._broken = True
-        await self._write("events", tuple(events))
-        self._broken = False
+        if self._refusal is not None:
+            raise self._refusal
+        self._refusal = StoreUnavailable(f"The journal of {self.owner} has an unsettled write; open it again.")
+        try:
+            await self._write("events", tuple(events))
+        except Fenced as fenced:
+            self._refusal = fenced
+            raise
+        except ValueError:  # what JSON cannot hold; nothing was written
+            self._refusal = None
+            raise
+        self._refusal = None
         return self._position.seq
 
     async def _claim(self) -> None:
         prefix = self._paths.epochs(self.owner)
         keys = await self._store.list(prefix)
-        epoch = max([number_of(key) for key in keys], default=0) + 1
+        epoch = max([_number(key) for key in keys], default=0) + 1
         write_id = self._ids.new_id()
         document = {"version": 1, "owner_kind": self.owner.kind, "owner_id": self.owner.id, "write_id": write_id}
         data, _ = seal({**document, "at": self._clock.now().isoformat()})
@@ -237,10 +248,19 @@ class Journal:
             return False
 
 
+def _number(key: str) -> int:
+    """The number a listed key ends in; an object that somebody else put there is named."""
+    if not key.rsplit("/", 1)[1].isdecimal():
+        raise damaged(key, "it is not ours; remove it from this folder")
+    return number_of(key)
+
+
 async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tuple[list[JournalRecord], Position]:
     """Read the records after `start`, checking that none is missing, and drop the void ones."""
     keys = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
     expected = range(start.slot + 1, start.slot + 1 + len(keys))
+    for key in keys:
+        _number(key)
     for key, slot in zip(keys, expected, strict=True):
         if number_of(key) != slot:
             raise damaged(paths.slot(owner, slot), "it is missing, although later records exist")

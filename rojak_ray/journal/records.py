@@ -82,11 +82,16 @@ def seal(document: dict[str, Any]) -> tuple[bytes, str]:
 def unseal(key: str, data: bytes) -> tuple[dict[str, Any], str]:
     """The document and its checksum; raises JournalDamaged or SchemaTooNew."""
     head, _, rest = data.partition(b"\n")
-    checksum = head.removeprefix(f"{_MAGIC} sha256=".encode("ascii")).decode("ascii", "replace")
     body = rest.removesuffix(b"\n")
-    if hashlib.sha256(body).hexdigest() != checksum or not rest.endswith(b"\n"):
+    checksum = hashlib.sha256(body).hexdigest()
+    if head != f"{_MAGIC} sha256={checksum}".encode("ascii") or not rest.endswith(b"\n"):
         raise damaged(key, "its checksum does not match")
-    document = json.loads(body)
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise damaged(key, f"it is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise damaged(key, "it is not a record")
     version = document.get("version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise SchemaTooNew(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import socket
 import sys
 import warnings
 from collections.abc import Generator
@@ -14,6 +16,8 @@ from typing import Any
 from rojak_ray.errors import RayUnavailable
 
 logger = logging.getLogger(__name__)
+
+_REACH_S = 5.0
 
 
 def prepare_environment() -> None:
@@ -53,6 +57,9 @@ def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
 
     if ray.is_initialized():
         return False
+    known = address or os.environ.get("RAY_ADDRESS")
+    if known:
+        _check_reachable(known)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": ray_options.get("log_to_driver", True)}
     with _ray_noise_muted():
         try:
@@ -71,6 +78,20 @@ def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
                 "cluster with address=..."
             ) from error
     return True
+
+
+def _check_reachable(address: str) -> None:
+    """Fail at once where Ray itself would try for minutes: nobody listens at host:port."""
+    match = re.fullmatch(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)", address)
+    if match is None:
+        return
+    try:
+        socket.create_connection((match["host"], int(match["port"])), _REACH_S).close()
+    except OSError as error:
+        raise RayUnavailable(
+            f"No Ray cluster listens at {address!r} ({error}). Start one there (ray start --head), or correct "
+            "address= or RAY_ADDRESS."
+        ) from error
 
 
 @contextlib.contextmanager
