@@ -6,6 +6,7 @@ same encoding serves a driver, a worker process and the in-process runtime.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -253,10 +254,15 @@ def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: R
 def _takes(cls: type[Agent], given: Mapping[str, Any]) -> bool:
     """Whether the class's constructor takes these fields: one that a user wrote need not."""
     try:
-        inspect.signature(cls).bind(**given)
+        _signature(cls).bind(**given)
     except TypeError:
         return False
     return True
+
+
+@functools.cache
+def _signature(cls: type[Agent]) -> inspect.Signature:
+    return inspect.signature(cls)
 
 
 def _decode_retriever(spec: RetrieverSpec | None) -> Retriever | None:

@@ -1,1 +1,1 @@
-"""."""
+"""The `rojak` command."""

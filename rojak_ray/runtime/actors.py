@@ -97,6 +97,6 @@ class CatalogActor(Catalog):
                     self._handles[name] = await asyncio.to_thread(
                         _start, StepWorkerActor, name, self._settings, namespace, scheduling_strategy=pinned
                     )
-                    warm_up.remote()
+                    warm_up.remote(namespace)
                 names.append(name)
         await self.place_step_workers(tuple(names))

@@ -18,6 +18,8 @@ from rojak_ray.errors import RayUnavailable
 logger = logging.getLogger(__name__)
 
 _REACH_S = 5.0
+_RAY_ERRORS = (ConnectionError, RuntimeError, ValueError, OSError)
+"""What `ray.init` raises when there is no cluster or it cannot be started (TimeoutError is an OSError)."""
 
 
 def prepare_environment() -> None:
@@ -57,26 +59,34 @@ def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
 
     if ray.is_initialized():
         return False
-    known = address or os.environ.get("RAY_ADDRESS")
-    if known:
-        _check_reachable(known)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": ray_options.get("log_to_driver", True)}
     with _ray_noise_muted():
-        try:
-            ray.init(address=address or "auto", **quiet)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            if address is not None:
-                raise RayUnavailable(f"No Ray cluster could be joined at {address!r}: {error}") from error
-        else:
+        if address != "local" and _joined(address, quiet):
             return False
         try:
-            options: dict[str, Any] = {"address": "local", **quiet, **ray_options}
+            options: dict[str, Any] = {**quiet, **ray_options, "address": "local"}
             ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        except _RAY_ERRORS as error:
             raise RayUnavailable(
                 f"Ray could not be started here: {_first_line(error)} Free memory and disk (df -h /tmp), or join a "
                 "cluster with address=..."
             ) from error
+    return True
+
+
+def _joined(address: str | None, quiet: dict[str, Any]) -> bool:
+    """Join a cluster; False if none was named and none is running."""
+    import ray
+
+    named = address or os.environ.get("RAY_ADDRESS")
+    if named:
+        _check_reachable(named)
+    try:
+        ray.init(address=named or "auto", **quiet)
+    except _RAY_ERRORS as error:
+        if named:
+            raise RayUnavailable(f"No Ray cluster could be joined at {named!r}: {_first_line(error)}") from error
+        return False
     return True
 
 

@@ -14,6 +14,7 @@ from rojak_ray.retrievers.base import RetrieverActivities
 from rojak_ray.runtime.assignment import Assignment
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ship_function, unpack
 from rojak_ray.sessions.providers import ProviderRegistry
+from rojak_ray.sessions.steps import Offer, offer_of
 
 FetchParcel = Callable[[str], Awaitable[Parcel | None]]
 Announce = Callable[[list[FunctionEntry], list[Parcel]], Awaitable[None]]
@@ -39,6 +40,15 @@ class CodeCache:
         if found is None:
             found = self._definitions.setdefault(key, define_function(await self.loaded(key)))
         return found
+
+    def definition_if_loaded(self, key: str) -> FunctionDefinition | None:
+        """The function in a parcel, if this process has used it before."""
+        return self._definitions.get(key)
+
+    @property
+    def met_any(self) -> bool:
+        """Whether `publish_met` has something to tell."""
+        return bool(self._unannounced)
 
     async def loaded(self, key: str) -> Any:
         """What is in a parcel: a function, or a provider with its connections. Loaded once in this process."""
@@ -82,6 +92,10 @@ class AssignedSources:
         """Resolve for this assignment only."""
         self._cache = cache
         self._assignment = assignment
+
+    async def offer(self, ref: FunctionRef) -> Offer:
+        """What a model is shown of a function."""
+        return offer_of(await self.resolve(ref))
 
     async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
         """The function behind a reference."""

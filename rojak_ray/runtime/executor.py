@@ -17,16 +17,17 @@ from ray.exceptions import RayError, TaskCancelledError
 
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock
-from rojak_ray.core.steps import CallFunction, RenderInstructions, Retrieve, Step, StepError, StepResult
+from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step, StepError, StepResult
 from rojak_ray.errors import FunctionNotFound, RojakError, StoreUnavailable
 from rojak_ray.providers.builtin import BUILTIN_TYPES
 from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.shipping import FunctionEntry
 from rojak_ray.runtime.step_tasks import run_function
 from rojak_ray.sessions.providers import nobody_serves
-from rojak_ray.sessions.steps import error_of
+from rojak_ray.sessions.steps import Offer, StepRunner, error_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,19 @@ _PLACEMENT_WAIT_S = 30.0
 class RayStepExecutor:
     """Runs steps on the cluster."""
 
-    def __init__(self, ray_namespace: str, clock: Clock) -> None:
-        """Nothing is looked up before the first step."""
+    def __init__(self, ray_namespace: str, clock: Clock, *, asks_models: bool = False) -> None:
+        """Nothing is looked up before the first step.
+
+        Args:
+            ray_namespace: Where the catalog and the step workers are.
+            clock: Time and sleep.
+            asks_models: Ask built-in providers from this process. It saves a trip to a step worker for each answer;
+                a process with many conversations makes good use of the connections, one with a single conversation
+                would pay for a vendor's SDK of its own.
+        """
         self._ray_namespace = ray_namespace
         self._catalog = CatalogAccess(ray_namespace)
+        self._code = CodeCache(self._catalog.parcel, self._catalog.announce) if asks_models else None
         self._clock = clock
         self._directory = Directory()
         self._expected: Version = ("", 0)
@@ -51,6 +61,8 @@ class RayStepExecutor:
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
         self._turn = itertools.count()
+        self._tasks: dict[str, Any] = {}
+        """Remote functions with their options, by parcel: making one takes half as long as a short task."""
 
     def expect(self, version: Version) -> None:
         """A client has seen this version of the directory: steps from now on must see what it registered."""
@@ -63,6 +75,8 @@ class RayStepExecutor:
             assignment, entry = await self._assign(step)
             if entry is not None and not entry.is_async:
                 return await self._run_task(assignment, entry)
+            if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
+                return await self._ask_model(self._code, assignment)
             return await self._run_on_worker(assignment)
         except RojakError as error:
             return error_of(error)
@@ -130,6 +144,15 @@ class RayStepExecutor:
                     self._expected = changed.version
             self._refreshed_at = self._clock.monotonic()
 
+    def _is_built_in(self, agent_type: str) -> bool:
+        entry = self._directory.providers.get(("agent", agent_type))
+        return entry.built_in if entry is not None else agent_type in BUILTIN_TYPES
+
+    async def _ask_model(self, code: CodeCache, assignment: Assignment) -> StepResult:
+        """Ask a built-in provider from here. No user code is loaded: the directory has what models are shown."""
+        sources = _OffersOnly(self._directory, code, assignment)
+        return await StepRunner(sources, sources, code.refer).execute(assignment.step)
+
     async def _run_on_worker(self, assignment: Assignment) -> StepResult:
         worker = await self._step_worker()
         reference: Any = worker.execute.remote(assignment.pack())
@@ -137,14 +160,17 @@ class RayStepExecutor:
         return await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
 
     async def _run_task(self, assignment: Assignment, entry: FunctionEntry) -> StepResult:
-        options = _task_options(entry)
-        missing = await self._missing_resources(options)
-        if missing:
-            return StepError(
-                error_type="ResourcesUnavailable",
-                message=f"{entry.ref.name} needs {missing}, which no node of the cluster offers.",
-            )
-        reference: Any = run_function.options(**options).remote(self._ray_namespace, assignment.pack())
+        task = self._tasks.get(entry.key)
+        if task is None:
+            options = _task_options(entry)
+            missing = await self._missing_resources(options)
+            if missing:
+                return StepError(
+                    error_type="ResourcesUnavailable",
+                    message=f"{entry.ref.name} needs {missing}, which no node of the cluster offers.",
+                )
+            task = self._tasks[entry.key] = run_function.options(**options)
+        reference: Any = task.remote(self._ray_namespace, assignment.pack())
         # No deadline here: a task may queue for a CPU, and its own clock starts when it does. The cluster has the
         # resources, and the process ends itself when the function overruns.
         return await self._await_result(reference, None, _timeout_of(assignment.step), force=True)
@@ -200,6 +226,20 @@ class RayStepExecutor:
                 return ", ".join(f"{name}={amount:g}" for name, amount in wanted.items())
             await self._clock.sleep(1.0)
         return ""
+
+
+class _OffersOnly(AssignedSources):
+    """Sources for a model call that loads no functions."""
+
+    def __init__(self, directory: Directory, code: CodeCache, assignment: Assignment) -> None:
+        super().__init__(code, assignment)
+        self._directory = directory
+
+    async def offer(self, ref: FunctionRef) -> Offer:
+        entry = self._directory.function(ref)
+        if entry is None or entry.offer is None:
+            raise FunctionNotFound(f"Function {ref.name} not found")
+        return entry.offer
 
 
 def _lost(error: RayError) -> StepError:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
@@ -71,7 +70,9 @@ class RayGateway:
         await asyncio.shield(self._connecting)
 
     async def _connect(self) -> None:
-        await asyncio.to_thread(self._join)
+        # On this thread, though it blocks the loop while Ray starts: a Ray that was started by a thread which has
+        # ended takes 15 s to shut down, at every program's exit.
+        self._join()
         try:
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
@@ -85,20 +86,21 @@ class RayGateway:
             return await self._reach(owner, ask)
         place = self._sequencer.enter(owner)
         try:
-            return await self._reach(owner, replace(ask, place=place))
+            return await self._reach(owner, ask.model_copy(update={"place": place}))
         finally:
             self._sequencer.leave(owner, place)
 
     async def _reach(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the owner's actor; one that dies on the way is started again and asked again."""
         name = await self._place(owner, ask)
+        packed = ask.model_dump_json().encode()
         wait = _FIRST_WAIT_S
         waited = 0.0
         while True:
             try:
                 handle: Any = self._handles.get(name) or await self._handle(name, owner)
                 async with asyncio.timeout(ask.wait_s + _REPLY_GRACE_S):
-                    answer: Reply | RojakError = await handle.ask.remote(owner, ask, self._version)
+                    answer: bytes | RojakError = await handle.ask.remote(owner, packed, self._version)
             except (ActorDiedError, ActorUnavailableError) as error:
                 self._handles.pop(name, None)
                 if waited > _REACH_S:
@@ -110,7 +112,7 @@ class RayGateway:
             else:
                 if isinstance(answer, RojakError):
                     raise answer
-                return answer
+                return Reply.model_validate_json(answer)
             await asyncio.sleep(wait)
             waited += wait
             wait = min(2 * wait, _LONGEST_WAIT_S)

@@ -16,7 +16,7 @@ from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.settings import RuntimeSettings, home_of
 from rojak_ray.sessions.pool import HostPool, PoolStatistics
-from rojak_ray.sessions.requests import Ask, Reply
+from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
@@ -28,11 +28,11 @@ _RETIRE_CHECK_S = 1.0
 class _Shell:
     """What both actors do: open the storage, go on with what a lost process left, answer."""
 
-    def __init__(self, settings: RuntimeSettings) -> None:
+    def __init__(self, settings: RuntimeSettings, *, asks_models: bool) -> None:
         self._settings = settings
         self._store = open_store(settings.storage)
         self._clock = SystemClock()
-        self._executor = RayStepExecutor(settings.ray_namespace, self._clock)
+        self._executor = RayStepExecutor(settings.ray_namespace, self._clock, asks_models=asks_models)
         self.pool = HostPool(
             self._store,
             Paths(settings.namespace),
@@ -49,12 +49,13 @@ class _Shell:
             self._checked = asyncio.create_task(check_durable(self._store))
         await asyncio.shield(self._checked)
 
-    async def ask(self, owner: Owner, ask: Ask, registered: Version) -> Reply | RojakError:
+    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
         try:
             self._executor.expect(registered)
             await self.check_storage()
-            return await self.pool.ask(owner, ask)
+            reply = await self.pool.ask(owner, Ask.model_validate_json(packed))
+            return reply.model_dump_json().encode()
         except RojakError as error:
             return error.with_traceback(None)
         except Exception as error:
@@ -67,7 +68,7 @@ class SessionHostActor:
 
     def __init__(self, settings: RuntimeSettings, index: int) -> None:
         """Go on with what an earlier life of this actor, or of the whole cluster, left unfinished."""
-        self._shell = _Shell(settings)
+        self._shell = _Shell(settings, asks_models=True)
 
         def mine(owner: Owner) -> bool:
             shared = owner.kind == "run" or settings.placement == "shared"
@@ -75,9 +76,12 @@ class SessionHostActor:
 
         self._recovery = asyncio.create_task(self._recover(mine))
 
-    async def ask(self, owner: Owner, ask: Ask, registered: Version) -> Reply | RojakError:
-        """Bring commands to an owner's host. See `HostPool.ask` for what holds when it returns."""
-        return await self._shell.ask(owner, ask, registered)
+    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
+        """Bring a packed `Ask` to an owner's host; a packed `Reply` comes back.
+
+        Crash safety: see `HostPool.ask`; what a reply says is durable.
+        """
+        return await self._shell.ask(owner, packed, registered)
 
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
@@ -99,16 +103,19 @@ class SessionActor:
 
     def __init__(self, settings: RuntimeSettings, session_id: str) -> None:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
-        self._shell = _Shell(settings)
+        self._shell = _Shell(settings, asks_models=False)
         self._owner = Owner("session", session_id)
         self._used = False
         self._recovery = asyncio.create_task(self._recover())
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
-    async def ask(self, owner: Owner, ask: Ask, registered: Version) -> Reply | RojakError:
-        """Bring commands to the session's host. See `HostPool.ask` for what holds when it returns."""
+    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
+        """Bring a packed `Ask` to the session's host; a packed `Reply` comes back.
+
+        Crash safety: see `HostPool.ask`; what a reply says is durable.
+        """
         try:
-            return await self._shell.ask(owner, ask, registered)
+            return await self._shell.ask(owner, packed, registered)
         finally:
             self._used = True
 

@@ -24,6 +24,7 @@ from rojak_ray.agents.function import FunctionSettings
 from rojak_ray.agents.registry import Implementation
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import ConfigError
+from rojak_ray.sessions.steps import Offer, offer_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class FunctionEntry:
     key: str
     is_async: bool
     settings: FunctionSettings
+    offer: Offer | None
+    """What models are shown; None for a function that writes instructions."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class ProviderEntry:
 
     type: str
     key: str
+    built_in: bool = False
+    """One of ours: known to wait without blocking, so a shared host may ask it itself."""
+
     from_environment: bool = False
     """Captured from a driver's environment: serves where no worker has registered the type."""
 
@@ -67,10 +73,12 @@ def ship_function(implementation: Implementation) -> tuple[FunctionEntry, Parcel
         ConfigError: It (or something it refers to) cannot be shipped; the text says what.
     """
     parcel = _parcel(implementation.fn, f"function {implementation.ref.name!r}")
-    settings, is_async = FunctionSettings(), True
-    if not implementation.writes_instructions:
-        settings, is_async = implementation.definition.settings, implementation.definition.is_async
-    return FunctionEntry(implementation.ref, implementation.origin, parcel.key, is_async, settings), parcel
+    ref, origin = implementation.ref, implementation.origin
+    if implementation.writes_instructions:
+        return FunctionEntry(ref, origin, parcel.key, True, FunctionSettings(), None), parcel
+    definition = implementation.definition
+    offer = offer_of(definition)
+    return FunctionEntry(ref, origin, parcel.key, definition.is_async, definition.settings, offer), parcel
 
 
 def ship_provider(kind: str, provider: Any, *, from_environment: bool = False) -> tuple[ProviderEntry, Parcel]:
@@ -80,7 +88,8 @@ def ship_provider(kind: str, provider: Any, *, from_environment: bool = False) -
         ConfigError: It holds something that cannot be shipped, such as an open connection.
     """
     parcel = _parcel(provider, f"provider {type(provider).__name__}")
-    return ProviderEntry(kind, provider.type, parcel.key, from_environment), parcel
+    built_in = type(provider).__module__.startswith("rojak_ray.providers.")
+    return ProviderEntry(kind, provider.type, parcel.key, built_in, from_environment), parcel
 
 
 def unpack(parcel: Parcel) -> Any:

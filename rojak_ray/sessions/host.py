@@ -19,7 +19,7 @@ from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
-from rojak_ray.core.steps import Step, StepError
+from rojak_ray.core.steps import CallModel, Step, StepError
 from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StoreUnavailable
 from rojak_ray.journal.journal import Journal
 from rojak_ray.sessions.order import Turnstile
@@ -203,6 +203,7 @@ class SessionHost:
                     if isinstance(event, RunEnded) and (run := view_run(state, event.run_id)):
                         ended.append(run)
             if events:
+                self._ask_early(state)
                 await self._journal.append(events)
         except BaseException:
             self._inbox = items + self._inbox  # whoever ends this host answers them
@@ -216,17 +217,32 @@ class SessionHost:
                 ending.set_result(run)
         self._start_pending()
 
+    def _ask_early(self, state: SessionState) -> None:
+        """Start a run's first question while the request is being written.
+
+        It uses no recorded result and changes nothing outside: if the write fails, the host ends and the answer is
+        dropped. Everything else waits until what it builds on is durable.
+        """
+        if state.run is not None and state.run.turn == 0:
+            for step in pending(state):
+                if isinstance(step, CallModel) and step.attempt == 1 and state.run.instructions is None:
+                    self._start(step)
+
     def _start_pending(self) -> None:
         """Run every pending step that is not running; stop those that no longer matter."""
         wanted = {(step.step_id, step.attempt): step for step in pending(self._state)}
         for key, task in list(self._steps.items()):
             if key not in wanted:
                 task.cancel()
-        for key, step in wanted.items():
-            if key not in self._steps:
-                task = asyncio.create_task(self._run(step), name=f"step {step.step_id}")
-                self._steps[key] = task
-                task.add_done_callback(lambda _, key=key: self._steps.pop(key, None))
+        for step in wanted.values():
+            self._start(step)
+
+    def _start(self, step: Step) -> None:
+        key = (step.step_id, step.attempt)
+        if key not in self._steps:
+            task = asyncio.create_task(self._run(step), name=f"step {step.step_id}")
+            self._steps[key] = task
+            task.add_done_callback(lambda _, key=key: self._steps.pop(key, None))
 
     async def _run(self, step: Step) -> None:
         if step.wait_s > 0:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.commands import Command
 from rojak_ray.core.events import RunStatus
 from rojak_ray.core.state import RunOutcome, SessionState
-from rojak_ray.messages import Message, Usage
+from rojak_ray.messages import Message, Record, Usage
 from rojak_ray.sessions.order import Place
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Record):
     """Commands for one owner, then perhaps a wait for one of its runs."""
 
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Annotated[Command, Field(discriminator="kind")], ...] = ()
     await_run: str | None = None
     wait_s: float = 0.0
     """Answer after this time even if the run has no outcome yet."""
@@ -30,22 +29,20 @@ class Ask:
     """Where it stands among its client's requests, if the transport may overtake."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(Record):
     """A run as its caller sees it."""
 
     run_id: str
     status: RunStatus
     messages: tuple[Message, ...] = ()
     agent: AgentSpec | None = None
-    context_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    usage: Usage = field(default_factory=Usage)
+    context_variables: dict[str, JsonValue] = {}
+    usage: Usage = Usage()
     error_type: str | None = None
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionView:
+class SessionView(Record):
     """A session's configuration, history and latest outcome."""
 
     agent: AgentSpec
@@ -57,8 +54,7 @@ class SessionView:
     latest: RunView | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Record):
     """The answer to an `Ask`. Everything it says is durable."""
 
     created: bool = False

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rojak_ray.agents.activities import AgentCallParams
+from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.invoke import build_arguments, invoke, invoke_sync, read_result, render_instructions
 from rojak_ray.agents.results import AgentResponse
@@ -40,8 +40,20 @@ _TRANSIENT_NAMES = frozenset({"ConnectionError", "TimeoutError", "Timeout", "Tim
 _LONGEST_ERROR = 4000
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A function as it is offered to a model, and how its calls are run."""
+
+    schema: FunctionSchema
+    plan: CallPlan
+
+
 class FunctionSource(Protocol):
     """Finds the function behind a reference."""
+
+    async def offer(self, ref: FunctionRef) -> Offer:
+        """What a model is shown; raises FunctionNotFound."""
+        ...
 
     async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
         """A function that models call; raises FunctionNotFound."""
@@ -95,7 +107,7 @@ class StepRunner:
 
     async def _call_model(self, step: CallModel) -> ModelResult:
         agent = step.agent
-        definitions = [await self._functions.resolve(ref) for ref in agent.functions]
+        offers = [await self._functions.offer(ref) for ref in agent.functions]
         activities = await self._providers.agent_activities(agent.type)
         params = AgentCallParams(
             messages=[
@@ -103,17 +115,17 @@ class StepRunner:
                 *(to_public(message) for message in step.messages),
             ],
             model=agent.model,
-            function_names=[definition.name for definition in definitions],
+            function_names=[offer.schema.name for offer in offers],
             inference_config=dict(agent.inference_config) if agent.inference_config is not None else None,
             parallel_tool_calls=agent.parallel_tool_calls,
             tool_choice=agent.tool_choice,
-            functions=[definition.schema for definition in definitions],
+            functions=[offer.schema for offer in offers],
             idempotency_key=step.idempotency_key,
             timeout_s=agent.retry.timeout_s,
         )
         async with _limit(agent.retry.timeout_s, f"The model call of agent {agent.name!r}"):
             response = await activities.call(params)
-        return read_response(response, {definition.name: definition for definition in definitions})
+        return read_response(response, {offer.schema.name: offer.plan for offer in offers})
 
     async def _call_function(self, step: CallFunction) -> FunctionResult:
         prepared = prepare_call(step, await self._functions.resolve(named_function(step)))
@@ -179,7 +191,7 @@ def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: R
     )
 
 
-def read_response(response: AgentResponse, functions: dict[str, FunctionDefinition]) -> ModelResult:
+def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelResult:
     """A provider's answer as a record, with the plan of every call.
 
     Raises:
@@ -194,7 +206,7 @@ def read_response(response: AgentResponse, functions: dict[str, FunctionDefiniti
                 name=clean_text(str(call.function.name)),
                 arguments=clean_text(call.function.arguments or ""),
             ),
-            plan=plan_of(functions[call.function.name]) if call.function.name in functions else CallPlan(),
+            plan=plans.get(call.function.name, CallPlan()),
         )
         for call in response.tool_calls or ()
     ]
@@ -206,15 +218,16 @@ def read_response(response: AgentResponse, functions: dict[str, FunctionDefiniti
     )
 
 
-def plan_of(definition: FunctionDefinition) -> CallPlan:
-    """How calls of a function are run."""
+def offer_of(definition: FunctionDefinition) -> Offer:
+    """A function as a model is offered it."""
     settings = definition.settings
-    return CallPlan(
+    plan = CallPlan(
         sequential=definition.context_parameter is not None,
         at_most_once=settings.at_most_once,
         timeout_s=settings.timeout_s,
         policy=PolicySpec.of(settings.retry_policy) if settings.retry_policy else None,
     )
+    return Offer(definition.schema, plan)
 
 
 def error_of(error: BaseException) -> StepError:

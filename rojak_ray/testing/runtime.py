@@ -20,7 +20,7 @@ from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.pool import HostPool, PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
-from rojak_ray.sessions.steps import StepRunner
+from rojak_ray.sessions.steps import Offer, StepRunner, offer_of
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.storage.open import open_store
@@ -115,6 +115,9 @@ class InProcessRuntime(Client):
 class _Local:
     def __init__(self, registry: FunctionRegistry) -> None:
         self._registry = registry
+
+    async def offer(self, ref: FunctionRef) -> Offer:
+        return offer_of(self._registry.resolve(ref).definition)
 
     async def resolve(self, ref: FunctionRef) -> FunctionDefinition:
         return self._registry.resolve(ref).definition

@@ -1,0 +1,79 @@
+"""The `rojak` command. Light: what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rojak_ray import __version__
+
+app = typer.Typer(
+    name="rojak",
+    help="Durable multi-agent orchestration on Ray. Begin with `rojak demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"rojak-ray {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Durable multi-agent orchestration on Ray. Begin with `rojak demo`."""
+
+
+@app.command()
+def demo(
+    model: Annotated[
+        str, typer.Option(metavar="PROVIDER:NAME", help="offline, openai:NAME or anthropic:NAME.")
+    ] = "offline",
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Server that speaks the provider's API; OpenAI's ends in /v1.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="PATH|URL", help="Where the session is kept.", envvar="ROJAK_STORAGE")
+    ] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Go on with an earlier session.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join (auto: one on this machine). Without it Ray starts here.")
+    ] = None,
+    in_process: Annotated[bool, typer.Option("--in-process", help="Run without Ray, in this process.")] = False,
+) -> None:
+    """Talk to three agents who hand the conversation to each other.
+
+    On a terminal you type; elsewhere the lines of standard input are the messages, and without any a short
+    conversation is played. The conversation is a durable session, kept in ~/.rojak/demo unless --storage says
+    otherwise.
+    """
+    from rojak_ray.cli.demo import DemoOptions, run_demo
+    from rojak_ray.cli.models import ModelChoice
+    from rojak_ray.cli.output import errors_reported
+
+    try:
+        choice = ModelChoice.parse(model, base_url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--model") from None
+    if address is not None and in_process:
+        raise typer.BadParameter("--address names a Ray cluster, --in-process runs without Ray; pass one of them.")
+    with errors_reported():
+        run_demo(DemoOptions(choice, storage, session, address, in_process))
+
+
+def main() -> None:
+    """Run the command and exit."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

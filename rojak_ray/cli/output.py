@@ -1,0 +1,159 @@
+"""How the command speaks: who said what, what was called and handed over, and errors in one line.
+
+On a terminal with colours, elsewhere as plain text: the words are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from rojak_ray.errors import InternalError, RojakError
+from rojak_ray.messages import ConversationMessage
+
+DEBUG_VARIABLE = "ROJAK_DEBUG"
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
+_LONGEST_VALUE = 200
+
+
+class Voice:
+    """Prints a conversation."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Speak to `console`; None: standard output."""
+        self._console = console or Console(highlight=False)
+        self._colours: dict[str, str] = {}
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print text as it is, whatever it contains."""
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print something about the conversation that nobody in it said."""
+        self.say(text, "dim")
+
+    def heard(self, text: str) -> None:
+        """Show what the user said, where the terminal does not show it already."""
+        self._speak("You", text, "bold")
+
+    def waiting(self, reason: str) -> AbstractContextManager[Any]:
+        """Show on a terminal that something takes a moment."""
+        if not self._console.is_terminal:
+            return nullcontext()
+        return self._console.status(Text(printable(reason), style="dim"))
+
+    def answered(self, messages: Sequence[ConversationMessage], speaker: str) -> str:
+        """Show what agents did and said.
+
+        Args:
+            messages: Of one run; what users said in it is left out.
+            speaker: Who would have answered when it began.
+
+        Returns:
+            Who spoke last.
+        """
+        calls: dict[str, str] = {}
+        for message in messages:
+            if message.role == "assistant":
+                if message.sender and message.sender != speaker:
+                    self.say(f"  handed over: {speaker} -> {message.sender}", "bold")
+                    speaker = message.sender
+                calls |= {call["id"]: _as_code(call["function"]) for call in message.tool_calls or ()}
+                if message.content:
+                    self._speak(speaker, message.content, self._colour(speaker))
+            elif message.role == "tool":
+                call = calls.get(message.tool_call_id or "", "a function")
+                self.say(f"  {speaker} called {call}")
+                self.note(f"    -> {_indented(message.content or '(nothing)', 7)}")
+        return speaker
+
+    def context_changed(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Show in a dim line which context variables are new, different or gone."""
+        changes = [
+            f"{key} = {as_json(value)}" for key, value in after.items() if key not in before or before[key] != value
+        ]
+        changes += [f"{key} is gone" for key in before if key not in after]
+        if changes:
+            self.note(f"  context: {', '.join(changes)}")
+
+    def _speak(self, name: str, text: str, style: str) -> None:
+        line = Text(f"{printable(name)}: ", style=style).append(printable(_indented(text, 2)), style="not bold default")
+        self._console.print(line, soft_wrap=True)
+
+    def _colour(self, name: str) -> str:
+        return f"bold {self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])}"
+
+
+@contextmanager
+def errors_reported() -> Generator[None]:
+    """Turn every error into one line on standard error and an exit code: 1, or 130 for an interruption.
+
+    With ROJAK_DEBUG in the environment the traceback comes with it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except RojakError as error:
+        fail(error.message or type(error).__name__, is_bug=isinstance(error, InternalError))
+    except (OSError, ImportError) as error:
+        fail(f"{type(error).__name__}: {error}")
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception as error:  # noqa: BLE001  (the edge of the program)
+        fail(f"{type(error).__name__}: {error}", is_bug=True)
+
+
+def fail(text: str, *, is_bug: bool = False) -> NoReturn:
+    """Say in one line what is wrong and end with exit code 1."""
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+    line = " ".join(printable(text).split())
+    if is_bug:
+        line += f" (This is a bug of ours; please report it with what {DEBUG_VARIABLE}=1 shows.)"
+    typer.secho(f"rojak: {line}", err=True, fg="red")
+    raise typer.Exit(1) from None
+
+
+def printable(text: str) -> str:
+    """The text without characters that would drive the terminal, such as escape sequences."""
+    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\N{REPLACEMENT CHARACTER}" for mark in text)
+
+
+def as_json(value: Any) -> str:
+    """A value in one line, not too long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ..."
+
+
+def prepare_streams() -> None:
+    """Let no character that standard input or output cannot carry end the program."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # streams of a test or an embedding program may have none
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def _as_code(function: Mapping[str, Any]) -> str:
+    """A call as one would write it in Python; arguments that are not JSON are shown as they came."""
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        return f"{function['name']}({function['arguments']})"
+    return f"{function['name']}({', '.join(f'{key}={as_json(value)}' for key, value in arguments.items())})"
+
+
+def _indented(text: str, width: int) -> str:
+    return text.strip().replace("\n", "\n" + " " * width)
