@@ -29,6 +29,8 @@ class _Shell:
     """What both actors do: open the storage, go on with what a lost process left, answer."""
 
     def __init__(self, settings: RuntimeSettings, *, asks_models: bool) -> None:
+        logging.basicConfig(level=logging.WARNING)  # this process is ours; Ray forwards what it prints
+        logging.getLogger("rojak_ray").setLevel(logging.INFO)
         self._settings = settings
         self._store = open_store(settings.storage)
         self._clock = SystemClock()

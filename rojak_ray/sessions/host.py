@@ -22,6 +22,7 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel, Step, StepError
 from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StoreUnavailable
 from rojak_ray.journal.journal import Journal
+from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.requests import Ask, Reply, RunView, view_run, view_session
@@ -199,6 +200,8 @@ class SessionHost:
                 item.created = any(isinstance(event, Opened) for event in new)
                 events.extend(new)
                 for event in new:
+                    if state.debug and (line := narrate(state, event)):
+                        logger.info("%s: %s", self.owner, line)
                     state = evolve(state, event)
                     if isinstance(event, RunEnded) and (run := view_run(state, event.run_id)):
                         ended.append(run)

@@ -1,0 +1,50 @@
+"""Events as lines for a person who asked for `debug=True`: the only place where contents are logged."""
+
+from __future__ import annotations
+
+from rojak_ray.core.events import (
+    Event,
+    FunctionReturned,
+    InstructionsRendered,
+    ModelResponded,
+    Retrieved,
+    RunAccepted,
+    RunEnded,
+    RunStarted,
+    StepFailed,
+)
+from rojak_ray.core.state import SessionState
+
+_LONGEST = 500
+
+
+def narrate(state: SessionState, event: Event) -> str | None:
+    """One line for an event, as seen from the state before it; None if there is nothing to tell."""
+    text = _line(state, event)
+    return text if text is None or len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _line(state: SessionState, event: Event) -> str | None:
+    run = state.run
+    agent = state.agents[run.agent].name if run is not None else "?"
+    match event:
+        case RunAccepted():
+            return f"run {event.run_id} accepted: {event.messages[-1].role}: {event.messages[-1].content}"
+        case RunStarted():
+            return f"run {event.run_id} started with {state.agents[event.agent].name}"
+        case InstructionsRendered():
+            return f"{agent} is instructed: {event.text}"
+        case Retrieved():
+            return f"{agent} looked up: {event.text if event.error is None else event.error}"
+        case ModelResponded():
+            calls = ", ".join(f"{planned.call.name}({planned.call.arguments})" for planned in event.calls)
+            return f"{agent} calls {calls}" if calls else f"{agent}: {event.content}"
+        case FunctionReturned():
+            handed = f", handing over to {state.agents[event.agent].name}" if event.agent else ""
+            return f"{event.step_id} returned {event.output}{handed}"
+        case StepFailed():
+            return f"{event.step_id} failed ({event.error}); again in {event.retry_in_s:g} s"
+        case RunEnded():
+            return f"run {event.run_id} {event.status}" + (f": {event.error}" if event.error else "")
+        case _:
+            return None
