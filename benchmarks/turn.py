@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import openai
 import ray
@@ -67,18 +68,19 @@ async_add.__name__ = "add"
 
 def raw_turn(client: openai.AsyncOpenAI) -> Turn:
     """Two completions and the function, by hand."""
+    create: Any = client.chat.completions.create
 
     async def turn() -> None:
-        messages: list[object] = [
+        messages: list[Any] = [
             {"role": "system", "content": INSTRUCTIONS},
             {"role": "user", "content": MESSAGE},
         ]
-        first = await client.chat.completions.create(model="bench", messages=messages, tools=[SCHEMA])  # type: ignore
-        call = first.choices[0].message.tool_calls[0]  # type: ignore
-        result = add(**json.loads(call.function.arguments))  # type: ignore
+        first = await create(model="bench", messages=messages, tools=[SCHEMA])
+        call = first.choices[0].message.tool_calls[0]
+        result = add(**json.loads(call.function.arguments))
         messages.append(first.choices[0].message)
         messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
-        await client.chat.completions.create(model="bench", messages=messages, tools=[SCHEMA])  # type: ignore
+        await create(model="bench", messages=messages, tools=[SCHEMA])
 
     return turn
 
@@ -86,7 +88,7 @@ def raw_turn(client: openai.AsyncOpenAI) -> Turn:
 async def measure(turns: dict[str, Turn], rounds: int, per_round: int, console: Console) -> dict[str, list[float]]:
     """Seconds of every turn, by kind."""
     times: dict[str, list[float]] = {name: [] for name in turns}
-    for name, turn in turns.items():
+    for turn in turns.values():
         for _ in range(5):
             await turn()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
