@@ -3,9 +3,9 @@
 The protocol, whose steps are numbered in the code:
 
 1. Claim: create the next epoch object.
-2. Load: read every record, without gaps; refuse if a newer epoch has written.
+2. Load: read the latest snapshot and every record after it, without gaps; refuse if a newer epoch has written.
 3. Fence: create a record in the next slot; an older writer that wakes up finds the slot taken and stops.
-4. Verify: list again; anything beyond the fence means that the world moved, so start over.
+4. Verify: list again; a record or snapshot beyond the fence means that the world moved, so start over.
 5. Serve: one append in flight.
 6. Resolve: a conflict or an unknown outcome is settled by reading the slot back.
 
@@ -15,75 +15,29 @@ for every reader. Reads need no claim.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.events import Event
-from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StorageError, StoreUnavailable
 from rojak_ray.ids import IdSource
-from rojak_ray.journal.paths import Owner, Paths, number_of
-from rojak_ray.journal.records import JournalRecord, damaged, decode_record, encode_record, seal, unseal
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.records import JournalRecord, decode_record, encode_record, seal, unseal
+from rojak_ray.journal.replay import listed_number, replay
+from rojak_ray.journal.snapshots import Position, Snapshot, save_snapshot
 from rojak_ray.storage.base import Store
 
 _WRITE_ATTEMPTS = 4
 _OPEN_ATTEMPTS = 8
-_READS_AT_ONCE = 32
 _FIRST_WAIT_S = 0.05
 
-
-@dataclass(frozen=True)
-class Position:
-    """Where a journal stands."""
-
-    slot: int = 0
-    """Last record taken into account."""
-
-    seq: int = 0
-    """Last event."""
-
-    epoch: int = 0
-    """Highest epoch that wrote."""
-
-    checksum: str = ""
-    """Of the last record that counts."""
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A journal folded."""
-
-    state: SessionState
-    position: Position
+SNAPSHOT_BYTES = 256 * 1024
+"""Bytes of records after which a snapshot is worth its write: some 400 records, read back in well under a second."""
 
 
 class _Unsettled(Exception):
     """The world moved while we were opening; try again."""
-
-
-async def read_records(store: Store, paths: Paths, owner: Owner) -> list[JournalRecord]:
-    """Every record that counts, in order, without claiming anything: what a person or a follower sees.
-
-    Raises:
-        JournalDamaged: A record is missing or cannot be trusted.
-    """
-    records, _ = await _load(store, paths, owner, Position())
-    return records
-
-
-async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
-    """Whether anybody ever wrote this owner's journal."""
-    return bool(await store.list(paths.log(owner), limit=1))
-
-
-async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
-    """Fold a journal without claiming it. The result may be behind a writer's, never wrong."""
-    records, position = await _load(store, paths, owner, Position())
-    empty = SessionState(owner_kind=owner.kind, owner_id=owner.id)
-    return Replayed(fold(empty, (event for record in records for event in record.events)), position)
 
 
 class Journal:
@@ -98,6 +52,9 @@ class Journal:
         self._ids = ids
         self._epoch = 0
         self._position = Position()
+        self._fences: tuple[int, ...] = ()
+        self._bytes_since_snapshot = 0
+        self._snapshot_bytes = 0
         self._refusal: StorageError | None = StoreUnavailable(f"The journal of {owner} is not open; open it first.")
         """Why nothing may be appended now: not open, fenced, or a write whose outcome is unknown."""
 
@@ -135,10 +92,14 @@ class Journal:
             raise _Unsettled
         self._position = replayed.position
         await self._write("fence", ())  # 3
+        self._fences = (*replayed.fences, self._position.slot)
         beyond = await self._store.list(  # 4
             self._paths.log(self.owner), after=self._paths.slot(self.owner, self._position.slot), limit=1
         )
-        if beyond:
+        overtaken = await self._store.list(
+            self._paths.snapshots(self.owner), after=self._paths.snapshot(self.owner, self._position.slot, ""), limit=1
+        )
+        if beyond or overtaken:
             raise _Unsettled
         return replayed.state  # 5
 
@@ -173,10 +134,29 @@ class Journal:
         self._refusal = None
         return self._position.seq
 
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether enough was appended since the last snapshot: as much as it takes, so that cost per event is flat."""
+        return self._bytes_since_snapshot >= max(SNAPSHOT_BYTES, self._snapshot_bytes)
+
+    def take_snapshot(self, state: SessionState) -> Snapshot:
+        """A snapshot of `state`, which is the fold of exactly what was appended so far; `save` writes it."""
+        self._bytes_since_snapshot = 0
+        return Snapshot(self._position, self._fences, state)
+
+    async def save(self, snapshot: Snapshot) -> None:
+        """Write a snapshot and compact the log behind it. Appends may go on meanwhile.
+
+        Raises:
+            StorageError: Nothing is lost; a later snapshot covers the same.
+        """
+        size = await save_snapshot(self._store, self._paths, self.owner, snapshot, self._ids.new_id())
+        self._snapshot_bytes = size
+
     async def _claim(self) -> None:
         prefix = self._paths.epochs(self.owner)
         keys = await self._store.list(prefix)
-        epoch = max([_number(key) for key in keys], default=0) + 1
+        epoch = max([listed_number(key) for key in keys], default=0) + 1
         write_id = self._ids.new_id()
         document = {"version": 1, "owner_kind": self.owner.kind, "owner_id": self.owner.id, "write_id": write_id}
         data, _ = seal({**document, "at": self._clock.now().isoformat()})
@@ -207,6 +187,7 @@ class Journal:
             if await self._create(key, data, write_id):
                 seq = self._position.seq + len(events)
                 self._position = Position(slot=slot, seq=seq, epoch=self._epoch, checksum=checksum)
+                self._bytes_since_snapshot += len(data)
                 return
             await self._yield_to(key, slot, fencing=kind == "fence")
             slot += 1
@@ -246,38 +227,3 @@ class Journal:
             return await self._is_mine(key, write_id)
         except (ObjectNotFound, StoreUnavailable):
             return False
-
-
-def _number(key: str) -> int:
-    """The number a listed key ends in; an object that somebody else put there is named."""
-    if not key.rsplit("/", 1)[1].isdecimal():
-        raise damaged(key, "it is not ours; remove it from this folder")
-    return number_of(key)
-
-
-async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tuple[list[JournalRecord], Position]:
-    """Read the records after `start`, checking that none is missing, and drop the void ones."""
-    keys = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
-    expected = range(start.slot + 1, start.slot + 1 + len(keys))
-    for key in keys:
-        _number(key)
-    for key, slot in zip(keys, expected, strict=True):
-        if number_of(key) != slot:
-            raise damaged(paths.slot(owner, slot), "it is missing, although later records exist")
-    records: list[JournalRecord] = []
-    position = start
-    for begin in range(0, len(keys), _READS_AT_ONCE):
-        some = keys[begin : begin + _READS_AT_ONCE]
-        bodies = await asyncio.gather(*(store.get(key) for key in some))
-        for key, body in zip(some, bodies, strict=True):
-            slot = number_of(key)
-            record, checksum = decode_record(key, body, owner, slot)
-            if record.epoch < position.epoch:
-                position = Position(slot=slot, seq=position.seq, epoch=position.epoch, checksum=position.checksum)
-                continue
-            if record.previous != position.checksum or record.first_seq != position.seq + 1:
-                raise damaged(key, "it does not follow the record before it")
-            records.append(record)
-            seq = position.seq + len(record.events)
-            position = Position(slot=slot, seq=seq, epoch=record.epoch, checksum=checksum)
-    return records, position

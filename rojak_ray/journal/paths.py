@@ -2,6 +2,7 @@
 
     v1/{namespace}/{kind}/{hh}/{id}/epoch/{epoch}    a writer's claim
     v1/{namespace}/{kind}/{hh}/{id}/log/{slot}       one batch of events, or a fence
+    v1/{namespace}/{kind}/{hh}/{id}/snap/{slot}-{w}  everything up to a slot, folded
     v1/{namespace}/active/{kind}.{id}                marker: some host has this owner open
 
 `{hh}` spreads owners over the partitions of a bucket.
@@ -64,6 +65,14 @@ class Paths:
     def slot(self, owner: Owner, slot: int) -> str:
         """Key of one record."""
         return f"{self.log(owner)}{slot:0{_DIGITS}}"
+
+    def snapshots(self, owner: Owner) -> str:
+        """Prefix of an owner's snapshots."""
+        return f"{self.owner(owner)}snap/"
+
+    def snapshot(self, owner: Owner, slot: int, write_id: str) -> str:
+        """Key of the snapshot up to a slot."""
+        return f"{self.snapshots(owner)}{slot:0{_DIGITS}}-{write_id}"
 
     @property
     def active(self) -> str:

@@ -20,8 +20,9 @@ from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel, Step, StepError
-from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StoreUnavailable
+from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StorageError, StoreUnavailable
 from rojak_ray.journal.journal import Journal
+from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
@@ -85,6 +86,7 @@ class SessionHost:
         self._endings: dict[str, asyncio.Future[RunView]] = {}
         self._steps: dict[StepKey, asyncio.Task[None]] = {}
         self._driver: asyncio.Task[None] | None = None
+        self._snapshotting: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> SessionState:
@@ -130,7 +132,7 @@ class SessionHost:
     async def close(self) -> None:
         """Stop: running steps are cancelled, nothing more is written. The journal has all that counts."""
         self._end(HostClosed(f"The host of {self.owner} was closed; ask again."))
-        tasks = [task for task in (self._driver, *self._steps.values()) if task is not None]
+        tasks = [task for task in (self._driver, self._snapshotting, *self._steps.values()) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
@@ -212,6 +214,7 @@ class SessionHost:
             self._inbox = items + self._inbox  # whoever ends this host answers them
             raise
         self._state = state
+        self._snapshot_if_due()
         for item in accepted:
             _answer(item, None)
         for run in ended:
@@ -219,6 +222,20 @@ class SessionHost:
             if ending is not None and not ending.done():
                 ending.set_result(run)
         self._start_pending()
+
+    def _snapshot_if_due(self) -> None:
+        """Beside the loop: nobody waits for a snapshot."""
+        if self._journal.wants_snapshot and self._snapshotting is None:
+            taken = self._journal.take_snapshot(self._state)
+            self._snapshotting = asyncio.create_task(self._save(taken), name=f"snapshot {self.owner}")
+
+    async def _save(self, snapshot: Snapshot) -> None:
+        try:
+            await self._journal.save(snapshot)
+        except StorageError as error:
+            logger.warning("no snapshot of %s: %s", self.owner, error)
+        finally:
+            self._snapshotting = None
 
     def _ask_early(self, state: SessionState) -> None:
         """Start a run's first question while the request is being written.
@@ -267,7 +284,7 @@ class SessionHost:
             return
         self.failure = error
         current = asyncio.current_task()
-        for task in (self._driver, *self._steps.values()):
+        for task in (self._driver, self._snapshotting, *self._steps.values()):
             if task is not None and task is not current:
                 task.cancel()
         items, self._inbox = self._inbox, []

@@ -25,8 +25,9 @@ from rojak_ray.errors import (
     StorageError,
 )
 from rojak_ray.ids import IdSource
-from rojak_ray.journal.journal import Journal, exists, replay
+from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.replay import exists, replay
 from rojak_ray.sessions.host import HostClosed, SessionHost
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session

@@ -317,8 +317,8 @@ async def test_session_cancel_answers_everybody_who_waits(rojak: Rojak, unique: 
 
 
 async def _all_accepted(rojak: Rojak, session_id: str, count: int) -> bool:
-    from rojak_ray.journal.journal import replay
     from rojak_ray.journal.paths import Owner, Paths
+    from rojak_ray.journal.replay import replay
     from rojak_ray.storage.open import open_store
 
     settings = rojak.settings

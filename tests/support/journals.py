@@ -63,7 +63,7 @@ class Operation:
     def place(self) -> str:
         """`put_new epoch`, `list log`, ...: what it does to which part of a journal."""
         parts = self.key.strip("/").split("/")
-        return f"{self.name} {next(part for part in reversed(parts) if part in {'epoch', 'log'})}"
+        return f"{self.name} {next(part for part in reversed(parts) if part in {'epoch', 'log', 'snap'})}"
 
 
 Handler = Callable[[Operation], Awaitable[Any]]

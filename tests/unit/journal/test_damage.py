@@ -8,9 +8,9 @@ from support.journals import OWNER, PATHS, Desk, note, tags_in
 
 from rojak_ray.core.events import ConfigUpdated
 from rojak_ray.errors import Fenced, JournalDamaged, SchemaTooNew
-from rojak_ray.journal.journal import read_records, replay
 from rojak_ray.journal.paths import Owner
 from rojak_ray.journal.records import SCHEMA_VERSION, JournalRecord, decode_record, encode_record, seal, unseal
+from rojak_ray.journal.replay import read_records, replay
 
 
 def slot(number):

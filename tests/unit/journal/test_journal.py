@@ -8,8 +8,10 @@ from support.stories import agent, call, running
 
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import Fenced, RojakError, StoreUnavailable
-from rojak_ray.journal.journal import Journal, Position, exists, read_records, replay
+from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.replay import exists, read_records, replay
+from rojak_ray.journal.snapshots import Position
 from rojak_ray.storage.memory import MemoryStore
 
 
@@ -59,7 +61,8 @@ async def test_open_costs_the_same_calls_however_often_it_was_opened_before():
         calls.clear()
         await desk.opened(counted)
         reads = ["get log"] * opening
-        assert calls == ["list epoch", "put_new epoch", "list log", *reads, "put_new log", "list log"]
+        looks = ["list epoch", "put_new epoch", "list snap", "list log"]
+        assert calls == [*looks, *reads, "put_new log", "list log", "list snap"]
 
 
 async def test_reopened_journal_folds_what_was_appended():

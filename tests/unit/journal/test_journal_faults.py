@@ -7,7 +7,7 @@ import pytest
 from support.journals import OWNER, PATHS, Desk, Weather, doubled, note, plainly, tags_in
 
 from rojak_ray.errors import Fenced, ObjectExists, StoreRefused, StoreUnavailable
-from rojak_ray.journal.journal import replay
+from rojak_ray.journal.replay import replay
 
 
 class Crash(Exception):

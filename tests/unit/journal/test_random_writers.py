@@ -16,7 +16,7 @@ import pytest
 from support.journals import OWNER, PATHS, Desk, Operation, doubled, note, tags_in
 
 from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StoreUnavailable
-from rojak_ray.journal.journal import replay
+from rojak_ray.journal.replay import replay
 
 SEEDS_PER_CASE = 20
 WRITES_PER_WRITER = 5

@@ -1,0 +1,152 @@
+"""Snapshots shorten what opening reads, and compaction removes what they cover: nothing counts on either."""
+
+import json
+from typing import Any
+
+import pytest
+from support.journals import OWNER, PATHS, Desk, Operation, Weather, note, tags_in
+
+from rojak_ray.core.evolve import fold
+from rojak_ray.core.state import SessionState
+from rojak_ray.errors import JournalDamaged
+from rojak_ray.journal.journal import Journal
+from rojak_ray.journal.paths import number_of
+from rojak_ray.journal.replay import replay
+from rojak_ray.journal.snapshots import latest_snapshot
+
+
+async def written(desk: Desk, journal: Journal, state: SessionState, tags: str) -> SessionState:
+    """Append an event for each letter, as a host does."""
+    for tag in tags:
+        events = note(tag)
+        await journal.append(events)
+        state = fold(state, events)
+    return state
+
+
+async def snapshotted(desk: Desk, handler: Any = None) -> tuple[Journal, SessionState]:
+    """A journal with two snapshots and records before, between and after them."""
+    journal = desk.journal(handler)
+    state = await journal.open()
+    state = await written(desk, journal, state, "ab")
+    await journal.save(journal.take_snapshot(state))
+    state = await written(desk, journal, state, "cd")
+    await journal.save(journal.take_snapshot(state))
+    return journal, await written(desk, journal, state, "ef")
+
+
+def log_slots(desk: Desk) -> list[int]:
+    return [number_of(key) for key in desk.objects("log")]
+
+
+async def test_opening_reads_only_what_came_after_the_latest_snapshot():
+    desk = Desk()
+    _, state = await snapshotted(desk)
+    places: list[str] = []
+
+    async def counted(operation: Operation) -> Any:
+        places.append(operation.place)
+        return await operation.run()
+
+    reopened = desk.journal(counted)
+    assert await reopened.open() == state
+    assert places.count("get log") == 2
+    assert places.count("get snap") == 1
+
+
+async def test_compaction_removes_what_both_snapshots_cover_but_never_a_fence():
+    desk = Desk()
+    await snapshotted(desk)
+    # slot 1 is the fence, 2 and 3 are covered by the older snapshot, 4 and 5 by the newer one only
+    assert log_slots(desk) == [1, 4, 5, 6, 7]
+
+
+async def test_damaged_newest_snapshot_falls_back_to_the_older_one():
+    desk = Desk()
+    _, state = await snapshotted(desk)
+    newest = sorted(key for key in desk.memory.snapshot() if "/snap/" in key)[-1]
+    data = desk.memory.snapshot()[newest]
+    await desk.memory.delete(newest)
+    await desk.memory.put_new(newest, data[:-20])
+
+    assert (await replay(desk.memory, PATHS, OWNER)).state == state
+
+
+async def test_journal_whose_snapshots_are_all_gone_is_damaged_never_shorter():
+    desk = Desk()
+    await snapshotted(desk)
+    for key in desk.memory.snapshot():
+        if "/snap/" in key:
+            await desk.memory.delete(key)
+
+    with pytest.raises(JournalDamaged):
+        await replay(desk.memory, PATHS, OWNER)
+
+
+async def test_snapshot_of_another_slot_is_not_trusted():
+    desk = Desk()
+    _, state = await snapshotted(desk)
+    older, newer = sorted(key for key in desk.memory.snapshot() if "/snap/" in key)
+    data = desk.memory.snapshot()[older]
+    await desk.memory.delete(newer)
+    await desk.memory.put_new(newer, data)
+
+    assert (await replay(desk.memory, PATHS, OWNER)).state == state
+
+
+async def test_writer_fenced_before_a_compaction_cannot_append_after_it():
+    desk = Desk()
+    stale = desk.journal()
+    await stale.open()
+    journal, state = await snapshotted(desk)
+    for tags in ("gh", "ij"):
+        state = await written(desk, journal, state, tags)
+        await journal.save(journal.take_snapshot(state))
+
+    with pytest.raises(Exception, match="newer writer"):
+        await stale.append(note("z"))
+    assert tags_in((await replay(desk.memory, PATHS, OWNER)).state) == list("abcdefghij")
+
+
+@pytest.mark.parametrize("dies_at", range(1, 16))
+async def test_dying_at_any_call_of_a_snapshot_loses_nothing(dies_at: int):
+    desk, weather = Desk(), Weather()
+    journal, state = await snapshotted(desk, weather)
+    count = 0
+
+    async def dying(operation: Operation) -> Any:
+        nonlocal count
+        count += 1
+        if count >= dies_at:
+            raise ConnectionAbortedError("the process died")
+        return await operation.run()
+
+    weather.handler = dying
+    try:
+        await journal.save(journal.take_snapshot(state))
+    except ConnectionAbortedError:
+        pass
+
+    assert await desk.journal().open() == state
+
+
+async def test_snapshot_taken_before_an_append_that_overtakes_it_covers_only_its_own_position():
+    desk = Desk()
+    journal = await desk.opened()
+    state = await written(desk, journal, SessionState(owner_id="s"), "ab")
+    taken = journal.take_snapshot(state)
+    await written(desk, journal, state, "c")
+    await journal.save(taken)
+
+    found = await latest_snapshot(desk.memory, PATHS, OWNER)
+    assert found is not None
+    assert found.position == taken.position
+    assert tags_in(await desk.journal().open()) == list("abc")
+
+
+async def test_snapshot_holds_no_more_than_json():
+    desk = Desk()
+    await snapshotted(desk)
+    for key, data in desk.memory.snapshot().items():
+        if "/snap/" in key:
+            assert json.loads(data.split(b"\n", 1)[1])["version"] == 1
