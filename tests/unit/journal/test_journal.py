@@ -14,6 +14,9 @@ from rojak_ray.journal.replay import exists, read_records, replay
 from rojak_ray.journal.snapshots import Position
 from rojak_ray.storage.memory import MemoryStore
 
+OPENING_CALLS = 7
+"""What opening an empty journal asks of the store."""
+
 
 async def stored_tags(desk):
     return tags_in((await replay(desk.memory, PATHS, OWNER)).state)
@@ -213,7 +216,7 @@ async def test_second_append_beside_one_under_way_is_refused():
     gate = asyncio.Event()
 
     async def slow(operation):
-        if operation.number > 5:
+        if operation.number > OPENING_CALLS:
             await gate.wait()
         return await operation.run()
 
@@ -234,7 +237,7 @@ async def test_cancelled_append_leaves_a_journal_that_must_be_opened_again():
 
     async def slow(operation):
         result = await operation.run()
-        if operation.number > 5:
+        if operation.number > OPENING_CALLS:
             await gate.wait()
         return result
 
