@@ -254,8 +254,14 @@ class SessionHost:
         for key, task in list(self._steps.items()):
             if key not in wanted:
                 task.cancel()
-        for step in wanted.values():
-            self._start(step)
+        reported = {
+            (item.command.step_id, item.command.attempt)
+            for item in self._inbox
+            if isinstance(item.command, RecordStep)
+        }
+        for key, step in wanted.items():
+            if key not in reported:  # its result came during the append and is next
+                self._start(step)
 
     def _start(self, step: Step) -> None:
         key = (step.step_id, step.attempt)
