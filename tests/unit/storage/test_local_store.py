@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.storage import local
-from rojak_ray.storage.local import TEMP_PREFIX, LocalStore
+from rojak_ray.storage.local import TEMP_PREFIX, LocalStore, WritePace
 
 
 @pytest.fixture
@@ -252,7 +253,9 @@ async def test_files_of_others_are_not_listed(store: LocalStore, tmp_path: Path)
     assert await store.list("") == ["a"]
 
 
-async def test_the_loop_runs_while_the_disk_is_slow(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_loop_runs_while_a_disk_that_was_slow_before_is_written(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.fsync
 
     def slow(file: int) -> None:
@@ -260,6 +263,7 @@ async def test_the_loop_runs_while_the_disk_is_slow(store: LocalStore, monkeypat
         real(file)
 
     monkeypatch.setattr(os, "fsync", slow)
+    await store.put_new("learn", b"x")  # one slow write is enough to know the disk
     writing = asyncio.ensure_future(store.put_new("a", b"x"))
     ticks = 0
     while not writing.done():
@@ -361,3 +365,43 @@ def test_the_local_store_loads_no_cloud_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class HandClock(SystemClock):
+    """Moves by hand."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def test_pace_writes_that_stand_alone_are_made_on_the_calling_thread():
+    clock = HandClock()
+    pace = WritePace(clock)
+
+    assert pace.inline()
+    pace.wrote_inline(0.0005)
+    assert not pace.inline()  # another one right behind it
+    clock.at += 0.002
+    assert pace.inline()
+
+
+def test_pace_writes_beside_one_another_go_to_the_pool():
+    clock = HandClock()
+    pace = WritePace(clock)
+    pace.wrote_beside()
+
+    assert not pace.inline()
+
+
+def test_pace_disk_that_was_slow_is_left_to_the_pool_for_a_while():
+    clock = HandClock()
+    pace = WritePace(clock)
+    pace.wrote_inline(0.1)
+    clock.at += 1.0
+
+    assert not pace.inline()
+    clock.at += 10.0
+    assert pace.inline()
