@@ -255,9 +255,7 @@ class SessionHost:
             if key not in wanted:
                 task.cancel()
         reported = {
-            (item.command.step_id, item.command.attempt)
-            for item in self._inbox
-            if isinstance(item.command, RecordStep)
+            (item.command.step_id, item.command.attempt) for item in self._inbox if isinstance(item.command, RecordStep)
         }
         for key, step in wanted.items():
             if key not in reported:  # its result came during the append and is next

@@ -19,7 +19,6 @@ from rojak_ray.errors import (
     ObjectExists,
     ObjectNotFound,
     RequestConflict,
-    RojakError,
     RunNotFound,
     SessionNotFound,
     StorageError,
@@ -190,10 +189,10 @@ class HostPool:
         try:
             # Shielded: a caller that gives up must not stop an opening that others wait for.
             return await asyncio.shield(opening)
-        except RojakError:
-            if self._hosts.get(owner) is opening:
+        finally:
+            failed = opening.done() and (opening.cancelled() or opening.exception() is not None)
+            if failed and self._hosts.get(owner) is opening:
                 del self._hosts[owner]
-            raise
 
     async def _open(self, owner: Owner) -> SessionHost:
         closing = self._closing.get(owner)
