@@ -128,6 +128,41 @@ async def test_worker_registers_again_when_the_catalog_is_lost(rojak: Rojak, uni
     assert response.messages[-1].content == "found"
 
 
+async def test_new_cluster_on_the_same_storage_goes_on_when_a_worker_starts(
+    rojak: Rojak, installation: dict[str, str], unique: str, effects: Path
+) -> None:
+    """Every actor is gone for good, as with a lost cluster; nobody asks for the run or the session again."""
+    import ray
+
+    agent = PlanAgent(name="A", functions=make_steps(str(effects)))
+    await rojak.start_run(f"{unique}-run", agent, STORY)
+    session = await rojak.create_session(unique, agent)
+    sending = asyncio.create_task(session.send_messages(STORY))
+    await until(lambda: waiting_lines(effects) == 2, "both wait in their second function")
+    await rojak.close()
+    namespace = rojak.settings.ray_namespace
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == namespace:
+            ray.kill(ray.get_actor(actor["name"], namespace), no_restart=True)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+
+    async with Rojak(**installation) as later:
+        note, wait_for_go = agent.functions
+        await later.create_worker([PlanActivities()], functions=[note, wait_for_go])
+        await until(lambda: waiting_lines(effects) == 4, "both run again by themselves", within_s=60)
+        written = await finished(effects, asyncio.create_task(later.get_run_result(f"{unique}-run")))
+        again = await later.get_session(unique)
+        await until(lambda: _answered(again), "the session has its answer")
+
+    assert {word: len(found) for word, found in written.items()}["first"] == 2
+    assert len({key for key, _ in written["waiting"]}) == 2
+
+
+async def _answered(session: Any) -> bool:
+    return any(message.content == "done" for message in await session.history())
+
+
 CANARY = "sk-canary-4f1d7c2e9b"
 
 
