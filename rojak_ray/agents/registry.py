@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rojak_ray.agents.reference import fingerprint, origin_of
 from rojak_ray.agents.schema import FunctionDefinition, define_function, name_of
@@ -61,12 +61,33 @@ def distinct(functions: Iterable[Callable[..., Any]]) -> list[Implementation]:
     return list(found.values())
 
 
-class FunctionRegistry:
-    """Resolves references to functions.
+class HasOrigin(Protocol):
+    """Something that was defined somewhere."""
 
-    A callable's own reference wins. A worker's registration of a name serves those who use the name, and replaces
-    the callable of the same origin, so that new code reaches conversations that began with the old.
+    @property
+    def origin(self) -> str:
+        """`module:qualified.name`."""
+        ...
+
+
+Described = TypeVar("Described", bound=HasOrigin)
+
+
+def meant(exact: Described | None, named: Described | None) -> Described | None:
+    """Which function a reference means: the one it was made from, or the one a worker registered by its name.
+
+    A callable's own reference wins. A worker's registration serves those who use the name, and replaces the callable
+    of the same origin, so that new code reaches conversations that began with the old; closures share an origin
+    without being the same, so they are never replaced.
     """
+    if exact is None or named is None:
+        return exact or named
+    replaced = named.origin == exact.origin and "<locals>" not in exact.origin
+    return named if replaced else exact
+
+
+class FunctionRegistry:
+    """Resolves references to functions; `meant` is the rule."""
 
     def __init__(self) -> None:
         """Know nothing."""
@@ -98,13 +119,7 @@ class FunctionRegistry:
 
     def find(self, ref: FunctionRef) -> Implementation | None:
         """The function a reference stands for, if it is known here."""
-        named = self._by_name.get(ref.name)
-        if ref.ref is None:
-            return named
-        exact = self._by_ref.get(ref.ref)
-        if exact is None or (named is not None and named.origin == exact.origin and "<locals>" not in exact.origin):
-            return named or exact
-        return exact
+        return meant(self._by_ref.get(ref.ref or ""), self._by_name.get(ref.name))
 
     def resolve(self, ref: FunctionRef) -> Implementation:
         """The function a reference stands for.

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from rojak_ray.agents.registry import meant
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.ids import RandomIds
 from rojak_ray.runtime.settings import RuntimeSettings
@@ -48,14 +49,8 @@ class Directory:
         )
 
     def function(self, ref: FunctionRef) -> FunctionEntry | None:
-        """The function a reference stands for; the rule is `FunctionRegistry`'s."""
-        named = self.by_name.get(ref.name)
-        if ref.ref is None:
-            return named
-        exact = self.by_ref.get(ref.ref)
-        if exact is None or (named is not None and named.origin == exact.origin and "<locals>" not in exact.origin):
-            return named or exact
-        return exact
+        """The function a reference stands for."""
+        return meant(self.by_ref.get(ref.ref or ""), self.by_name.get(ref.name))
 
 
 class Catalog:
