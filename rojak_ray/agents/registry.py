@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -61,8 +61,13 @@ def distinct(functions: Iterable[Callable[..., Any]]) -> list[Implementation]:
     return list(found.values())
 
 
-class HasOrigin(Protocol):
-    """Something that was defined somewhere."""
+class Described(Protocol):
+    """A function by its reference and the place of its definition."""
+
+    @property
+    def ref(self) -> FunctionRef:
+        """Name and fingerprint."""
+        ...
 
     @property
     def origin(self) -> str:
@@ -70,19 +75,24 @@ class HasOrigin(Protocol):
         ...
 
 
-Described = TypeVar("Described", bound=HasOrigin)
+Known = TypeVar("Known", bound=Described)
 
 
-def meant(exact: Described | None, named: Described | None) -> Described | None:
+def meant(ref: FunctionRef, by_ref: Mapping[str, Known], by_name: Mapping[str, Known]) -> Known | None:
     """Which function a reference means: the one it was made from, or the one a worker registered by its name.
 
     A callable's own reference wins. A worker's registration serves those who use the name, and replaces the callable
     of the same origin, so that new code reaches conversations that began with the old; closures share an origin
-    without being the same, so they are never replaced.
+    without being the same, so they are never replaced. Where the very callable is not known (its program was started
+    again with other code, or captured something that changed), the latest one of its name stands in.
     """
-    if exact is None or named is None:
-        return exact or named
-    replaced = named.origin == exact.origin and "<locals>" not in exact.origin
+    named = by_name.get(ref.name)
+    if ref.ref is None:
+        return named
+    exact = by_ref.get(ref.ref)
+    if exact is None:
+        return named or next((known for known in reversed(list(by_ref.values())) if known.ref.name == ref.name), None)
+    replaced = named is not None and named.origin == exact.origin and "<locals>" not in exact.origin
     return named if replaced else exact
 
 
@@ -119,7 +129,7 @@ class FunctionRegistry:
 
     def find(self, ref: FunctionRef) -> Implementation | None:
         """The function a reference stands for, if it is known here."""
-        return meant(self._by_ref.get(ref.ref or ""), self._by_name.get(ref.name))
+        return meant(ref, self._by_ref, self._by_name)
 
     def resolve(self, ref: FunctionRef) -> Implementation:
         """The function a reference stands for.

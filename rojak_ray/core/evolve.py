@@ -183,7 +183,7 @@ def _recovered(state: SessionState) -> SessionState:
     for step in pending(state):
         before = attempts.get(step.step_id, Attempts())
         attempts[step.step_id] = before.model_copy(update={"interruptions": before.interruptions + 1})
-    return _with_run(state, state.run.model_copy(update={"attempts": attempts}))
+    return _with_run(state, state.run.model_copy(update={"attempts": attempts, "recovered": True}))
 
 
 def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:

@@ -83,6 +83,7 @@ def _common(state: SessionState, run: RunState, place: str) -> dict[str, Any]:
         "idempotency_key": key,
         "attempt": 1 + attempts.failures + attempts.interruptions,
         "wait_s": attempts.retry_in_s,
+        "recovered": run.recovered,
         "run_id": run.run_id,
         "session_id": state.owner_id if state.owner_kind == "session" else None,
         "agent": agent,

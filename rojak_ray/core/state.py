@@ -97,6 +97,9 @@ class RunState(Record):
     """Changes to the context so far; they become the session's when the run completes."""
 
     attempts: dict[str, Attempts] = {}
+    recovered: bool = False
+    """Whether a host was lost while it ran: what it needs may be registered later than usual."""
+
     usage: Usage = Usage()
 
     @property

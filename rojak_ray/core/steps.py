@@ -22,6 +22,9 @@ class StepBase(Record):
     wait_s: float = 0.0
     """Wait before this attempt."""
 
+    recovered: bool = False
+    """Whether the run outlived a host: its code may be registered again only after the step is due."""
+
     run_id: str
     session_id: str | None
     agent: AgentSpec

@@ -50,7 +50,7 @@ class Directory:
 
     def function(self, ref: FunctionRef) -> FunctionEntry | None:
         """The function a reference stands for."""
-        return meant(self.by_ref.get(ref.ref or ""), self.by_name.get(ref.name))
+        return meant(ref, self.by_ref, self.by_name)
 
 
 class Catalog:

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 _REFRESH_S = 1.0
 _REGISTRATION_WAIT_S = 10.0
+_RECOVERY_WAIT_S = 600.0
+"""Patience with code for a run that outlived a host: after a loss, workers come back later than hosts."""
+
 _POLL_S = 0.25
 _REPLY_GRACE_S = 20.0
 _PLACEMENT_WAIT_S = 30.0
@@ -94,13 +97,13 @@ class RayStepExecutor:
             entry = await self._entry(step.function, step)
             return Assignment(step=step, functions=(AssignedFunction(ref=step.function, key=entry.key),)), None
         if isinstance(step, Retrieve):
-            return Assignment(step=step, provider=await self._provider("retriever", _retriever_type(step))), None
+            return Assignment(step=step, provider=await self._provider("retriever", _retriever_type(step), step)), None
         functions = [AssignedFunction(ref=ref, key=(await self._entry(ref, step)).key) for ref in step.agent.functions]
-        provider = await self._provider("agent", step.agent.type)
+        provider = await self._provider("agent", step.agent.type, step)
         return Assignment(step=step, functions=tuple(functions), provider=provider), None
 
     async def _entry(self, ref: FunctionRef, step: Step) -> FunctionEntry:
-        deadline = self._clock.monotonic() + _REGISTRATION_WAIT_S
+        deadline = self._patience(step, f"function {ref.name!r}", self._directory.function(ref))
         while True:
             found = self._directory.function(ref)
             if found is not None:
@@ -114,8 +117,16 @@ class RayStepExecutor:
             if self._directory.function(ref) is None:
                 await self._clock.sleep(_POLL_S)
 
-    async def _provider(self, kind: str, type_name: str) -> str | None:
-        deadline = self._clock.monotonic() + _REGISTRATION_WAIT_S
+    def _patience(self, step: Step, what: str, found: object) -> float:
+        """Until when code that nobody has registered is waited for."""
+        if found is None:
+            logger.info("step %s waits for a worker that registers the %s", step.step_id, what)
+        wait = _REGISTRATION_WAIT_S if not step.recovered else _RECOVERY_WAIT_S
+        return self._clock.monotonic() + wait
+
+    async def _provider(self, kind: str, type_name: str, step: Step) -> str | None:
+        known = self._directory.providers.get((kind, type_name)) or type_name in BUILTIN_TYPES or None
+        deadline = self._patience(step, f"{kind} type {type_name!r}", known)
         while True:
             found = self._directory.providers.get((kind, type_name))
             if found is not None:

@@ -172,8 +172,9 @@ class SessionHost:
         return answer
 
     async def _drive(self) -> None:
+        # Nothing is started before `Recover` is recorded: what was under way when the last host was lost may have
+        # run, and only the state after it says which attempt comes next and which call must not come again.
         try:
-            self._start_pending()
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()

@@ -6,6 +6,8 @@ milliseconds, and with a storage path what it did survives the process.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock, SystemClock
+from rojak_ray.core.steps import Step, StepError, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.sessions.client import Client
@@ -24,6 +27,11 @@ from rojak_ray.sessions.steps import Offer, StepRunner, offer_of
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.storage.open import open_store
+
+logger = logging.getLogger(__name__)
+
+_MISSING_CODE = frozenset({"FunctionNotFound", "ProviderNotFound"})
+_RECOVERY_WAIT_S = 600.0
 
 
 class InProcessGateway:
@@ -36,7 +44,8 @@ class InProcessGateway:
         self._store = store
         self._paths = Paths(namespace)
         runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
-        self._pool = HostPool(store, self._paths, runner, clock, ids, settings)
+        self._patient = _PatientRunner(runner)
+        self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings)
         self._recovered = False
 
     async def connect(self) -> None:
@@ -51,7 +60,9 @@ class InProcessGateway:
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable."""
-        return self.functions.refer(fn, writes_instructions=writes_instructions)
+        ref = self.functions.refer(fn, writes_instructions=writes_instructions)
+        self._patient.try_again()
+        return ref
 
     def restore(self, ref: FunctionRef) -> Any:
         """The callable behind a reference."""
@@ -65,6 +76,7 @@ class InProcessGateway:
         implementations = distinct(functions)
         self.providers.register(activities)
         self.functions.register(implementations)
+        self._patient.try_again()
 
     async def close(self) -> None:
         """Let every host go and release connections."""
@@ -110,6 +122,38 @@ class InProcessRuntime(Client):
     def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._local.statistics()
+
+
+class _PatientRunner:
+    """Runs steps; one that an earlier runtime left unfinished waits until its code is registered again.
+
+    The runtime goes on with unfinished work when it is entered, before the program had a chance to register anything.
+    """
+
+    def __init__(self, runner: StepRunner) -> None:
+        self._runner = runner
+        self._news = asyncio.Event()
+
+    def try_again(self) -> None:
+        """Something was registered."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def execute(self, step: Step) -> StepResult:
+        news = self._news
+        result = await self._runner.execute(step)
+        if not step.recovered or not isinstance(result, StepError) or result.error_type not in _MISSING_CODE:
+            return result
+        logger.info("step %s waits for what runs it to be registered: %s", step.step_id, result.message)
+        try:
+            async with asyncio.timeout(_RECOVERY_WAIT_S):
+                while isinstance(result, StepError) and result.error_type in _MISSING_CODE:
+                    await news.wait()
+                    news = self._news
+                    result = await self._runner.execute(step)
+        except TimeoutError:
+            logger.warning("step %s: nobody registered what runs it", step.step_id)
+        return result
 
 
 class _Local:
