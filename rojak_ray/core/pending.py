@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 from typing import Any
 
 from pydantic import JsonValue
@@ -41,7 +43,7 @@ def pending(state: SessionState) -> tuple[Step, ...]:
     found = RETRIEVED_PREFIX + run.retrieved if run.retrieved is not None else ""
     return (
         CallModel(
-            **_common(state, run, f"{run.turn}/model"),
+            **_common(state, run, f"{run.turn}/model", asked=_new_to_the_model(run)),
             instructions=(instructions or "") + found,
             messages=(*state.history, *run.messages),
         ),
@@ -73,14 +75,24 @@ def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _common(state: SessionState, run: RunState, place: str) -> dict[str, Any]:
+def _new_to_the_model(run: RunState) -> str:
+    """What this turn's question adds to the one before.
+
+    It is part of the idempotency key, because a question may be asked before the results in it are durable. A crash
+    then lets a function run again with another result, and the vendor must not take the new question for the old.
+    """
+    results = itertools.takewhile(lambda message: message.role == "tool", reversed(run.messages))
+    return json.dumps([run.instructions, run.retrieved, *(message.content for message in results)])
+
+
+def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> dict[str, Any]:
     step_id = f"{run.run_id}/{place}"
     attempts = run.attempts.get(step_id, Attempts())
     agent: AgentSpec = state.agents[run.agent]
-    key = hashlib.sha256(f"{state.incarnation}/{step_id}".encode("utf-8", "replace")).hexdigest()[:32]
+    key = hashlib.sha256(f"{state.incarnation}/{step_id}{asked}".encode("utf-8", "replace")).hexdigest()
     return {
         "step_id": step_id,
-        "idempotency_key": key,
+        "idempotency_key": key[:32],
         "attempt": 1 + attempts.failures + attempts.interruptions,
         "wait_s": attempts.retry_in_s,
         "recovered": run.recovered,

@@ -239,15 +239,16 @@ class SessionHost:
             self._snapshotting = None
 
     def _ask_early(self, state: SessionState) -> None:
-        """Start a run's first question while the request is being written.
+        """Start the next question while what leads to it is being written.
 
-        It uses no recorded result and changes nothing outside: if the write fails, the host ends and the answer is
-        dropped. Everything else waits until what it builds on is durable.
+        A question changes nothing outside and its answer is recorded after what it was asked about: if the write
+        fails, the host ends and the answer is dropped. Its idempotency key names what is asked, so another question
+        in its place gets another key. Functions, retrievers and functions that write instructions may change
+        something outside: they wait until what they build on is durable.
         """
-        if state.run is not None and state.run.turn == 0:
-            for step in pending(state):
-                if isinstance(step, CallModel) and step.attempt == 1 and state.run.instructions is None:
-                    self._start(step)
+        for step in pending(state):
+            if isinstance(step, CallModel) and step.attempt == 1:
+                self._start(step)
 
     def _start_pending(self) -> None:
         """Run every pending step that is not running; stop those that no longer matter."""
