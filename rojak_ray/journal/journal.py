@@ -22,10 +22,13 @@ from rojak_ray.core.events import Event
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StorageError, StoreUnavailable
 from rojak_ray.ids import IdSource
+from rojak_ray.journal.blobs import Blobs, is_large
+from rojak_ray.journal.compaction import compact, purge
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.records import JournalRecord, decode_record, encode_record, seal, unseal
+from rojak_ray.journal.records import JournalRecord, read_header, seal, unseal
 from rojak_ray.journal.replay import listed_number, replay
-from rojak_ray.journal.snapshots import Position, Snapshot, save_snapshot
+from rojak_ray.journal.snapshots import Position, Snapshot, write_snapshot
+from rojak_ray.journal.tail import mark_tail
 from rojak_ray.storage.base import Store
 
 _WRITE_ATTEMPTS = 4
@@ -55,6 +58,8 @@ class Journal:
         self._fences: tuple[int, ...] = ()
         self._bytes_since_snapshot = 0
         self._snapshot_bytes = 0
+        self._blobs = Blobs(store, paths, owner, clock)
+        self._tail = 0
         self._refusal: StorageError | None = StoreUnavailable(f"The journal of {owner} is not open; open it first.")
         """Why nothing may be appended now: not open, fenced, or a write whose outcome is unknown."""
 
@@ -88,9 +93,10 @@ class Journal:
     async def _open_once(self) -> SessionState:
         await self._claim()  # 1
         replayed = await replay(self._store, self._paths, self.owner)  # 2
-        if replayed.position.epoch > self._epoch:
+        if replayed.position.epoch >= self._epoch:  # equal only if somebody removed claims by hand
             raise _Unsettled
         self._position = replayed.position
+        self._tail = replayed.tail
         await self._write("fence", ())  # 3
         self._fences = (*replayed.fences, self._position.slot)
         beyond = await self._store.list(  # 4
@@ -150,8 +156,40 @@ class Journal:
         Raises:
             StorageError: Nothing is lost; a later snapshot covers the same.
         """
-        size = await save_snapshot(self._store, self._paths, self.owner, snapshot, self._ids.new_id())
+        _, size = await write_snapshot(self._store, self._paths, self.owner, snapshot, self._blobs, self._ids.new_id())
         self._snapshot_bytes = size
+        await compact(self._store, self._paths, self.owner, self._blobs)
+
+    async def purge(self, state: SessionState) -> None:
+        """Remove everything but `state`, which is the fold of exactly what was appended so far.
+
+        Fences and claims stay, and a snapshot: an older writer must not find the slots free. No other snapshot may
+        be on its way.
+
+        Raises:
+            StorageError: Some of it may be removed; call it again, here or after the next `open`.
+        """
+        snapshot = self.take_snapshot(state)
+        key, self._snapshot_bytes = await write_snapshot(
+            self._store, self._paths, self.owner, snapshot, self._blobs, self._ids.new_id()
+        )
+        await purge(self._store, self._paths, self.owner, self._blobs, key)
+
+    @property
+    def tail_marked(self) -> bool:
+        """Whether the last record is marked as the last."""
+        return self._tail >= self._position.slot
+
+    async def mark_tail(self) -> None:
+        """Mark the last record, so that its removal would be noticed. For quiet moments; appends may go on meanwhile.
+
+        Raises:
+            StorageError: It is not marked; nothing else is affected.
+        """
+        slot = self._position.slot
+        if slot > self._tail:
+            await mark_tail(self._store, self._paths, self.owner, slot, self._tail)
+            self._tail = slot
 
     async def _claim(self) -> None:
         prefix = self._paths.epochs(self.owner)
@@ -162,7 +200,7 @@ class Journal:
         data, _ = seal({**document, "at": self._clock.now().isoformat()})
         while not await self._create(self._paths.epoch(self.owner, epoch), data, write_id):
             epoch += 1
-        self._epoch = epoch
+        self._epoch = self._blobs.epoch = epoch
 
     async def _write(self, kind: str, events: tuple[Event, ...]) -> None:
         """Put a record into the next free slot, stepping over void stragglers."""
@@ -182,7 +220,7 @@ class Journal:
                 kind="fence" if kind == "fence" else "events",
                 events=events,
             )
-            data, checksum = encode_record(record)
+            data, checksum = await self._encode(record)
             key = self._paths.slot(self.owner, slot)
             if await self._create(key, data, write_id):
                 seq = self._position.seq + len(events)
@@ -192,9 +230,16 @@ class Journal:
             await self._yield_to(key, slot, fencing=kind == "fence")
             slot += 1
 
+    async def _encode(self, record: JournalRecord) -> tuple[bytes, str]:
+        document = record.model_dump(mode="json")
+        data, checksum = seal(document)
+        if not is_large(data):
+            return data, checksum
+        return seal(await self._blobs.carve(document, "events", record.slot))
+
     async def _yield_to(self, key: str, slot: int, *, fencing: bool) -> None:
         """Another record is in our slot: stop if its writer is newer, step over it if it is void."""
-        other, _ = decode_record(key, await self._store.get(key), self.owner, slot)
+        other = read_header(key, unseal(key, await self._store.get(key))[0], self.owner, slot)
         if fencing:
             # Written between our replay and our fence: it may count, so read it first.
             raise _Unsettled

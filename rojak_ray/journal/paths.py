@@ -3,6 +3,8 @@
     v1/{namespace}/{kind}/{hh}/{id}/epoch/{epoch}    a writer's claim
     v1/{namespace}/{kind}/{hh}/{id}/log/{slot}       one batch of events, or a fence
     v1/{namespace}/{kind}/{hh}/{id}/snap/{slot}-{w}  everything up to a slot, folded
+    v1/{namespace}/{kind}/{hh}/{id}/blob/{e}-{s}-{x} a large value of a record or snapshot
+    v1/{namespace}/{kind}/{hh}/{id}/tail/{slot}      mark: this record was written, and nothing after it for a while
     v1/{namespace}/active/{kind}.{id}                marker: some host has this owner open
 
 `{hh}` spreads owners over the partitions of a bucket.
@@ -73,6 +75,22 @@ class Paths:
     def snapshot(self, owner: Owner, slot: int, write_id: str) -> str:
         """Key of the snapshot up to a slot."""
         return f"{self.snapshots(owner)}{slot:0{_DIGITS}}-{write_id}"
+
+    def blobs(self, owner: Owner) -> str:
+        """Prefix of an owner's large values."""
+        return f"{self.owner(owner)}blob/"
+
+    def blob(self, owner: Owner, epoch: int, slot: int, sha256: str) -> str:
+        """Key of a large value, by who stored it first and what it is."""
+        return f"{self.blobs(owner)}{epoch:0{_DIGITS}}-{slot:0{_DIGITS}}-{sha256}"
+
+    def tails(self, owner: Owner) -> str:
+        """Prefix of an owner's tail marks."""
+        return f"{self.owner(owner)}tail/"
+
+    def tail(self, owner: Owner, slot: int) -> str:
+        """Key of the mark that a record was the last."""
+        return f"{self.tails(owner)}{slot:0{_DIGITS}}"
 
     @property
     def active(self) -> str:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from rojak_ray.core.events import Event
-from rojak_ray.errors import JournalDamaged, SchemaTooNew
+from rojak_ray.errors import JournalDamaged
 from rojak_ray.journal.paths import Owner
+from rojak_ray.journal.schema import SCHEMA_VERSION, BlobRef, Document, upcast
 from rojak_ray.messages import Record
-
-SCHEMA_VERSION = 1
 
 _EVENTS: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
 _MAGIC = "rojak-record"
@@ -44,6 +43,9 @@ class JournalRecord(Record):
     """When it was written, for people; nothing is ordered by it."""
 
     kind: Literal["events", "fence"] = "events"
+    blobs: tuple[BlobRef, ...] = ()
+    """Large values of the events, stored beside the record."""
+
     events: tuple[Event, ...] = ()
 
 
@@ -53,33 +55,45 @@ def encode_record(record: JournalRecord) -> tuple[bytes, str]:
 
 
 def decode_record(key: str, data: bytes, owner: Owner, slot: int) -> tuple[JournalRecord, str]:
-    """Read a record and its checksum back.
+    """Read a record without large values and its checksum back.
 
     Raises:
         JournalDamaged: The object is truncated, altered, or of another owner or slot.
         SchemaTooNew: A newer version of rojak_ray wrote it.
     """
     document, checksum = unseal(key, data)
+    return read_events(key, read_header(key, document, owner, slot), document), checksum
+
+
+def read_header(key: str, document: Document, owner: Owner, slot: int) -> JournalRecord:
+    """A record without its events; raises JournalDamaged."""
     try:
         record = JournalRecord.model_validate({**document, "events": ()})
-        record = record.model_copy(update={"events": _EVENTS.validate_python(document["events"])})
-    except (ValidationError, KeyError) as error:
+    except ValidationError as error:
         raise damaged(key, f"it does not hold what a record holds ({error})") from error
     if (record.owner_kind, record.owner_id) != (owner.kind, owner.id):
         raise damaged(key, f"it belongs to {record.owner_kind} {record.owner_id!r}")
     if record.slot != slot:
         raise damaged(key, f"it was written as record {record.slot}")
-    return record, checksum
+    return record
 
 
-def seal(document: dict[str, Any]) -> tuple[bytes, str]:
+def read_events(key: str, header: JournalRecord, document: Document) -> JournalRecord:
+    """The record with its events, whose large values must be back in their places; raises JournalDamaged."""
+    try:
+        return header.model_copy(update={"events": _EVENTS.validate_python(document["events"])})
+    except (ValidationError, KeyError) as error:
+        raise damaged(key, f"it does not hold what a record holds ({error})") from error
+
+
+def seal(document: Document) -> tuple[bytes, str]:
     """A document's bytes with its checksum in front, and the checksum."""
     body = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
     checksum = hashlib.sha256(body).hexdigest()
     return f"{_MAGIC} sha256={checksum}\n".encode("ascii") + body + b"\n", checksum
 
 
-def unseal(key: str, data: bytes) -> tuple[dict[str, Any], str]:
+def unseal(key: str, data: bytes) -> tuple[Document, str]:
     """The document and its checksum; raises JournalDamaged or SchemaTooNew."""
     head, _, rest = data.partition(b"\n")
     body = rest.removesuffix(b"\n")
@@ -92,12 +106,7 @@ def unseal(key: str, data: bytes) -> tuple[dict[str, Any], str]:
         raise damaged(key, f"it is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise damaged(key, "it is not a record")
-    version = document.get("version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise SchemaTooNew(
-            f"{key} was written in format {version}, this rojak_ray reads up to {SCHEMA_VERSION}; upgrade it.", key=key
-        )
-    return document, checksum
+    return upcast(key, document), checksum
 
 
 def damaged(key: str, why: str) -> JournalDamaged:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, ObjectNotFound
+from rojak_ray.journal.blobs import inflate
 from rojak_ray.journal.paths import Owner, Paths, number_of
-from rojak_ray.journal.records import JournalRecord, damaged, decode_record
+from rojak_ray.journal.records import JournalRecord, damaged, read_events, read_header, unseal
 from rojak_ray.journal.snapshots import Position, all_snapshots, latest_snapshot
+from rojak_ray.journal.tail import check_tail, marked_slot
 from rojak_ray.storage.base import Store
 
 _READS_AT_ONCE = 32
@@ -28,6 +30,9 @@ class Replayed:
     fences: tuple[int, ...] = ()
     """Slots that hold fences: compaction never removes them."""
 
+    tail: int = 0
+    """The record marked as the last."""
+
 
 async def read_records(store: Store, paths: Paths, owner: Owner) -> list[JournalRecord]:
     """The records that count and that compaction has left, in order: what a person or a follower sees.
@@ -35,9 +40,12 @@ async def read_records(store: Store, paths: Paths, owner: Owner) -> list[Journal
     Raises:
         JournalDamaged: A record is missing or cannot be trusted.
     """
+    marked = await marked_slot(store, paths, owner)
     snapshots = await all_snapshots(store, paths, owner)
     start = snapshots[0].position if snapshots else Position()
-    return (await _load(store, paths, owner, start))[0]
+    records, position = await _load(store, paths, owner, start)
+    check_tail(paths, owner, marked, position.slot)
+    return records
 
 
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
@@ -53,10 +61,12 @@ async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
     """
     seen = -1
     while True:
+        marked = await marked_slot(store, paths, owner)  # before the log, which only grows
         snapshot = await latest_snapshot(store, paths, owner)
         start = snapshot.position if snapshot else Position()
         try:
             records, position = await _load(store, paths, owner, start)
+            check_tail(paths, owner, marked, position.slot)
         except (JournalDamaged, ObjectNotFound):
             if start.slot <= seen:
                 raise
@@ -65,7 +75,7 @@ async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
         state = snapshot.state if snapshot else SessionState(owner_kind=owner.kind, owner_id=owner.id)
         fences = tuple(record.slot for record in records if record.kind == "fence")
         events = (event for record in records for event in record.events)
-        return Replayed(fold(state, events), position, (*(snapshot.fences if snapshot else ()), *fences))
+        return Replayed(fold(state, events), position, (*(snapshot.fences if snapshot else ()), *fences), marked)
 
 
 def listed_number(key: str) -> int:
@@ -91,12 +101,14 @@ async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tu
         bodies = await asyncio.gather(*(store.get(key) for key in some))
         for key, body in zip(some, bodies, strict=True):
             slot = number_of(key)
-            record, checksum = decode_record(key, body, owner, slot)
+            document, checksum = unseal(key, body)
+            record = read_header(key, document, owner, slot)
             if record.epoch < position.epoch:
                 position = Position(slot=slot, seq=position.seq, epoch=position.epoch, checksum=position.checksum)
                 continue
             if record.previous != position.checksum or record.first_seq != position.seq + 1:
                 raise damaged(key, "it does not follow the record before it")
+            record = read_events(key, record, await inflate(store, paths, owner, key, document))
             records.append(record)
             seq = position.seq + len(record.events)
             position = Position(slot=slot, seq=seq, epoch=record.epoch, checksum=checksum)

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, ObjectExists, ObjectNotFound
-from rojak_ray.journal.paths import Owner, Paths, number_of
-from rojak_ray.journal.records import SCHEMA_VERSION, damaged, seal, unseal
+from rojak_ray.journal.blobs import Blobs, inflate, is_large, refs_of
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.records import damaged, seal, unseal
+from rojak_ray.journal.schema import SCHEMA_VERSION, BlobRef, Document
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
-
-_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,15 @@ class Snapshot:
     state: SessionState
 
 
+@dataclass(frozen=True)
+class SnapshotHeader:
+    """A stored snapshot without its state."""
+
+    position: Position
+    fences: tuple[int, ...]
+    blobs: tuple[BlobRef, ...]
+
+
 async def latest_snapshot(store: Store, paths: Paths, owner: Owner) -> Snapshot | None:
     """The newest snapshot that can be trusted; None if there is none, and the log is to be read from its start.
 
@@ -58,7 +67,7 @@ async def latest_snapshot(store: Store, paths: Paths, owner: Owner) -> Snapshot 
         SchemaTooNew: A newer version of rojak_ray wrote it.
     """
     for key in reversed(await store.list(paths.snapshots(owner))):
-        snapshot = await _read(store, key, owner)
+        snapshot = await _read(store, paths, key, owner)
         if snapshot is not None:
             return snapshot
     return None
@@ -66,67 +75,62 @@ async def latest_snapshot(store: Store, paths: Paths, owner: Owner) -> Snapshot 
 
 async def all_snapshots(store: Store, paths: Paths, owner: Owner) -> list[Snapshot]:
     """Every snapshot that can be trusted, the oldest first."""
-    found = [await _read(store, key, owner) for key in await store.list(paths.snapshots(owner))]
+    found = [await _read(store, paths, key, owner) for key in await store.list(paths.snapshots(owner))]
     return [snapshot for snapshot in found if snapshot is not None]
 
 
-async def save_snapshot(store: Store, paths: Paths, owner: Owner, snapshot: Snapshot, write_id: str) -> int:
-    """Write a snapshot and remove what it makes superfluous; returns its size in bytes.
+async def write_snapshot(
+    store: Store, paths: Paths, owner: Owner, snapshot: Snapshot, blobs: Blobs, write_id: str
+) -> tuple[str, int]:
+    """Write a snapshot; returns its key and its size in bytes.
 
     Crash safety:
-        Dying anywhere leaves a whole snapshot or none, and at worst records that the next compaction removes.
+        Dying anywhere leaves a whole snapshot or none.
     """
-    document = {
+    document: Document = {
         "version": SCHEMA_VERSION,
         "owner_kind": owner.kind,
         "owner_id": owner.id,
         "position": asdict(snapshot.position),
         "fences": list(snapshot.fences),
+        "blobs": [],
         "state": snapshot.state.model_dump(mode="json"),
     }
     data, _ = seal(document)
+    if is_large(data):
+        data, _ = seal(await blobs.carve(document, "state", snapshot.position.slot))
+    key = paths.snapshot(owner, snapshot.position.slot, write_id)
     try:
-        await store.put_new(paths.snapshot(owner, snapshot.position.slot, write_id), data)
+        await store.put_new(key, data)
     except ObjectExists:
         logger.debug("a retry found the snapshot written", extra={"owner": str(owner)})
-    await compact(store, paths, owner)
-    return len(data)
+    return key, len(data)
 
 
-async def compact(store: Store, paths: Paths, owner: Owner) -> None:
-    """Remove all but two snapshots, and the records that both of them cover, except fences."""
-    keys = await store.list(paths.snapshots(owner))
-    if len(keys) < _KEPT:
-        return
-    older = _decode(keys[-_KEPT], await store.get(keys[-_KEPT]), owner)
-    for key in await store.list(paths.log(owner)):
-        slot = number_of(key)
-        if slot > older.position.slot:
-            break
-        if slot not in older.fences:
-            await store.delete(key)
-    for key in keys[:-_KEPT]:
-        await store.delete(key)
-
-
-async def _read(store: Store, key: str, owner: Owner) -> Snapshot | None:
-    try:
-        return _decode(key, await store.get(key), owner)
-    except JournalDamaged as error:
-        logger.error("falling back to another snapshot: %s", error)  # noqa: TRY400  (the text says it all)
-    except ObjectNotFound:
-        logger.debug("a snapshot was removed while we looked: a newer one is there", extra={"key": key})
-    return None
-
-
-def _decode(key: str, data: bytes, owner: Owner) -> Snapshot:
-    document, _ = unseal(key, data)
+def read_snapshot_header(key: str, document: Document, owner: Owner) -> SnapshotHeader:
+    """What compaction needs to know of a snapshot; raises JournalDamaged."""
     try:
         if (document["owner_kind"], document["owner_id"]) != (owner.kind, owner.id):
             raise damaged(key, f"it belongs to {document['owner_kind']} {document['owner_id']!r}")
         position = Position(**document["position"])
         if not key.rsplit("/", 1)[1].startswith(f"{position.slot:020}-"):
             raise damaged(key, f"it was written as the snapshot of record {position.slot}")
-        return Snapshot(position, tuple(document["fences"]), SessionState.model_validate(document["state"]))
-    except (KeyError, TypeError, ValidationError) as error:
+        return SnapshotHeader(position, tuple(document["fences"]), refs_of(key, document))
+    except (KeyError, TypeError) as error:
         raise damaged(key, f"it does not hold what a snapshot holds ({error})") from error
+
+
+async def _read(store: Store, paths: Paths, key: str, owner: Owner) -> Snapshot | None:
+    try:
+        document, _ = unseal(key, await store.get(key))
+        header = read_snapshot_header(key, document, owner)
+        document = await inflate(store, paths, owner, key, document)
+        state = SessionState.model_validate(document["state"])
+        return Snapshot(header.position, header.fences, state)
+    except JournalDamaged as error:
+        logger.error("falling back to another snapshot: %s", error)  # noqa: TRY400  (the text says it all)
+    except (KeyError, ValidationError) as error:
+        logger.error("falling back to another snapshot: %s does not hold a state (%s)", key, error)  # noqa: TRY400
+    except ObjectNotFound:
+        logger.debug("a snapshot was removed while we looked: a newer one is there", extra={"key": key})
+    return None

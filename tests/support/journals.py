@@ -63,7 +63,9 @@ class Operation:
     def place(self) -> str:
         """`put_new epoch`, `list log`, ...: what it does to which part of a journal."""
         parts = self.key.strip("/").split("/")
-        return f"{self.name} {next(part for part in reversed(parts) if part in {'epoch', 'log', 'snap'})}"
+        return (
+            f"{self.name} {next(part for part in reversed(parts) if part in {'epoch', 'log', 'snap', 'tail', 'blob'})}"
+        )
 
 
 Handler = Callable[[Operation], Awaitable[Any]]
@@ -136,8 +138,8 @@ class Desk:
         return journal
 
     def objects(self, folder: str) -> dict[str, bytes]:
-        """What is stored under `log` or `epoch`, by key, in order."""
-        prefix = PATHS.log(OWNER) if folder == "log" else PATHS.epochs(OWNER)
+        """What is stored under `log`, `epoch`, `snap`, `blob` or `tail`, by key, in order."""
+        prefix = f"{PATHS.owner(OWNER)}{folder}/"
         return {key: data for key, data in sorted(self.memory.snapshot().items()) if key.startswith(prefix)}
 
     def replace(self, key: str, data: bytes | None) -> None:

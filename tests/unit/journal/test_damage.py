@@ -311,7 +311,7 @@ async def test_record_of_a_newer_epoch_in_the_slot_fences():
 
 
 def test_seal_is_stable_and_unseal_gives_it_back():
-    document = {"version": 1, "text": "ünï \ud800", "n": [1, 2.5, None]}
+    document = {"version": SCHEMA_VERSION, "text": "ünï \ud800", "n": [1, 2.5, None]}
     data, checksum = seal(document)
     assert unseal("k", data) == (document, checksum)
     assert seal(document) == (data, checksum)

@@ -13,6 +13,7 @@ from rojak_ray.errors import JournalDamaged
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import number_of
 from rojak_ray.journal.replay import replay
+from rojak_ray.journal.schema import SCHEMA_VERSION
 from rojak_ray.journal.snapshots import latest_snapshot
 
 
@@ -148,4 +149,4 @@ async def test_snapshot_holds_no_more_than_json():
     await snapshotted(desk)
     for key, data in desk.memory.snapshot().items():
         if "/snap/" in key:
-            assert json.loads(data.split(b"\n", 1)[1])["version"] == 1
+            assert json.loads(data.split(b"\n", 1)[1])["version"] == SCHEMA_VERSION

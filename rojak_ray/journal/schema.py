@@ -1,0 +1,59 @@
+"""The format of what is stored, and how older formats are read.
+
+A change that old code would misread gets a new version and a function that turns the version before into it. Each
+version has a golden journal in `tests/data/golden/`, which every later version has to read.
+
+Versions:
+    1  the first
+    2  large values may be stored beside a record (`blobs`); events of probation, setting aside and deletion
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rojak_ray.errors import SchemaTooNew
+from rojak_ray.messages import Record
+
+SCHEMA_VERSION = 2
+
+Document = dict[str, Any]
+
+
+class BlobRef(Record):
+    """A large value that is stored beside the document it belongs to."""
+
+    path: tuple[str | int, ...]
+    """Keys and indices from the document's root to the value's place."""
+
+    epoch: int
+    slot: int
+    """Of the record or snapshot it was first stored for."""
+
+    sha256: str
+
+
+def _from_1(document: Document) -> Document:
+    return {**document, "version": 2, "blobs": []}
+
+
+UPCASTS: Mapping[int, Callable[[Document], Document]] = {1: _from_1}
+"""By the version they read; each writes the next one."""
+
+
+def upcast(key: str, document: Document) -> Document:
+    """A stored document in today's format.
+
+    Raises:
+        SchemaTooNew: A newer version of rojak_ray wrote it.
+    """
+    version = document.get("version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{key} was written in format {version}, this rojak_ray reads up to {SCHEMA_VERSION}; upgrade it.", key=key
+        )
+    while isinstance(version, int) and version in UPCASTS:
+        document = UPCASTS[version](document)
+        version = document["version"]
+    return document

@@ -1,0 +1,182 @@
+"""Large values beside the records: stored once, covered by the checksums, removed when nobody needs them."""
+
+import pytest
+from support.journals import OWNER, PATHS, Desk, Operation
+
+from rojak_ray.agents.spec import AgentSpec
+from rojak_ray.core.events import AgentAdded, ConfigUpdated, Event, Opened, RunAccepted
+from rojak_ray.core.evolve import fold
+from rojak_ray.core.state import SessionState
+from rojak_ray.errors import JournalDamaged, StoreUnavailable
+from rojak_ray.journal.blobs import BLOB_BYTES
+from rojak_ray.journal.replay import replay
+from rojak_ray.messages import Message
+
+LARGE = "x" * (BLOB_BYTES + 1)
+SPEC = AgentSpec(type="plan", name="A", model="m", instructions="i")
+
+
+def opening(**context) -> list[Event]:
+    digest = SPEC.digest()
+    opened = Opened(owner_kind="session", owner_id="s", incarnation="i", agent=digest, context_variables=context)
+    return [AgentAdded(digest=digest, spec=SPEC), opened]
+
+
+def said(text, run_id="r") -> Event:
+    return RunAccepted(run_id=run_id, input_digest="d", messages=(Message(role="user", content=text),))
+
+
+def context(**values) -> Event:
+    return ConfigUpdated(context_variables=values)
+
+
+async def snapshot(desk, journal):
+    await journal.save(journal.take_snapshot((await replay(desk.memory, PATHS, OWNER)).state))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [said(LARGE)],
+        [said("ü" * (BLOB_BYTES // 6 + 1))],
+        [*opening(table=list(range(40_000)), small=1, text=LARGE)],
+        [*opening(), context(nested={"deep": [LARGE, {"again": LARGE}]})],
+        [said(LARGE, "r1"), said(LARGE + "y", "r2"), said(LARGE, "r3")],
+    ],
+    ids=["text", "escaped text", "context", "nested context", "several"],
+)
+async def test_large_values_come_back_and_the_record_stays_small(events):
+    desk = Desk()
+    journal = await desk.opened()
+    await journal.append(events)
+    assert all(len(data) < BLOB_BYTES for data in desk.objects("log").values())
+    assert desk.objects("blob")
+    assert (await replay(desk.memory, PATHS, OWNER)).state == fold(
+        SessionState(owner_kind="session", owner_id="s"), events
+    )
+
+
+async def test_values_below_the_limit_stay_in_the_record():
+    desk = Desk()
+    await (await desk.opened()).append([said("x" * 1000) for _ in range(20)])
+    assert not desk.objects("blob")
+
+
+async def test_value_is_stored_once_however_many_records_and_snapshots_hold_it():
+    desk = Desk()
+    journal = await desk.opened()
+    await journal.append(opening(kept=LARGE))
+    for number in range(4):
+        await journal.append([said(LARGE, f"r{number}")])
+        await snapshot(desk, journal)
+    assert len(desk.objects("blob")) == 1
+    assert all(len(data) < BLOB_BYTES for data in desk.objects("snap").values())
+    state = (await replay(desk.memory, PATHS, OWNER)).state
+    assert state.context_variables == {"kept": LARGE}
+    assert [run.messages[0].content for run in state.queue] == [LARGE] * 4
+
+
+async def test_value_that_no_snapshot_or_record_needs_is_removed():
+    desk = Desk()
+    journal = await desk.opened()
+    await journal.append(opening(kept=LARGE, dropped=LARGE + "y"))
+    await snapshot(desk, journal)
+    assert len(desk.objects("blob")) == 2
+    await journal.append([context(kept=LARGE)])
+    await snapshot(desk, journal)
+    assert len(desk.objects("blob")) == 2, "the older snapshot still refers to it"
+    for number in range(2):
+        await journal.append([said("hi", f"r{number}")])
+        await snapshot(desk, journal)
+    assert len(desk.objects("blob")) == 1
+    assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"kept": LARGE}
+
+
+async def test_value_removed_and_needed_again_gets_a_new_name():
+    desk = Desk()
+    journal = await desk.opened()
+    await journal.append(opening(a=LARGE))
+    (first,) = desk.objects("blob")
+    await journal.append([context(a=1)])
+    for number in range(3):
+        await journal.append([said("hi", f"r{number}")])
+        await snapshot(desk, journal)
+    assert not desk.objects("blob")
+    await journal.append([context(a=LARGE)])
+    (second,) = desk.objects("blob")
+    assert second != first
+    assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"a": LARGE}
+
+
+async def test_new_writer_removes_what_older_epochs_left_and_keeps_what_their_records_need():
+    desk = Desk()
+    old = await desk.opened()
+    await old.append(opening(kept=LARGE, dropped=LARGE + "y"))
+    await old.append([context(kept=LARGE)])
+    for _ in range(3):
+        new = await desk.opened()
+        await new.append([said("hi", f"r{new.position.slot}")])
+        await snapshot(desk, new)
+        assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"kept": LARGE}
+    kept = {key.rsplit("-", 1)[1] for key in desk.objects("blob")}
+    assert len(kept) == 1, "every epoch stores it once at most, and nothing refers to the other"
+
+
+async def test_older_writers_collection_leaves_a_newer_writers_values_alone():
+    desk = Desk()
+    old = await desk.opened()
+    await old.append(opening(a=1))
+    await snapshot(desk, old)
+    late = old.take_snapshot((await replay(desk.memory, PATHS, OWNER)).state)
+    new = await desk.opened()
+    await new.append([context(a=LARGE)])
+    await old.save(late)
+    assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"a": LARGE}
+
+
+async def test_crash_between_value_and_record_leaves_an_orphan_that_goes_later():
+    desk = Desk()
+    down = False
+
+    async def weather(operation: Operation):
+        if down and operation.place == "put_new log":
+            raise StoreUnavailable("gone")
+        return await operation.run()
+
+    journal = await desk.opened(weather)
+    down = True
+    with pytest.raises(StoreUnavailable):
+        await journal.append(opening(a=LARGE))
+    assert desk.objects("blob")
+    fresh = await desk.opened()
+    assert fresh.position.seq == 0
+    await fresh.append(opening(a=1))
+    for number in range(2):
+        await fresh.append([said("hi", f"r{number}")])
+        await snapshot(desk, fresh)
+    assert not desk.objects("blob")
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove", "swap"])
+@pytest.mark.parametrize("snapshots", [0, 2])
+async def test_damaged_value_is_named_and_never_reads_as_another(harm, snapshots):
+    desk = Desk()
+    journal = await desk.opened()
+    await journal.append(opening(a=LARGE, b="y" + LARGE))
+    for number in range(snapshots):
+        await journal.append([said("hi", f"r{number}")])
+        await snapshot(desk, journal)
+    key, other = sorted(desk.objects("blob"))
+    data = desk.objects("blob")[key]
+    match harm:
+        case "flip":
+            desk.replace(key, data[:100] + bytes([data[100] ^ 1]) + data[101:])
+        case "cut":
+            desk.replace(key, data[:-1])
+        case "swap":
+            desk.replace(key, desk.objects("blob")[other])
+        case _:
+            await desk.memory.delete(key)
+    with pytest.raises(JournalDamaged) as caught:
+        await replay(desk.memory, PATHS, OWNER)
+    assert snapshots or caught.value.key == key
