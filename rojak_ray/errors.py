@@ -15,7 +15,8 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ InvalidLimit (ValueError)
 │   ├─ SessionNotFound (ValueError, LookupError)
 │   ├─ RunNotFound (ValueError, LookupError)
-│   └─ RequestConflict          same id, different content
+│   ├─ RequestConflict          same id, different content
+│   └─ SessionSetAside          it kept ending its process; a person has to look and resume it
 ├─ RunError                     the run ended without an answer
 │   ├─ RunFailed                a step failed for good; the vendor's words are in the text
 │   ├─ RunCancelled             somebody cancelled it
@@ -115,6 +116,10 @@ class RunNotFound(RequestError, ValueError, LookupError):
 
 class RequestConflict(RequestError, ValueError):
     """The id is taken by a request with different content."""
+
+
+class SessionSetAside(RequestError):
+    """A conversation kept ending the processes that held it, so nothing of it is run until somebody resumes it."""
 
 
 class RunError(RojakError):

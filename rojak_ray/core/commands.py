@@ -54,10 +54,30 @@ class CancelRun(Record):
     run_id: str | None = None
 
 
+class Resume(Record):
+    """Go on with a conversation that was set aside; no effect on others."""
+
+    kind: Literal["resume"] = "resume"
+
+
+class Delete(Record):
+    """Cancel what runs and forget the conversation; no effect if it is gone."""
+
+    kind: Literal["delete"] = "delete"
+
+
 class Recover(Record):
     """A new host took over after replaying the journal."""
 
     kind: Literal["recover"] = "recover"
+    most_recoveries: int = 6
+    """After so many without progress the conversation is set aside."""
+
+
+class PassProbation(Record):
+    """The host that took over has lived long enough."""
+
+    kind: Literal["pass_probation"] = "pass_probation"
 
 
 class RecordStep(Record):
@@ -69,4 +89,6 @@ class RecordStep(Record):
     result: StepResult
 
 
-Command: TypeAlias = OpenSession | StartRun | UpdateConfig | CancelRun | Recover | RecordStep
+Command: TypeAlias = (
+    OpenSession | StartRun | UpdateConfig | CancelRun | Resume | Delete | Recover | PassProbation | RecordStep
+)

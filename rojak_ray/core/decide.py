@@ -8,26 +8,33 @@ from rojak_ray.agents.spec import AgentSpec, PolicySpec
 from rojak_ray.core.commands import (
     CancelRun,
     Command,
+    Delete,
     OpenSession,
+    PassProbation,
     RecordStep,
     Recover,
+    Resume,
     StartRun,
     UpdateConfig,
 )
 from rojak_ray.core.events import (
     AgentAdded,
     ConfigUpdated,
+    Deleted,
     Event,
     FunctionReturned,
     InstructionsRendered,
     ModelResponded,
     Opened,
+    ProbationPassed,
     Recovered,
+    Resumed,
     Retrieved,
     RunAccepted,
     RunEnded,
     RunStarted,
     RunStatus,
+    SetAside,
     StepFailed,
 )
 from rojak_ray.core.evolve import evolve
@@ -44,8 +51,11 @@ from rojak_ray.core.steps import (
     StepError,
     TextResult,
 )
-from rojak_ray.errors import InternalError, RequestConflict, SessionNotFound
+from rojak_ray.errors import InternalError, RequestConflict, SessionNotFound, SessionSetAside
 from rojak_ray.retry import DEFAULT_POLICY, delay_before_retry, may_retry
+
+MOST_LOSSES = 5
+"""Processes one step may take with it before it counts as failed, whatever its retry policy says."""
 
 Events = list[Event]
 
@@ -55,9 +65,10 @@ def decide(state: SessionState, command: Command) -> Events:
 
     Raises:
         RequestConflict: The run id is taken by different input.
-        SessionNotFound: The conversation was never opened.
+        SessionNotFound: The conversation was never opened, or deleted.
+        SessionSetAside: Nothing new is taken until somebody resumes it.
     """
-    if not isinstance(command, OpenSession | Recover | RecordStep) and not state.opened:
+    if isinstance(command, StartRun | UpdateConfig | CancelRun | Resume) and not state.opened:
         raise SessionNotFound(f"Session {state.owner_id!r} does not exist; create it with create_session first.")
     match command:
         case OpenSession():
@@ -67,9 +78,15 @@ def decide(state: SessionState, command: Command) -> Events:
         case UpdateConfig():
             return [ConfigUpdated(**command.model_dump(exclude={"kind"}))]
         case CancelRun():
-            return _cancel(state, command)
+            return _cancel(state, command.run_id)
+        case Resume():
+            return [Resumed()] if state.set_aside is not None else []
+        case Delete():
+            return [*_cancel(state), Deleted()] if state.opened else []
         case Recover():
-            return _recover(state)
+            return _recover(state, command)
+        case PassProbation():
+            return _pass_probation(state)
         case RecordStep():
             return _record_step(state, command)
         case _:
@@ -115,6 +132,8 @@ def _start_run(state: SessionState, command: StartRun) -> Events:
                 "same agent and messages to join it."
             )
         return []
+    if state.set_aside is not None:
+        raise SessionSetAside(set_aside_text(state))
     story = _Story(state)
     agent = story.introduce(command.agent) if command.agent else None
     story.tell(
@@ -139,21 +158,39 @@ def _end_if_spent(story: _Story) -> None:
         story.tell(RunEnded(run_id=run.run_id, status=RunStatus.COMPLETED))
 
 
-def _cancel(state: SessionState, command: CancelRun) -> Events:
+def _pass_probation(state: SessionState) -> Events:
+    suspected = state.run is not None and state.run.recoveries > 0 and state.set_aside is None
+    return [ProbationPassed()] if suspected else []
+
+
+def set_aside_text(state: SessionState) -> str:
+    """For whoever asks something of a conversation that was set aside: why, and what to do."""
+    kind = f"{state.owner_kind}s"
+    return (
+        f"{state.owner_kind.capitalize()} {state.owner_id!r} was set aside: {state.set_aside} Nothing of it is lost. "
+        f"Look at it with `rojak {kind} show`, then `rojak {kind} resume`, cancel or delete it."
+    )
+
+
+def _cancel(state: SessionState, only: str | None = None) -> Events:
     story = _Story(state)
     open_runs = [queued.run_id for queued in state.queue] + ([state.run.run_id] if state.run else [])
     for run_id in open_runs:
-        if command.run_id in (None, run_id):
+        if only in (None, run_id):
             text = f"Run {run_id!r} was cancelled before it had an answer."
             story.tell(RunEnded(run_id=run_id, status=RunStatus.CANCELLED, error_type="RunCancelled", error=text))
     _start_next(story)
     return story.events
 
 
-def _recover(state: SessionState) -> Events:
+def _recover(state: SessionState, command: Recover) -> Events:
     """Steps found pending may have run: count the interruption, and report calls that must not run twice."""
-    if state.run is None:
+    if state.run is None or state.set_aside is not None:
         return []
+    if state.run.recoveries >= command.most_recoveries:
+        steps = ", ".join(step.step_id for step in pending(state))
+        reason = f"its process ended {state.run.recoveries} times without a result of {steps}."
+        return [SetAside(reason=reason)]
     open_calls = [step for step in pending(state) if isinstance(step, CallFunction) and step.plan.at_most_once]
     story = _Story(state)
     story.tell(Recovered())
@@ -243,6 +280,7 @@ def _step_error(story: _Story, step: Step, error: StepError) -> None:
                 error_type=error.error_type,
                 error=error.message,
                 retry_in_s=wait,
+                lost=error.lost,
             )
         )
     elif isinstance(step, CallFunction):
@@ -285,6 +323,8 @@ def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | No
     policy = given.policy() if given else DEFAULT_POLICY
     attempts = active_run(state).attempts.get(step.step_id)
     failures = 1 + (attempts.failures if attempts else 0)
+    if error.lost and attempts is not None and attempts.losses + 1 >= MOST_LOSSES:
+        return None
     if not may_retry(policy, failures, error.error_type):
         return None
     return max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)

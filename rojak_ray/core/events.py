@@ -142,12 +142,39 @@ class StepFailed(Record):
     error_type: str
     error: str
     retry_in_s: float
+    lost: bool = False
+    """The process running it was lost."""
 
 
 class Recovered(Record):
     """A new host took over; steps it found pending may have run already."""
 
     kind: Literal["recovered"] = "recovered"
+
+
+class ProbationPassed(Record):
+    """A host that took over lived on while this conversation ran: it is not what ended the hosts before."""
+
+    kind: Literal["probation_passed"] = "probation_passed"
+
+
+class SetAside(Record):
+    """Hosts kept dying while this conversation ran. It stays as it is until somebody resumes it."""
+
+    kind: Literal["set_aside"] = "set_aside"
+    reason: str
+
+
+class Resumed(Record):
+    """A conversation that was set aside goes on."""
+
+    kind: Literal["resumed"] = "resumed"
+
+
+class Deleted(Record):
+    """The conversation is gone; its id may be used again."""
+
+    kind: Literal["deleted"] = "deleted"
 
 
 class ConfigUpdated(Record):
@@ -183,6 +210,10 @@ Event: TypeAlias = Annotated[
     | FunctionReturned
     | StepFailed
     | Recovered
+    | ProbationPassed
+    | SetAside
+    | Resumed
+    | Deleted
     | ConfigUpdated
     | RunEnded,
     Field(discriminator="kind"),

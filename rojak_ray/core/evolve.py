@@ -8,17 +8,21 @@ from typing import Any, assert_never
 from rojak_ray.core.events import (
     AgentAdded,
     ConfigUpdated,
+    Deleted,
     Event,
     FunctionReturned,
     InstructionsRendered,
     ModelResponded,
     Opened,
+    ProbationPassed,
     Recovered,
+    Resumed,
     Retrieved,
     RunAccepted,
     RunEnded,
     RunStarted,
     RunStatus,
+    SetAside,
     StepFailed,
 )
 from rojak_ray.core.pending import active_run, call_index, pending
@@ -66,6 +70,8 @@ def evolve(state: SessionState, event: Event) -> SessionState:
             return _step_failed(state, event)
         case Recovered():
             return _recovered(state)
+        case ProbationPassed() | SetAside() | Resumed() | Deleted():
+            return _supervised(state, event)
         case ConfigUpdated():
             return _config_updated(state, event)
         case RunEnded():
@@ -111,8 +117,18 @@ def _with_run(state: SessionState, run: RunState) -> SessionState:
     return state.model_copy(update={"run": run})
 
 
+def _supervised(state: SessionState, event: ProbationPassed | SetAside | Resumed | Deleted) -> SessionState:
+    if isinstance(event, Deleted):
+        return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id)
+    if isinstance(event, SetAside):
+        return state.model_copy(update={"set_aside": event.reason})
+    run = state.run.model_copy(update={"recoveries": 0}) if state.run is not None else None
+    return state.model_copy(update={"run": run, "set_aside": None})
+
+
 def _settled(run: RunState, step_id: str, **changes: object) -> RunState:
     """The run with a step's result; what its failed attempts left behind is forgotten."""
+    changes["recoveries"] = 0
     if step_id in run.attempts:
         changes["attempts"] = {key: value for key, value in run.attempts.items() if key != step_id}
     return run.model_copy(update=changes)
@@ -171,7 +187,12 @@ def _step_failed(state: SessionState, event: StepFailed) -> SessionState:
     run = active_run(state)
     before = run.attempts.get(event.step_id, Attempts())
     after = before.model_copy(
-        update={"failures": before.failures + 1, "retry_in_s": event.retry_in_s, "last_error": event.error}
+        update={
+            "failures": before.failures + 1,
+            "losses": before.losses + event.lost,
+            "retry_in_s": event.retry_in_s,
+            "last_error": event.error,
+        }
     )
     return _with_run(state, run.model_copy(update={"attempts": {**run.attempts, event.step_id: after}}))
 
@@ -183,7 +204,8 @@ def _recovered(state: SessionState) -> SessionState:
     for step in pending(state):
         before = attempts.get(step.step_id, Attempts())
         attempts[step.step_id] = before.model_copy(update={"interruptions": before.interruptions + 1})
-    return _with_run(state, state.run.model_copy(update={"attempts": attempts, "recovered": True}))
+    count = state.run.recoveries + 1
+    return _with_run(state, state.run.model_copy(update={"attempts": attempts, "recovered": True, "recoveries": count}))
 
 
 def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:
@@ -214,7 +236,11 @@ def _run_ended(state: SessionState, event: RunEnded) -> SessionState:
         error_type=event.error_type,
         error=event.error,
     )
-    update: dict[str, object] = {"run": None, "outcomes": (*state.outcomes, outcome)[-KEPT_OUTCOMES:]}
+    update: dict[str, object] = {
+        "run": None,
+        "outcomes": (*state.outcomes, outcome)[-KEPT_OUTCOMES:],
+        "set_aside": None,
+    }
     if completed:
         update["history"] = truncate((*state.history, *run.messages), state.history_size)
         update["context_variables"] = context

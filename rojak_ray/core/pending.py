@@ -20,7 +20,7 @@ RETRIEVED_PREFIX = "\nHere is the context to use to answer the user's question:\
 def pending(state: SessionState) -> tuple[Step, ...]:
     """The steps whose results the run in progress waits for; empty if there is none."""
     run = state.run
-    if run is None:
+    if run is None or state.set_aside is not None:
         return ()
     if run.calls:
         return _pending_calls(state, run)

@@ -58,6 +58,9 @@ class Attempts(Record):
     retry_in_s: float = 0.0
     """Wait before the next attempt, counted from the last failure."""
 
+    losses: int = 0
+    """Failures in which the process running it was lost."""
+
     last_error: str | None = None
 
 
@@ -99,6 +102,9 @@ class RunState(Record):
     attempts: dict[str, Attempts] = {}
     recovered: bool = False
     """Whether a host was lost while it ran: what it needs may be registered later than usual."""
+
+    recoveries: int = 0
+    """Hosts that took over since the last recorded result."""
 
     usage: Usage = Usage()
 
@@ -144,6 +150,9 @@ class SessionState(Record):
     outcomes: tuple[RunOutcome, ...] = ()
     """The latest, oldest first."""
 
+    set_aside: str | None = None
+    """Why nothing of this conversation is run until somebody resumes it."""
+
     @property
     def opened(self) -> bool:
         """Whether the conversation exists."""
@@ -151,8 +160,8 @@ class SessionState(Record):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is running or waiting."""
-        return self.run is None and not self.queue
+        """Whether there is nothing to do: nothing runs or waits, or it was set aside."""
+        return (self.run is None and not self.queue) or self.set_aside is not None
 
     def outcome(self, run_id: str) -> RunOutcome | None:
         """The remembered outcome of a run."""

@@ -42,6 +42,7 @@ class _Shell:
             self._clock,
             RandomIds(),
             settings.pool,
+            alone=not asks_models,
         )
         self._checked: asyncio.Task[None] | None = None
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.agent import Agent
-from rojak_ray.core.commands import Command, OpenSession, StartRun
+from rojak_ray.core.commands import Command, Delete, OpenSession, Resume, StartRun
 from rojak_ray.ids import IdSource, RandomIds, check_id
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
@@ -157,6 +157,43 @@ class Client:
         owner = Owner("session", check_id(session_id, "session"))
         await self._caller.ask(owner, Ask(view=True))
         return Session(self._caller, owner)
+
+    async def resume_session(self, session_id: str) -> None:
+        """Go on with a session that was set aside because it kept ending its process; no effect on others.
+
+        Raises:
+            SessionNotFound: No session has this id.
+
+        Crash safety:
+            Durable when it returns; repeating it is harmless.
+        """
+        owner = Owner("session", check_id(session_id, "session"))
+        await self._caller.ask(owner, Ask(commands=(Resume(),)))
+
+    async def delete_session(self, session_id: str) -> None:
+        """Cancel what a session runs and remove what it ever stored. Its id may be used again, for another session.
+
+        What stays are a few small objects without content: they keep an old process of the deleted session from
+        writing into a new one of the same id.
+
+        Raises:
+            SessionNotFound: No session ever had this id.
+            StorageError: It may be deleted in part; deleting again goes on.
+
+        Crash safety:
+            When it returns, everything is gone. Once the deletion is recorded it is finished by whoever opens the
+            session next. Deleting what was deleted does nothing.
+        """
+        owner = Owner("session", check_id(session_id, "session"))
+        await self._caller.ask(owner, Ask(commands=(Delete(),)))
+
+    async def resume_run(self, id: str) -> None:
+        """Go on with a run outside sessions that was set aside. See `resume_session`."""
+        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(Resume(),)))
+
+    async def delete_run(self, id: str) -> None:
+        """Cancel a run outside sessions and remove what it stored. See `delete_session`."""
+        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(Delete(),)))
 
     async def create_worker(
         self,

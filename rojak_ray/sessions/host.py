@@ -13,20 +13,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import Command, RecordStep, Recover
-from rojak_ray.core.decide import decide
+from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover
+from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel, Step, StepError
-from rojak_ray.errors import InternalError, RequestError, RojakError, RunNotFound, StorageError, StoreUnavailable
+from rojak_ray.errors import (
+    InternalError,
+    RequestError,
+    RojakError,
+    RunNotFound,
+    SessionNotFound,
+    SessionSetAside,
+    StorageError,
+    StoreUnavailable,
+)
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
-from rojak_ray.sessions.requests import Ask, Reply, RunView, view_run, view_session
+from rojak_ray.sessions.probation import Probation
+from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +55,20 @@ class HostStatistics:
     running_steps: int
     queued_runs: int
     idle: bool
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """How a host finds out that its conversation is what ends processes."""
+
+    most_recoveries: int = 6
+    """Take-overs in a row without a recorded result after which the conversation is set aside."""
+
+    probation: Probation | None = None
+    """Of the process; None where the conversation is alone, and nobody else can be to blame."""
+
+    probation_s: float = 10.0
+    """A suspect that has run so long without ending its process is none any more."""
 
 
 @dataclass(slots=True)
@@ -68,6 +92,7 @@ class SessionHost:
         executor: StepExecutor,
         clock: Clock,
         on_end: Callable[[SessionHost], None] | None = None,
+        suspicion: Suspicion | None = None,
     ) -> None:
         """Nothing happens until `open`; `on_end` is told when the host has ended, for whatever reason."""
         self.owner = journal.owner
@@ -79,6 +104,7 @@ class SessionHost:
         self._executor = executor
         self._clock = clock
         self._on_end = on_end
+        self._suspicion = suspicion or Suspicion()
         self._state = SessionState()
         self._turnstile = Turnstile()
         self._inbox: list[_Item] = []
@@ -87,6 +113,11 @@ class SessionHost:
         self._steps: dict[StepKey, asyncio.Task[None]] = {}
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
+        self._taking_over: asyncio.Task[None] | None = None
+        self._held = False
+        """Whether steps must not start yet: what the last host left has not been taken over."""
+
+        self._progress = asyncio.Event()
 
     @property
     def state(self) -> SessionState:
@@ -110,9 +141,36 @@ class SessionHost:
             StorageError: The journal cannot be opened; the host is of no use.
         """
         self._state = await self._journal.open()
+        if not self._state.opened and self._journal.position.seq:
+            await self._journal.purge(self._state)  # whoever deleted it may not have got so far
         self._driver = asyncio.create_task(self._drive(), name=f"drive {self.owner}")
         if not self._state.idle:
-            self._post(Recover())
+            self._held = True
+            self._taking_over = asyncio.create_task(self._take_over(), name=f"take over {self.owner}")
+
+    async def _take_over(self) -> None:
+        recover = Recover(most_recoveries=self._suspicion.most_recoveries)
+        recoveries = self._state.run.recoveries if self._state.run else 0
+        probation = self._suspicion.probation
+        if probation is None or not probation.concerns(recoveries):
+            self._post(recover)
+            return
+        logger.warning("%s is on probation: %d hosts in a row were lost while it ran", self.owner, recoveries)
+        async with probation.turn(recoveries):
+            self._progress.clear()
+            self._post(recover)
+            waiting = asyncio.create_task(self._clock.sleep(self._suspicion.probation_s))
+            moving = asyncio.create_task(self._progress.wait())
+            try:
+                await asyncio.wait({waiting, moving}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                moving.cancel()
+            # Durable before the next one's turn, which may be the end of this process.
+            passed = self._post(PassProbation(), answered=True)
+            await asyncio.wait([passed])
+            if not passed.cancelled():
+                passed.exception()  # read, not raised: whoever ended this host has said why
 
     async def ask(self, ask: Ask) -> Reply:
         """Take the commands, in order, then wait as long as asked for the run.
@@ -127,13 +185,21 @@ class SessionHost:
         created = await self._submit(ask.commands) if ask.commands else False
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()
-        return Reply(created=created, run=run, view=view_session(self._state) if ask.view else None)
+        return Reply(created=created, run=run, view=self._view() if ask.view else None)
+
+    def _view(self) -> SessionView:
+        if not self._state.opened:
+            raise SessionNotFound(f"{self.owner} was deleted.")
+        return view_session(self._state)
 
     async def close(self) -> None:
         """Stop: running steps are cancelled, nothing more is written. The journal has all that counts."""
         self._end(HostClosed(f"The host of {self.owner} was closed; ask again."))
-        tasks = [task for task in (self._driver, self._snapshotting, *self._steps.values()) if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks(), return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        every = (self._driver, self._snapshotting, self._taking_over, *self._steps.values())
+        return [task for task in every if task is not None]
 
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
         """Take commands; True if they began the conversation."""
@@ -154,6 +220,8 @@ class SessionHost:
             return run
         if self.failure is not None:
             raise self.failure
+        if self._state.set_aside is not None:
+            raise SessionSetAside(set_aside_text(self._state))
         ending = self._endings.setdefault(run_id, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(wait_s):
@@ -211,10 +279,15 @@ class SessionHost:
             if events:
                 self._ask_early(state)
                 await self._journal.append(events)
+            if any(isinstance(item.command, Delete) for item in accepted):
+                await self._purge(state)
         except BaseException:
             self._inbox = items + self._inbox  # whoever ends this host answers them
             raise
         self._state = state
+        self._held = self._held and not any(isinstance(item.command, Recover) for item in accepted)
+        if state.run is None or not state.run.recoveries or state.set_aside is not None:
+            self._progress.set()
         self._snapshot_if_due()
         for item in accepted:
             _answer(item, None)
@@ -222,7 +295,15 @@ class SessionHost:
             ending = self._endings.pop(run.run_id, None)
             if ending is not None and not ending.done():
                 ending.set_result(run)
+        if state.set_aside is not None:
+            self._fail_waiting(SessionSetAside(set_aside_text(state)))
         self._start_pending()
+
+    async def _purge(self, state: SessionState) -> None:
+        """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""
+        if self._snapshotting is not None:
+            await asyncio.wait([self._snapshotting])
+        await self._journal.purge(state)
 
     def _snapshot_if_due(self) -> None:
         """Beside the loop: nobody waits for a snapshot."""
@@ -238,6 +319,15 @@ class SessionHost:
         finally:
             self._snapshotting = None
 
+    async def mark_tail(self) -> None:
+        """Let the removal of the last record be noticed too; for moments in which nobody waits."""
+        if self.failure is not None or self._journal.tail_marked:
+            return
+        try:
+            await self._journal.mark_tail()
+        except StorageError as error:
+            logger.info("the last record of %s is not marked: %s", self.owner, error)
+
     def _ask_early(self, state: SessionState) -> None:
         """Start the next question while what leads to it is being written.
 
@@ -246,13 +336,13 @@ class SessionHost:
         in its place gets another key. Functions, retrievers and functions that write instructions may change
         something outside: they wait until what they build on is durable.
         """
-        for step in pending(state):
+        for step in pending(state) if not self._held else ():
             if isinstance(step, CallModel) and step.attempt == 1:
                 self._start(step)
 
     def _start_pending(self) -> None:
         """Run every pending step that is not running; stop those that no longer matter."""
-        wanted = {(step.step_id, step.attempt): step for step in pending(self._state)}
+        wanted = {(step.step_id, step.attempt): step for step in pending(self._state)} if not self._held else {}
         for key, task in list(self._steps.items()):
             if key not in wanted:
                 task.cancel()
@@ -290,18 +380,23 @@ class SessionHost:
             return
         self.failure = error
         current = asyncio.current_task()
-        for task in (self._driver, self._snapshotting, *self._steps.values()):
-            if task is not None and task is not current:
+        for task in self._tasks():
+            if task is not current:
                 task.cancel()
         items, self._inbox = self._inbox, []
         for item in items:
             _answer(item, error)
-        for ending in self._endings.values():
+        self._fail_waiting(error)
+        if self._on_end is not None:
+            self._on_end(self)
+
+    def _fail_waiting(self, error: RojakError) -> None:
+        """Tell everyone who waits for a run."""
+        endings, self._endings = self._endings, {}
+        for ending in endings.values():
             if not ending.done():
                 ending.set_exception(error)
                 ending.exception()  # nobody may be waiting any more
-        if self._on_end is not None:
-            self._on_end(self)
 
 
 def _cancelled_by_us() -> bool:

@@ -11,6 +11,7 @@ from rojak_ray.core.events import (
     RunAccepted,
     RunEnded,
     RunStarted,
+    SetAside,
     StepFailed,
 )
 from rojak_ray.core.state import SessionState
@@ -46,5 +47,7 @@ def _line(state: SessionState, event: Event) -> str | None:
             return f"{event.step_id} failed ({event.error}); again in {event.retry_in_s:g} s"
         case RunEnded():
             return f"run {event.run_id} {event.status}" + (f": {event.error}" if event.error else "")
+        case SetAside():
+            return f"set aside: {event.reason}"
         case _:
             return None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import OpenSession
+from rojak_ray.core.commands import Delete, OpenSession
 from rojak_ray.errors import (
     Fenced,
     ObjectExists,
@@ -27,8 +27,9 @@ from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, replay
-from rojak_ray.sessions.host import HostClosed, SessionHost
+from rojak_ray.sessions.host import HostClosed, SessionHost, Suspicion
 from rojak_ray.sessions.ports import StepExecutor
+from rojak_ray.sessions.probation import Probation
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
 from rojak_ray.storage.base import Store
 
@@ -51,6 +52,12 @@ class PoolSettings:
     sweep_s: float = 1.0
     """How often idle hosts are looked for."""
 
+    most_recoveries: int = 6
+    """A session whose process ended so often in a row without a recorded result is set aside."""
+
+    probation_s: float = 10.0
+    """In a process with other sessions: how long a suspect must live on to be cleared."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
@@ -72,14 +79,19 @@ class HostPool:
         clock: Clock,
         ids: IdSource,
         settings: PoolSettings | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
-        """Holds nothing yet."""
+        """Holds nothing yet; `alone` if this process will only ever hold one conversation."""
         self._store = store
         self._paths = paths
         self._executor = executor
         self._clock = clock
         self._ids = ids
         self._settings = settings or PoolSettings()
+        self._suspicion = Suspicion(
+            self._settings.most_recoveries, None if alone else Probation(), self._settings.probation_s
+        )
         self._hosts: dict[Owner, asyncio.Task[SessionHost]] = {}
         self._closing: dict[Owner, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -103,6 +115,7 @@ class HostPool:
             RequestError: A command was refused.
             StorageError: The store failed; ask again.
         """
+        fenced = False
         while True:
             if owner not in self._hosts:
                 answer = await self._answer_from_storage(owner, ask)
@@ -110,10 +123,19 @@ class HostPool:
                     return answer
             host = await self._host(owner)
             try:
-                return await host.ask(ask)
+                reply = await host.ask(ask)
             except HostClosed:
                 if self._closed:
                     raise
+            except Fenced:
+                # Some other process took the owner over and may be gone again; a request is safe to take twice.
+                if fenced or self._closed:
+                    raise
+                fenced = True
+            else:
+                if any(isinstance(command, Delete) for command in ask.commands):
+                    await self._let_go(host)
+                return reply
 
     async def recover(self, mine: Callable[[Owner], bool]) -> int:
         """Open again every owner that some lost process had open and that belongs here; returns how many.
@@ -164,7 +186,9 @@ class HostPool:
             if ask.commands or ask.await_run:
                 return None
             state = (await replay(self._store, self._paths, owner)).state
-            return Reply(view=view_session(state)) if state.opened else None
+            if not state.opened:
+                raise SessionNotFound(f"Session {owner.id!r} does not exist; it was deleted.")
+            return Reply(view=view_session(state))
         state = (await replay(self._store, self._paths, owner)).state
         if not state.opened or not state.idle:
             return None
@@ -200,7 +224,7 @@ class HostPool:
             await asyncio.wait([closing])  # its last act is to remove the marker we are about to set
         await self._mark(owner)
         journal = Journal(self._store, self._paths, owner, self._clock, self._ids)
-        host = SessionHost(journal, self._executor, self._clock, self._ended)
+        host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
         await host.open()
         return host
 
@@ -247,13 +271,28 @@ class HostPool:
             for host in self._open_hosts():
                 run = host.owner.kind == "run"
                 limit = self._settings.run_idle_s if run else self._settings.session_idle_s
-                if host.idle and now - host.last_used >= limit and self._hosts.pop(host.owner, None) is not None:
-                    task = asyncio.create_task(self._passivate(host), name=f"passivate {host.owner}")
-                    self._closing[host.owner] = task
-                    task.add_done_callback(lambda _, owner=host.owner: self._closing.pop(owner, None))
+                if host.idle and now - host.last_used >= limit:
+                    self._start_letting_go(host)
+                elif host.idle and now - host.last_used >= self._settings.sweep_s:
+                    await host.mark_tail()
+
+    def _start_letting_go(self, host: SessionHost) -> asyncio.Task[None] | None:
+        if self._hosts.pop(host.owner, None) is None:
+            return None
+        task = asyncio.create_task(self._passivate(host), name=f"passivate {host.owner}")
+        self._closing[host.owner] = task
+        task.add_done_callback(lambda _, owner=host.owner: self._closing.pop(owner, None))
+        return task
+
+    async def _let_go(self, host: SessionHost) -> None:
+        """At once, if nothing new has arrived meanwhile."""
+        passivation = self._start_letting_go(host) if host.idle else None
+        if passivation is not None:
+            await asyncio.wait([passivation])
 
     async def _passivate(self, host: SessionHost) -> None:
         """Let an idle host go: its journal has everything, so only the marker is removed."""
+        await host.mark_tail()
         await host.close()
         try:
             await self._store.delete(self._paths.marker(host.owner))

@@ -52,6 +52,8 @@ class SessionView(Record):
     debug: bool
     history: tuple[Message, ...]
     latest: RunView | None
+    set_aside: str | None = None
+    """Why nothing of it is run until somebody resumes it."""
 
 
 class Reply(Record):
@@ -100,4 +102,5 @@ def view_session(state: SessionState) -> SessionView:
         debug=state.debug,
         history=state.history,
         latest=view_outcome(state, answered[-1]) if answered else None,
+        set_aside=state.set_aside,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
+import pytest
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,7 +24,16 @@ from support.stories import (
 )
 
 from rojak_ray.agents.spec import PolicySpec
-from rojak_ray.core.commands import CancelRun, Command, RecordStep, Recover, UpdateConfig
+from rojak_ray.core.commands import (
+    CancelRun,
+    Command,
+    Delete,
+    PassProbation,
+    RecordStep,
+    Recover,
+    Resume,
+    UpdateConfig,
+)
 from rojak_ray.core.events import Event, FunctionReturned, RunAccepted, RunEnded
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.pending import pending
@@ -38,6 +48,7 @@ from rojak_ray.core.steps import (
     StepResult,
     TextResult,
 )
+from rojak_ray.errors import SessionSetAside
 from rojak_ray.messages import Message, Usage
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -83,7 +94,8 @@ class Scheduler:
     def check(self) -> None:
         state = self.story.state
         steps = pending(state)
-        assert bool(steps) == (state.run is not None), "a run in progress waits for something, and only that does"
+        runs = state.run is not None and state.set_aside is None
+        assert bool(steps) == runs, "a run in progress waits for something, and only that does"
         assert not (state.queue and state.run is None), "nobody waits for an idle conversation"
         assert len({step.step_id for step in steps}) == len(steps)
         for step in steps:
@@ -99,10 +111,20 @@ class Scheduler:
     def act(self, number: int, random: Random) -> None:
         """One random thing happens."""
         steps = self.story.steps
-        if number < 12:
+        if not self.story.state.opened:
+            self.tell(open_session(random.choice(AGENTS)))
+        elif self.story.state.set_aside is not None and number < 12:
+            with pytest.raises(SessionSetAside):
+                self.tell(start_run("refused", "hi"))
+        elif self.story.state.set_aside is not None and number < 50:
+            self.tell(random.choice((Resume(), Recover(), PassProbation(), CancelRun())))
+        elif number < 12:
             self.tell(start_run(f"r{len(self.accepted)}", random.choice(TEXTS), spec=random.choice((None, *AGENTS))))
+        elif number < 14:
+            self.tell(Recover())
         elif number < 16:
             self.tell(Recover())
+            self.tell(random.choice((Recover(most_recoveries=1), PassProbation(), Delete())))
         elif number < 20:
             self.tell(CancelRun(run_id=random.choice((None, *self.accepted))))
         elif number < 25:
@@ -122,6 +144,8 @@ class Scheduler:
 
     def finish(self) -> None:
         """The outside answers everything from here on; so every run must end."""
+        if self.story.state.set_aside is not None:
+            self.tell(Resume())
         for _ in range(1000):
             if not self.story.steps:
                 break

@@ -42,7 +42,7 @@ def test_result_of_the_lost_hosts_attempt_is_ignored():
 
 
 def test_interruptions_do_not_use_up_the_attempts_of_a_policy():
-    story = running().when(*[Recover()] * 10).fails("model", TRANSIENT).then_kinds("step_failed")
+    story = running().when(*[Recover(most_recoveries=20)] * 10).fails("model", TRANSIENT).then_kinds("step_failed")
     assert (story.model_step.attempt, story.model_step.wait_s) == (12, 1.0)
 
 

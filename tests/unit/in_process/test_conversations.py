@@ -10,6 +10,7 @@ from support.worlds import world
 
 from rojak_ray import errors
 from rojak_ray.agents import Agent, AgentExecuteFnResult, AgentInstructionOptions, Retriever
+from rojak_ray.journal.schema import SCHEMA_VERSION
 from rojak_ray.retrievers import RetrieverActivities
 from rojak_ray.types import ConversationMessage
 from rojak_ray.workflows import UpdateConfigParams
@@ -274,4 +275,4 @@ async def test_stored_objects_are_json_behind_a_checksum() -> None:
     for data in records:
         head, body = data.split(b"\n", 1)
         assert head.startswith(b"rojak-record sha256=")
-        assert json.loads(body)["version"] == 1
+        assert json.loads(body)["version"] == SCHEMA_VERSION
