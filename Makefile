@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check unit format bench lock clean
+.PHONY: demo test check unit format bench compare lock clean
 
 demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
@@ -29,6 +29,9 @@ format: $(STAMP)
 bench: $(STAMP) ## Measure turns against the vendor's own client in the same run
 	$(BIN)/python -m benchmarks.turn
 
+compare: $(STAMP) ## Measure us against what you would use instead (three quarters of an hour; MORE=--quick shows that it runs)
+	$(BIN)/python -m benchmarks.compare $(MORE)
+
 lock: ## Pin what a fresh install takes; run it when pyproject.toml changes
 	$(PYTHON) -m venv .lock && .lock/bin/pip install -q --group dev -e '.[all]' && \
 	.lock/bin/pip freeze --exclude-editable > constraints.txt && rm -rf .lock
@@ -42,4 +45,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .lock
+	rm -rf $(VENV) benchmarks/.envs .pytest_cache .ruff_cache .lock
