@@ -34,13 +34,9 @@ class TestStats:
             stats.percentile([], 0.5)
 
     def test_a_schedule_is_late_from_its_offset_on_and_may_be_early(self) -> None:
-        arrivals = [
-            (120.5, "offset 0"),
-            (131.0, "offset 10000"),
-            (179.75, "offset 0"),
-            (125.0, "What is one plus two?"),
-        ]
-        assert stats.lateness(arrivals, 60) == [0.5, 1.0, -0.25]
+        arrivals = [(131.0, "offset 10 of b"), (120.5, "offset 0 of a"), (179.75, "offset 0 of c"), (125.0, "add")]
+        again = [(180.0, "offset 0 of a")]
+        assert stats.lateness(arrivals + again, 60) == [0.5, 1.0, -0.25]
 
     def test_only_code_is_counted(self) -> None:
         head = '"""Doc."""\n\n# comment\nimport os\n\n\n'
@@ -131,8 +127,8 @@ class TestReport:
         assert svg.count("<rect") == 2  # the ground and one bar
         assert "12.0" in svg
 
-    def test_every_hello_world_is_shorter_than_a_page(self) -> None:
-        assert "**rojak-ray**, shared | 14 | none" in report.hello_lines()
+    def test_hello_worlds_are_counted(self) -> None:
+        assert "**rojak-ray**, shared | 10 | none" in report.hello_lines()
 
 
 class TestPlan:
