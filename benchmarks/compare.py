@@ -171,7 +171,12 @@ def main() -> None:
     console.print(f"{len(jobs)} measurements. Model server: {about['model_server_per_s']:,} requests/s.")
     left = run(jobs, folder, options.quick, options.slice_s, console)
     if left:
-        console.print(f"{left} of {len(jobs)} measurements are left: the same command with --resume goes on.")
+        took = [row["took_s"] for row in load(folder)]
+        minutes = sum(took) / max(1, len(took)) * left / 60
+        console.print(
+            f"{left} of {len(jobs)} measurements are left, some {minutes:.0f} minutes: "
+            "the same command with --resume goes on."
+        )
         sys.exit(UNFINISHED)
     names = named(options.systems, CONTENDERS)
     console.print(publish(folder, load(folder), about, names, options.docs), markup=False, soft_wrap=True)

@@ -33,15 +33,16 @@ class Price:
 S3_WRITE = Price(
     0.005,
     1_000,
-    "S3 Standard, us-east-1: PUT, COPY, POST, LIST (aws.amazon.com/s3/pricing, as quoted in November 2026)",
+    "S3 Standard: PUT, COPY, POST, LIST (the vendor's list is aws.amazon.com/s3/pricing; the figure is as quoted by "
+    "c3x.dev/blog/s3-request-fees-explained, read on 2026-11-25)",
 )
-S3_READ = Price(0.0004, 1_000, "S3 Standard, us-east-1: GET, HEAD and others (same page); DELETE is free")
-S3_STORED = Price(0.023, 10**9, "S3 Standard, us-east-1: a GB for a month (same page)")
+S3_READ = Price(0.0004, 1_000, "S3 Standard: GET, HEAD and others (same pages); DELETE is free")
+S3_STORED = Price(0.023, 10**9, "S3 Standard, us-east-1: a GB for a month (same list; deepeshsoni.com/archives/256)")
 ACTION = Price(
     50.0,
     1_000_000,
     "Temporal Cloud: an Action, pay as you go, first 5 million a month, without plan and storage "
-    "(docs.temporal.io/cloud/pricing, read on 2026-11-25; 25 dollars a million beyond 100 million)",
+    "(docs.temporal.io/cloud/pricing, read on 2026-11-25; falls to 25 dollars a million beyond 100 million)",
 )
 PRICES = (S3_WRITE, S3_READ, S3_STORED, ACTION)
 

@@ -112,7 +112,7 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("turns", "one conversation that keeps its history", 120, 200, 20),
+    Workload("turns", "one conversation that keeps its history", 240, 200, 20),
     Workload("crowd", "200 conversations, 50 at a time", 60, 200, 40, at_once=50),
     Workload("burst", "500 conversations at once, a model that takes 1 s", 90, 500, 50, delay_s=1.0),
     Workload("crash", "the program killed in the second completion, and started again", 150),

@@ -29,7 +29,7 @@ INSTRUCTIONS = "You are a calculator."
 MESSAGE = "What is one plus two?"
 ANSWER = "The sum is 3."
 CRASH_ID = "crash"
-SETTLE_S = 0.6
+SETTLE_S = 1.2
 """Long enough for whoever watches to look at the processes before and after the load."""
 
 
