@@ -81,7 +81,10 @@ def cells(contender: Contender, workload: Workload, rows: Sequence[Row]) -> list
     good = [row["metrics"] for row in rows if "metrics" in row]
     if not good:
         return [rows[-1]["error"] if rows else "not measured", *empty]
-    return [stats.spread([metrics[column.metric] for metrics in good]).text(column.digits) for column in columns]
+    texts = [stats.spread([metrics[column.metric] for metrics in good]).text(column.digits) for column in columns]
+    unfinished = any(metrics.get("answered", 0) < metrics.get("asked", 0) for metrics in good)
+    cut = [unfinished and column.metric == "wall_s" for column in columns]
+    return [f"over {text}" if is_cut else text for text, is_cut in zip(texts, cut, strict=True)]
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
