@@ -29,7 +29,7 @@ format: $(STAMP)
 bench: $(STAMP) ## Measure turns against the vendor's own client in the same run
 	$(BIN)/python -m benchmarks.turn
 
-compare: $(STAMP) ## Measure us against what you would use instead (three quarters of an hour; MORE=--quick shows that it runs)
+compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
 	$(BIN)/python -m benchmarks.compare $(MORE)
 
 lock: ## Pin what a fresh install takes; run it when pyproject.toml changes

@@ -7,9 +7,13 @@ Prices are text below, with where and when they were read: check them before you
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -37,14 +41,13 @@ S3_WRITE = Price(
     "c3x.dev/blog/s3-request-fees-explained, read on 2026-11-25)",
 )
 S3_READ = Price(0.0004, 1_000, "S3 Standard: GET, HEAD and others (same pages); DELETE is free")
-S3_STORED = Price(0.023, 10**9, "S3 Standard, us-east-1: a GB for a month (same list; deepeshsoni.com/archives/256)")
 ACTION = Price(
     50.0,
     1_000_000,
     "Temporal Cloud: an Action, pay as you go, first 5 million a month, without plan and storage "
     "(docs.temporal.io/cloud/pricing, read on 2026-11-25; falls to 25 dollars a million beyond 100 million)",
 )
-PRICES = (S3_WRITE, S3_READ, S3_STORED, ACTION)
+PRICES = (S3_WRITE, S3_READ, ACTION)
 
 
 def bucket_dollars(counts: Counter[str]) -> float:
@@ -117,46 +120,65 @@ def waiting(contender: Contender, sessions: int, rest_s: float) -> Waiting:
     )
 
 
-def page(quick: bool) -> str:
-    """Everything measured, as Markdown."""
-    turns = 20 if quick else 200
-    money: list[list[str]] = []
-    for title, variant, workload in (
-        ("**rojak-ray**, turns of one session (shared)", "shared", "latency"),
-        ("**rojak-ray**, turns of one session (dedicated)", "dedicated", "latency"),
-        ("**rojak-ray**, runs", "shared", "crowd"),
-    ):
-        counts = bucket_requests(variant, workload, turns)
-        requests = [f"{counts[name]:,}" for name in ("PUT", "LIST", "GET", "HEAD", "DELETE")]
-        sent = f"{counts['PUT bytes in'] / 1e6:,.2f}"
-        money.append([title, *requests, "", sent, f"{bucket_dollars(counts):.4f}"])
-    for name in ("rojak-temporal", "openai-agents-temporal"):
-        title = next(each.title for each in CONTENDERS if each.name == name)
-        try:
-            billed = temporal_actions(name, turns)
-        except (Unavailable, measure.Failed) as reason:
-            money.append([title, str(reason), *[""] * 7])
-            continue
-        size = f"{billed['history_bytes'] / 1e6:,.2f}"
-        money.append([title, *[""] * 5, f"{billed['actions']:,.0f}", size, f"{action_dollars(billed['actions']):.4f}"])
-    header = ["1,000 turns", "PUT", "LIST", "GET", "HEAD", "DELETE", "Actions", "MB written", "dollars"]
-    parts = [report.table(header, money), "Prices:\n\n" + "\n".join(f"- {_said(price)}" for price in PRICES)]
-    resting: list[list[str]] = []
-    for name, sessions in (("rojak-ray", 200), ("rojak-ray-dedicated", 8), ("rojak-ray-in-process", 200)):
-        contender = next(each for each in CONTENDERS if each.name == name)
-        cost = waiting(contender, sessions // (10 if quick and sessions > 10 else 1), 3 if quick else 20)
-        figures = (cost.memory_mib, cost.idle_cpu_ms_s, cost.turn_cpu_ms, cost.base_mib, cost.base_cpu_ms_s)
-        resting.append([contender.title, *(f"{figure:,.2f}" for figure in figures)])
-    header = [
-        "",
-        "MiB a session",
-        "idle CPU a session, ms/s",
-        "CPU of opening it and a turn, ms",
-        "MiB without",
-        "idle CPU without, ms/s",
-    ]
-    parts.append(report.table(header, resting))
-    return "\n\n".join(parts)
+MONEY = ("1,000 turns", "PUT", "LIST", "GET", "HEAD", "DELETE", "Actions", "MB written", "dollars")
+REST = (
+    "sessions with one turn each",
+    "MiB a session",
+    "idle CPU a session, ms/s",
+    "CPU of opening it and a turn, ms",
+    "MiB without them",
+    "idle CPU without them, ms/s",
+)
+
+
+def bucket_line(title: str, variant: str, workload: str, turns: int) -> list[str]:
+    """A system of ours on S3."""
+    counts = bucket_requests(variant, workload, turns)
+    requests = [f"{counts[name]:,}" for name in ("PUT", "LIST", "GET", "HEAD", "DELETE")]
+    return [title, *requests, "", f"{counts['PUT bytes in'] / 1e6:,.2f}", f"{bucket_dollars(counts):.4f}"]
+
+
+def temporal_line(name: str, turns: int) -> list[str]:
+    """A system on Temporal Cloud, if it were there."""
+    title = next(each.title for each in CONTENDERS if each.name == name)
+    try:
+        billed = temporal_actions(name, turns)
+    except (Unavailable, measure.Failed) as reason:
+        return [title, str(reason), *[""] * 7]
+    size = f"{billed['history_bytes'] / 1e6:,.2f}"
+    return [title, *[""] * 5, f"{billed['actions']:,.0f}", size, f"{action_dollars(billed['actions']):.4f}"]
+
+
+def rest_line(name: str, sessions: int, rest_s: float) -> list[str]:
+    """A system of ours at rest."""
+    contender = next(each for each in CONTENDERS if each.name == name)
+    cost = waiting(contender, sessions, rest_s)
+    figures = (cost.memory_mib, cost.idle_cpu_ms_s, cost.turn_cpu_ms, cost.base_mib, cost.base_cpu_ms_s)
+    return [f"{contender.title}, {sessions}", *(f"{figure:,.2f}" for figure in figures)]
+
+
+def plan(quick: bool) -> dict[str, Callable[[], list[str]]]:
+    """Every line of both tables, by the name of its file; those of `rest` after those of money."""
+    turns, many, few, rest_s = (20, 20, 4, 3.0) if quick else (200, 200, 8, 20.0)
+    session = "**rojak-ray**, turns of one session"
+    return {
+        "money.shared": lambda: bucket_line(f"{session} (shared)", "shared", "latency", turns),
+        "money.dedicated": lambda: bucket_line(f"{session} (dedicated)", "dedicated", "latency", turns),
+        "money.runs": lambda: bucket_line("**rojak-ray**, runs", "shared", "crowd", turns),
+        "money.rojak-temporal": lambda: temporal_line("rojak-temporal", turns),
+        "money.openai-agents-temporal": lambda: temporal_line("openai-agents-temporal", turns),
+        "rest.shared": lambda: rest_line("rojak-ray", many, rest_s),
+        "rest.dedicated": lambda: rest_line("rojak-ray-dedicated", few, rest_s),
+        "rest.in-process": lambda: rest_line("rojak-ray-in-process", many, rest_s),
+    }
+
+
+def page(folder: Path, names: Sequence[str]) -> str:
+    """Both tables and the prices, as Markdown."""
+    lines = {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
+    money = report.table(MONEY, [line for name, line in lines.items() if name.startswith("money")])
+    rest = report.table(REST, [line for name, line in lines.items() if name.startswith("rest")])
+    return f"{money}\n\nPrices:\n\n" + "\n".join(f"- {_said(price)}" for price in PRICES) + f"\n\n{rest}"
 
 
 def _said(price: Price) -> str:
@@ -167,10 +189,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer turns and sessions, shorter rests")
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier call measured")
+    parser.add_argument(
+        "--slice-s", type=float, default=float("inf"), help="start nothing later than this; exit code 75"
+    )
     parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
     options = parser.parse_args(arguments)
-    text = page(options.quick)
-    Console().print(text, markup=False, soft_wrap=True)
+    console = Console()
+    folder = compare.RESULTS / ("cost-quick" if options.quick else "cost")
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + options.slice_s
+    jobs = plan(options.quick)
+    for name, job in jobs.items():
+        path = folder / f"{name}.json"
+        if options.resume and path.exists():
+            continue
+        if time.monotonic() > deadline:
+            console.print(f"{name} and what follows are left: the same command with --resume goes on.")
+            sys.exit(compare.UNFINISHED)
+        with console.status(name):
+            compare.write(path, job())
+    text = page(folder, list(jobs))
+    console.print(text, markup=False, soft_wrap=True)
     if options.docs:
         before, rest = compare.PAGE.read_text().split(BEGIN)
         compare.PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
