@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, model_validator
 
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import PlannedCall, RunStatus
@@ -91,8 +91,9 @@ class RunState(Record):
     instructions: str | None = None
     """Rendered for this turn, where the agent's instructions are a function."""
 
-    retrieval_done: bool = False
-    retrieved: str | None = None
+    found: dict[str, str | None] = {}
+    """What retrievers found for the run's last user message, by their digest; None where one failed."""
+
     calls: tuple[CallState, ...] = ()
     """Function calls of this turn, in the model's order."""
 
@@ -107,6 +108,14 @@ class RunState(Record):
     """Hosts that took over since the last recorded result."""
 
     usage: Usage = Usage()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former_fields(cls, data: Any) -> Any:
+        """Snapshots used to hold what was retrieved for one answer. Without it, that is looked up once more."""
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if key not in ("retrieval_done", "retrieved")}
+        return data
 
     @property
     def appended(self) -> int:
