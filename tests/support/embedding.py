@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 
-async def real(text: str) -> list[float]:
-    """WordLlama, whose model is in its package. Loaded where it is used: the function may travel."""
-    return _model().embed(text)[0].tolist()
+class Real:
+    """WordLlama, whose model is in its package. It is loaded where it is used and does not travel."""
+
+    async def __call__(self, text: str) -> list[float]:
+        if not vars(self):
+            import wordllama
+
+            folder = Path(wordllama.__file__).parent
+            # By itself it looks for its own files in another folder, and then on the network.
+            self.model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+        return self.model.embed(text)[0].tolist()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
-@functools.cache
-def _model() -> Any:
-    from pathlib import Path
-
-    import wordllama
-
-    folder = Path(wordllama.__file__).parent
-    # By itself it looks for its own files in another folder, and then on the network.
-    return wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+real = Real()
 
 
 async def by_words(text: str) -> list[float]:
