@@ -69,13 +69,13 @@ class Folder:
             self._users.add(user)
             return self._client
 
-    async def close(self, user: object) -> None:
-        """One user less; the last one frees the folder for other processes."""
+    def close(self, user: object) -> None:
+        """One user less; the last one frees the folder for other processes. It may wait for an `open`: use a thread."""
         with self._lock:
             self._users.discard(user)
-            client, self._client = (self._client, None) if not self._users else (None, self._client)
-        if client is not None:
-            await client.close()
+            if self._client is not None and not self._users:
+                asyncio.run(self._client.close())  # within the lock, so that nobody finds the folder half closed
+                self._client = None
 
 
 @functools.cache
@@ -117,8 +117,10 @@ class LocalDatabase:
         """Free the folder; what is in memory alone is gone. The next question opens it again."""
         async with self._opening:
             client, self._client, self._filled = self._client, None, False
-            if client is not None:
-                await (self._folder.close(self) if self._folder is not None else client.close())
+            if self._folder is not None:
+                await asyncio.to_thread(self._folder.close, self)
+            elif client is not None:
+                await client.close()
 
 
 async def _fill(client: Any, options: QdrantRetrieverOptions, embedder: Embedder) -> None:
