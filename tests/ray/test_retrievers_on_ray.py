@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,13 @@ class Parrot(AgentActivities):
 
 def knowing(*retrievers: Retriever) -> PlanAgent:
     return PlanAgent(name="A", instructions="", retriever=list(retrievers))
+
+
+@pytest.fixture(scope="module")
+def installation(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """With two step workers, which would lock each other out of a folder."""
+    storage = str(tmp_path_factory.mktemp("storage"))
+    return {"storage": storage, "namespace": f"test-{uuid.uuid4().hex[:8]}", "step_workers": 2}
 
 
 @pytest.fixture(scope="module")
