@@ -18,14 +18,14 @@ from typing import Literal
 
 from rojak_ray.ids import id_key
 
-OwnerKind = Literal["session", "run"]
+OwnerKind = Literal["session", "run", "scheduler"]
 
 _DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What a journal belongs to: a session, or a run outside any session."""
+    """What a journal belongs to: a session, a run outside any session, or the scheduler of a namespace."""
 
     kind: OwnerKind
     id: str

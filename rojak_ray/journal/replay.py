@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Generic, overload
 
-from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, ObjectNotFound
+from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.blobs import inflate
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.records import JournalRecord, damaged, read_events, read_header, unseal
@@ -22,10 +24,10 @@ _READS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Replayed:
+class Replayed(Generic[StateT]):
     """A journal folded."""
 
-    state: SessionState
+    state: StateT
     position: Position
     fences: tuple[int, ...] = ()
     """Slots that hold fences: compaction never removes them."""
@@ -34,16 +36,18 @@ class Replayed:
     """The record marked as the last."""
 
 
-async def read_records(store: Store, paths: Paths, owner: Owner) -> list[JournalRecord]:
+async def read_records(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[Any, Any] = CONVERSATION
+) -> list[JournalRecord]:
     """The records that count and that compaction has left, in order: what a person or a follower sees.
 
     Raises:
         JournalDamaged: A record is missing or cannot be trusted.
     """
     marked = await marked_slot(store, paths, owner)
-    snapshots = await all_snapshots(store, paths, owner)
+    snapshots = await all_snapshots(store, paths, owner, aggregate)
     start = snapshots[0].position if snapshots else Position()
-    records, position = await _load(store, paths, owner, start)
+    records, position = await _load(store, paths, owner, start, aggregate)
     check_tail(paths, owner, marked, position.slot)
     return records
 
@@ -53,7 +57,19 @@ async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
     return bool(await store.list(paths.log(owner), limit=1))
 
 
-async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
+@overload
+async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed[SessionState]: ...
+
+
+@overload
+async def replay(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, EventT]
+) -> Replayed[StateT]: ...
+
+
+async def replay(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[Any, Any] = CONVERSATION
+) -> Replayed[Any]:
     """Fold a journal without claiming it. The result may be behind a writer's, never wrong.
 
     Raises:
@@ -62,20 +78,22 @@ async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
     seen = -1
     while True:
         marked = await marked_slot(store, paths, owner)  # before the log, which only grows
-        snapshot = await latest_snapshot(store, paths, owner)
+        snapshot = await latest_snapshot(store, paths, owner, aggregate)
         start = snapshot.position if snapshot else Position()
         try:
-            records, position = await _load(store, paths, owner, start)
+            records, position = await _load(store, paths, owner, start, aggregate)
             check_tail(paths, owner, marked, position.slot)
         except (JournalDamaged, ObjectNotFound):
             if start.slot <= seen:
                 raise
             seen = start.slot  # the writer may have compacted what we were about to read: look for its new snapshot
             continue
-        state = snapshot.state if snapshot else SessionState(owner_kind=owner.kind, owner_id=owner.id)
+        state = snapshot.state if snapshot else aggregate.begin(owner)
         fences = tuple(record.slot for record in records if record.kind == "fence")
         events = (event for record in records for event in record.events)
-        return Replayed(fold(state, events), position, (*(snapshot.fences if snapshot else ()), *fences), marked)
+        return Replayed(
+            reduce(aggregate.evolve, events, state), position, (*(snapshot.fences if snapshot else ()), *fences), marked
+        )
 
 
 def listed_number(key: str) -> int:
@@ -85,7 +103,9 @@ def listed_number(key: str) -> int:
     return number_of(key)
 
 
-async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tuple[list[JournalRecord], Position]:
+async def _load(
+    store: Store, paths: Paths, owner: Owner, start: Position, aggregate: Aggregate[Any, Any]
+) -> tuple[list[JournalRecord], Position]:
     """Read the records after `start`, checking that none is missing, and drop the void ones."""
     keys = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
     expected = range(start.slot + 1, start.slot + 1 + len(keys))
@@ -108,7 +128,7 @@ async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tu
                 continue
             if record.previous != position.checksum or record.first_seq != position.seq + 1:
                 raise damaged(key, "it does not follow the record before it")
-            record = read_events(key, record, await inflate(store, paths, owner, key, document))
+            record = read_events(key, record, await inflate(store, paths, owner, key, document), aggregate)
             records.append(record)
             seq = position.seq + len(record.events)
             position = Position(slot=slot, seq=seq, epoch=record.epoch, checksum=checksum)
