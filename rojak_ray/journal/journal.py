@@ -67,6 +67,7 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._epoch = 0
         self._position = Position()
         self._fences: tuple[int, ...] = ()
+        self._begins = Position()
         self._bytes_since_snapshot = 0
         self._snapshot_bytes = 0
         self._blobs = Blobs(store, paths, owner, clock)
@@ -108,6 +109,7 @@ class AggregateJournal(Generic[StateT, EventT]):
             raise _Unsettled
         self._position = replayed.position
         self._tail = replayed.tail
+        self._begins = replayed.begins
         await self._write("fence", ())  # 3
         self._fences = (*replayed.fences, self._position.slot)
         beyond = await self._store.list(  # 4
@@ -159,7 +161,7 @@ class AggregateJournal(Generic[StateT, EventT]):
     def take_snapshot(self, state: StateT) -> Snapshot[StateT]:
         """A snapshot of `state`, which is the fold of exactly what was appended so far; `save` writes it."""
         self._bytes_since_snapshot = 0
-        return Snapshot(self._position, self._fences, state)
+        return Snapshot(self._position, self._fences, state, self._begins)
 
     async def save(self, snapshot: Snapshot[StateT]) -> None:
         """Write a snapshot and compact the log behind it. Appends may go on meanwhile.
@@ -180,6 +182,7 @@ class AggregateJournal(Generic[StateT, EventT]):
         Raises:
             StorageError: Some of it may be removed; call it again, here or after the next `open`.
         """
+        self._begins = self._position
         snapshot = self.take_snapshot(state)
         key, self._snapshot_bytes = await write_snapshot(
             self._store, self._paths, self.owner, snapshot, self._blobs, self._ids.new_id()

@@ -41,6 +41,9 @@ class Position:
     """Of the last record that counts."""
 
 
+BEGINNING = Position()
+
+
 @dataclass(frozen=True)
 class Snapshot(Generic[StateT]):
     """A journal folded up to a position."""
@@ -50,6 +53,8 @@ class Snapshot(Generic[StateT]):
     """Slots of all fences up to there."""
 
     state: StateT
+    begins: Position = BEGINNING
+    """What was recorded up to here is gone: it was deleted."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class SnapshotHeader:
     position: Position
     fences: tuple[int, ...]
     blobs: tuple[BlobRef, ...]
+    begins: Position
 
 
 async def latest_snapshot(
@@ -98,6 +104,7 @@ async def write_snapshot(
         "owner_id": owner.id,
         "position": asdict(snapshot.position),
         "fences": list(snapshot.fences),
+        "begins": asdict(snapshot.begins),
         "blobs": [],
         "state": snapshot.state.model_dump(mode="json"),
     }
@@ -120,7 +127,8 @@ def read_snapshot_header(key: str, document: Document, owner: Owner) -> Snapshot
         position = Position(**document["position"])
         if not key.rsplit("/", 1)[1].startswith(f"{position.slot:020}-"):
             raise damaged(key, f"it was written as the snapshot of record {position.slot}")
-        return SnapshotHeader(position, tuple(document["fences"]), refs_of(key, document))
+        begins = Position(**document.get("begins", {}))
+        return SnapshotHeader(position, tuple(document["fences"]), refs_of(key, document), begins)
     except (KeyError, TypeError) as error:
         raise damaged(key, f"it does not hold what a snapshot holds ({error})") from error
 
@@ -133,7 +141,7 @@ async def _read(
         header = read_snapshot_header(key, document, owner)
         document = await inflate(store, paths, owner, key, document)
         state = aggregate.state.model_validate(document["state"])
-        return Snapshot(header.position, header.fences, state)
+        return Snapshot(header.position, header.fences, state, header.begins)
     except JournalDamaged as error:
         logger.error("falling back to another snapshot: %s", error)  # noqa: TRY400  (the text says it all)
     except (KeyError, ValidationError) as error:
