@@ -132,9 +132,10 @@ async def _fill(client: Any, options: QdrantRetrieverOptions, embedder: Embedder
     if not await client.collection_exists(name):
         size = len(await embed(embedder, next(iter(payloads.values()))[options.payload_key]))
         params = models.VectorParams(size=size, distance=models.Distance.COSINE)
-        await client.create_collection(
-            name, vectors_config={options.vector_name: params} if options.vector_name else params
-        )
+        if not await client.collection_exists(name):  # another retriever may have made it meanwhile
+            await client.create_collection(
+                name, vectors_config={options.vector_name: params} if options.vector_name else params
+            )
     there = {str(point.id) for point in await client.retrieve(name, ids=list(payloads), with_payload=False)}
     for id, payload in payloads.items():
         if id not in there:

@@ -113,14 +113,18 @@ class QdrantRetrieverOptions:
         """The documents by the id of their point, which follows from their content: adding them again changes nothing.
 
         Raises:
-            ConfigError: One has no text.
+            ConfigError: One has no text, or is not JSON data.
         """
         found: dict[str, dict[str, Any]] = {}
         for document in self.documents:
             payload = {self.payload_key: document} if isinstance(document, str) else dict(cast("Any", document))
             if not isinstance(payload.get(self.payload_key), str):
                 raise ConfigError(f"A document of a Qdrant retriever has no text under {self.payload_key!r}.")
-            found[str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(payload, sort_keys=True)))] = payload
+            try:
+                content = json.dumps(payload, sort_keys=True)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"A document of a Qdrant retriever is not plain JSON data: {error}") from None
+            found[str(uuid.uuid5(uuid.NAMESPACE_URL, content))] = payload
         return found
 
     def write(self, passages: Sequence[Passage]) -> str:

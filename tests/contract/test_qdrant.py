@@ -161,6 +161,17 @@ async def test_documents_of_the_options_are_added_once(place: str, tmp_path: Pat
         await activities.aclose()
 
 
+async def test_two_retrievers_that_fill_one_collection_at_once_fill_it_once(tmp_path: Path) -> None:
+    async def thinking(text: str) -> list[float]:
+        await asyncio.sleep(0)  # the other one's turn
+        return await by_words(text)
+
+    path, given = str(tmp_path / "db"), {"embedder": thinking, "documents": ["one fish", "two fish"]}
+    async with asking(path, "fish", **given) as one, asking(path, "fish", **given) as two:
+        found = await asyncio.gather(one.retrieve("fish"), two.retrieve("fish"))
+    assert [len(passages) for passages in found] == [2, 2]
+
+
 async def test_filling_that_was_interrupted_is_finished_by_the_next_question(tmp_path: Path) -> None:
     left = [3]
 

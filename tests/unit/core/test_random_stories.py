@@ -34,7 +34,7 @@ from rojak_ray.core.commands import (
     Resume,
     UpdateConfig,
 )
-from rojak_ray.core.events import Event, FunctionReturned, RunAccepted, RunEnded
+from rojak_ray.core.events import Event, FunctionReturned, Retrieved, RunAccepted, RunEnded
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
@@ -43,6 +43,7 @@ from rojak_ray.core.steps import (
     CallModel,
     FunctionResult,
     ModelResult,
+    Retrieve,
     Step,
     StepError,
     StepResult,
@@ -55,7 +56,7 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 AGENTS = (
     agent("A"),
     agent("B", retriever=True),
-    rendered_agent("C", retriever=True),
+    rendered_agent("C", retriever=["other", "qdrant"]),
     rendered_agent("D", policy=PolicySpec(maximum_attempts=3, non_retryable_error_types=("Odd",))),
 )
 ERRORS = (
@@ -73,6 +74,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.recorded: set[str] = set()
+        self.looked_up: set[tuple[str, str]] = set()
         self.keys: dict[str, str] = {}
         self.attempts: dict[str, int] = {}
         self.accepted: list[str] = []
@@ -80,6 +82,7 @@ class Scheduler:
         self.story = Story()
 
     def tell(self, command: Command) -> None:
+        asked = {step.step_id: step for step in self.story.steps if isinstance(step, Retrieve)}
         self.story = self.story.when(command)
         for event in self.story.told:
             if isinstance(event, RunAccepted):
@@ -89,6 +92,10 @@ class Scheduler:
             if event.kind in {"instructions_rendered", "retrieved", "model_responded", "function_returned"}:
                 assert event.step_id not in self.recorded, "a step has two recorded results"
                 self.recorded.add(event.step_id)
+            if isinstance(event, Retrieved):
+                step = asked[event.step_id]
+                assert (step.run_id, step.retriever.type) not in self.looked_up, "a message was looked up twice"
+                self.looked_up.add((step.run_id, step.retriever.type))
         self.check()
 
     def check(self) -> None:

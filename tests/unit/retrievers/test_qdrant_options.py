@@ -35,6 +35,7 @@ def options(url="http://localhost:6333", collection_name="docs", **given):
         ({"template": None}, "template"),
         ({"documents": ["x"]}, "AsyncQdrantClient.upsert"),
         ({"url": ":memory:", "documents": [{"title": "x"}]}, "'document'"),
+        ({"url": ":memory:", "documents": [{"document": "x", "tags": {"a"}}]}, "JSON"),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_correct(given, complaint):
