@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rojak_ray.agents.activities import AgentActivities, AgentCallParams
     from rojak_ray.agents.agent import Agent, AgentInstructionOptions, AnthropicAgent, OfflineAgent, OpenAIAgent
     from rojak_ray.agents.function import ToolContext, function
-    from rojak_ray.agents.results import AgentExecuteFnResult, AgentResponse
+    from rojak_ray.agents.results import AgentExecuteFnResult, AgentResponse, WaitForAnswer
     from rojak_ray.errors import RojakError
     from rojak_ray.messages import ConversationMessage
     from rojak_ray.retry import RetryOptions, RetryPolicy
@@ -43,6 +43,7 @@ _HOMES = {
     "Session": "sessions.handles",
     "ToolContext": "agents.function",
     "UpdateConfigParams": "sessions.types",
+    "WaitForAnswer": "agents.results",
     "Worker": "sessions.handles",
     "function": "agents.function",
 }
@@ -67,6 +68,7 @@ __all__ = [
     "Session",
     "ToolContext",
     "UpdateConfigParams",
+    "WaitForAnswer",
     "Worker",
     "function",
 ]

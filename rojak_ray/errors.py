@@ -16,7 +16,8 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ SessionNotFound (ValueError, LookupError)
 │   ├─ RunNotFound (ValueError, LookupError)
 │   ├─ RequestConflict          same id, different content
-│   └─ SessionSetAside          it kept ending its process; a person has to look and resume it
+│   ├─ SessionSetAside          it kept ending its process; a person has to look and resume it
+│   └─ CallNotWaiting (LookupError)  no such call waits for an answer: not yet, or not any more
 ├─ RunError                     the run ended without an answer
 │   ├─ RunFailed                a step failed for good; the vendor's words are in the text
 │   ├─ RunCancelled             somebody cancelled it
@@ -120,6 +121,10 @@ class RequestConflict(RequestError, ValueError):
 
 class SessionSetAside(RequestError):
     """A conversation kept ending the processes that held it, so nothing of it is run until somebody resumes it."""
+
+
+class CallNotWaiting(RequestError, LookupError):
+    """No call of this id waits for an answer: it has not got so far, was answered, or its time is over."""
 
 
 class RunError(RojakError):

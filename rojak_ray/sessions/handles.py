@@ -9,14 +9,15 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.core.commands import CancelRun, StartRun, UpdateConfig
+from rojak_ray.agents.invoke import result_text
+from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.errors import InternalError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
 from rojak_ray.sessions.caller import Caller, read_limit
 from rojak_ray.sessions.ports import Gateway
-from rojak_ray.sessions.requests import Ask, SessionView
+from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
 from rojak_ray.sessions.types import GetConfigResponse, OrchestratorResponse, UpdateConfigParams
 
 
@@ -40,6 +41,14 @@ class RunHandle:
     async def cancel(self) -> None:
         """Stop the run; steps under way are stopped too. A run that has ended stays as it is."""
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id),)))
+
+    async def open_questions(self) -> list[AwaitedCall]:
+        """The calls that wait for an answer from outside."""
+        return await _open_questions(self._caller, self._owner)
+
+    async def answer(self, call_id: str, answer: Any) -> None:
+        """Give a waiting call its result. See `Session.answer`."""
+        await _answer(self._caller, self._owner, call_id, answer)
 
 
 class Session:
@@ -126,11 +135,44 @@ class Session:
         """
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(),)))
 
+    async def open_questions(self) -> list[AwaitedCall]:
+        """The calls that wait for an answer from outside. Looking wakes nobody."""
+        return await _open_questions(self._caller, self._owner)
+
+    async def answer(self, call_id: str, answer: Any) -> None:
+        """Give a call whose function returned `WaitForAnswer` its result; the run goes on with it.
+
+        Args:
+            call_id: The model's id of the call: `ToolContext.tool_call_id`, or from `open_questions`.
+            answer: A text, or plain data, which the model gets as JSON.
+
+        Raises:
+            CallNotWaiting: No such call waits: not yet, or not any more. Nothing changed.
+            StorageError: The outcome is unknown; `open_questions` tells.
+
+        Crash safety:
+            Durable when it returns. A call takes one answer; the first counts.
+        """
+        await _answer(self._caller, self._owner, call_id, answer)
+
     async def _view(self) -> SessionView:
-        reply = await self._caller.ask(self._owner, Ask(view=True))
-        if reply.view is None:
-            raise InternalError(f"No view of {self._owner} came back.")
-        return reply.view
+        return await _view(self._caller, self._owner)
+
+
+async def _view(caller: Caller, owner: Owner) -> SessionView:
+    reply = await caller.ask(owner, Ask(view=True))
+    if reply.view is None:
+        raise InternalError(f"No view of {owner} came back.")
+    return reply.view
+
+
+async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
+    return list((await _view(caller, owner)).awaited)
+
+
+async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any) -> None:
+    command = AnswerCall(call_id=call_id, answer_id=caller.ids.new_id(), output=result_text(answer))
+    await caller.ask(owner, Ask(commands=(command,)))
 
 
 class Worker:

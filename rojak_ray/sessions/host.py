@@ -11,15 +11,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover
+from rojak_ray.core.commands import CheckTimers, Command, Delete, PassProbation, RecordStep, Recover, Rest
 from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel, Step, StepError
+from rojak_ray.core.waiting import next_deadline, next_due
 from rojak_ray.errors import (
     InternalError,
     RequestError,
@@ -41,6 +43,9 @@ from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_r
 logger = logging.getLogger(__name__)
 
 StepKey = tuple[str, int]
+
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+_LONGEST_SLEEP_S = 60.0
 
 
 class HostClosed(StoreUnavailable):
@@ -111,6 +116,15 @@ class SessionHost:
         self._arrived = asyncio.Event()
         self._endings: dict[str, asyncio.Future[RunView]] = {}
         self._steps: dict[StepKey, asyncio.Task[None]] = {}
+        self._sleeping: set[StepKey] = set()
+        """Steps that wait for their time, with nothing under way."""
+
+        self._awake = asyncio.Event()
+        """Cleared from the moment the conversation is to rest."""
+
+        self._awake.set()
+        self._deadline: asyncio.Task[None] | None = None
+        self._waiters = 0
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
         self._taking_over: asyncio.Task[None] | None = None
@@ -198,7 +212,7 @@ class SessionHost:
         await asyncio.gather(*self._tasks(), return_exceptions=True)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        every = (self._driver, self._snapshotting, self._taking_over, *self._steps.values())
+        every = (self._driver, self._snapshotting, self._taking_over, self._deadline, *self._steps.values())
         return [task for task in every if task is not None]
 
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
@@ -223,12 +237,43 @@ class SessionHost:
         if self._state.set_aside is not None:
             raise SessionSetAside(set_aside_text(self._state))
         ending = self._endings.setdefault(run_id, asyncio.get_running_loop().create_future())
+        self._waiters += 1
         try:
             async with asyncio.timeout(wait_s):
                 # Shielded: others wait for the same ending.
                 return await asyncio.shield(ending)
         except TimeoutError:
             return view_run(self._state, run_id) or run
+        finally:
+            self._waiters -= 1
+
+    @property
+    def resting_until(self) -> datetime | None:
+        """When something is to be done again, if nothing is to be done here now and nobody looks on.
+
+        None: there is something to do, or somebody waits for the outcome. `FOR_EVER`: nothing before an answer comes.
+        """
+        busy = self._inbox or self._held or self._waiters or len(self._sleeping) < len(self._steps)
+        if busy or self._state.run is None or self._state.set_aside is not None or self.failure is not None:
+            return None
+        return next_due(self._state) or FOR_EVER
+
+    async def rest(self, until: datetime) -> bool:
+        """Record that nothing is to be done for a while; False if something came up before.
+
+        Raises:
+            StorageError: It is not recorded, and the host has ended.
+
+        Crash safety:
+            No step begins while it is being recorded, nor after it returned True: close the host then. So a journal
+            that says that it rests tells the next host that nothing was under way.
+        """
+        self._awake.clear()
+        await self._submit((Rest(until=None if until == FOR_EVER else until),))
+        if self._state.run is not None and self._state.run.rested:
+            return True
+        self._awake.set()
+        return False
 
     def _post(self, command: Command, *, answered: bool = False) -> asyncio.Future[bool]:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -353,6 +398,22 @@ class SessionHost:
             if key not in reported:  # its result came during the append and is next
                 self._start(step)
 
+        self._watch_deadline()
+
+    def _watch_deadline(self) -> None:
+        """Tell the model in time that nobody answered a call."""
+        deadline = next_deadline(self._state)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if deadline is not None and not self._held:
+            self._deadline = asyncio.create_task(self._check_timers_at(deadline), name=f"deadline {self.owner}")
+
+    async def _check_timers_at(self, deadline: datetime) -> None:
+        while (left := (deadline - self._clock.now()).total_seconds()) > 0:
+            await self._clock.sleep(min(left, _LONGEST_SLEEP_S))  # in pieces, because the wall clock may be set
+        self._post(CheckTimers(at=deadline))
+
     def _start(self, step: Step) -> None:
         key = (step.step_id, step.attempt)
         if key not in self._steps:
@@ -362,7 +423,7 @@ class SessionHost:
 
     async def _run(self, step: Step) -> None:
         if step.wait_s > 0:
-            await self._clock.sleep(step.wait_s)
+            await self._wait_for_turn(step)
         try:
             result = await self._executor.execute(step)
         except asyncio.CancelledError:
@@ -373,7 +434,18 @@ class SessionHost:
         except Exception as error:
             logger.exception("executor failed", extra={"step_id": step.step_id})
             result = StepError(error_type=type(error).__name__, message=str(error))
-        self._post(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result))
+        self._post(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result, at=self._clock.now()))
+
+    async def _wait_for_turn(self, step: Step) -> None:
+        """Wait as long as the last failure asked for, less the time that passed in an earlier host."""
+        left = (step.due - self._clock.now()).total_seconds() if step.due is not None else step.wait_s
+        key = (step.step_id, step.attempt)
+        self._sleeping.add(key)
+        try:
+            await self._clock.sleep(max(0.0, min(left, step.wait_s)))  # a clock that was set makes no wait longer
+            await self._awake.wait()
+        finally:
+            self._sleeping.discard(key)
 
     def _end(self, error: RojakError) -> None:
         if self.failure is not None:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import Delete, OpenSession
@@ -27,7 +28,8 @@ from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, replay
-from rojak_ray.sessions.host import HostClosed, SessionHost, Suspicion
+from rojak_ray.sessions.alarm import remove_timers, set_timer
+from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost, Suspicion
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
@@ -51,6 +53,9 @@ class PoolSettings:
 
     sweep_s: float = 1.0
     """How often idle hosts are looked for."""
+
+    timers_s: float = 5.0
+    """How often timers of conversations that wait in storage are looked at."""
 
     most_recoveries: int = 6
     """A session whose process ended so often in a row without a recorded result is set aside."""
@@ -135,6 +140,7 @@ class HostPool:
             else:
                 if any(isinstance(command, Delete) for command in ask.commands):
                     await self._let_go(host)
+                    await remove_timers(self._store, self._paths, owner)
                 return reply
 
     async def recover(self, mine: Callable[[Owner], bool]) -> int:
@@ -182,14 +188,15 @@ class HostPool:
             if owner.kind == "run":
                 raise RunNotFound(f"Run {owner.id!r} does not exist.")
             raise SessionNotFound(f"Session with ID {owner.id} does not exist. Please create a session first.")
-        if owner.kind == "session":
-            if ask.commands or ask.await_run:
-                return None
-            state = (await replay(self._store, self._paths, owner)).state
-            if not state.opened:
-                raise SessionNotFound(f"Session {owner.id!r} does not exist; it was deleted.")
-            return Reply(view=view_session(state))
+        looks = not ask.commands and not ask.await_run
+        if owner.kind == "session" and not looks:
+            return None
         state = (await replay(self._store, self._paths, owner)).state
+        if looks and not state.opened:
+            missing = SessionNotFound if owner.kind == "session" else RunNotFound
+            raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
+        if looks:
+            return Reply(view=view_session(state))
         if not state.opened or not state.idle:
             return None
         for command in ask.commands:
@@ -242,7 +249,7 @@ class HostPool:
     def _ended(self, host: SessionHost) -> None:
         """A host ended by itself: forget it, and open it again if it left work behind and nobody newer has it."""
         self._hosts.pop(host.owner, None)
-        if self._closed or isinstance(host.failure, Fenced) or host.state.idle:
+        if self._closed or isinstance(host.failure, Fenced | HostClosed) or host.state.idle:
             return
         task = asyncio.create_task(self._reopen(host.owner), name=f"reopen {host.owner}")
         self._background.add(task)
@@ -273,8 +280,26 @@ class HostPool:
                 limit = self._settings.run_idle_s if run else self._settings.session_idle_s
                 if host.idle and now - host.last_used >= limit:
                     self._start_letting_go(host)
+                elif now - host.last_used >= limit and (until := host.resting_until) is not None:
+                    await self._let_rest(host, until, limit)
                 elif host.idle and now - host.last_used >= self._settings.sweep_s:
                     await host.mark_tail()
+
+    async def _let_rest(self, host: SessionHost, until: datetime, limit_s: float) -> None:
+        """Let a conversation go whose run only waits: for an answer, or for its time.
+
+        Crash safety:
+            The timer is stored first. One too many costs a needless look.
+        """
+        if (until - self._clock.now()).total_seconds() < limit_s:
+            return
+        try:
+            if until != FOR_EVER:
+                await set_timer(self._store, self._paths, host.owner, until)
+            if await host.rest(until):
+                self._start_letting_go(host)
+        except StorageError as error:
+            logger.warning("%s could not be let go: %s", host.owner, error)
 
     def _start_letting_go(self, host: SessionHost) -> asyncio.Task[None] | None:
         if self._hosts.pop(host.owner, None) is None:

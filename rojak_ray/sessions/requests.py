@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field, JsonValue
@@ -29,6 +30,19 @@ class Ask(Record):
     """Where it stands among its client's requests, if the transport may overtake."""
 
 
+class AwaitedCall(Record):
+    """A function call that waits for somebody outside to give its result."""
+
+    call_id: str
+    """The model's id of the call: what an answer names."""
+
+    name: str
+    arguments: str
+    question: str
+    until: datetime | None
+    """When the model will be told that nobody answered."""
+
+
 class RunView(Record):
     """A run as its caller sees it."""
 
@@ -54,6 +68,8 @@ class SessionView(Record):
     latest: RunView | None
     set_aside: str | None = None
     """Why nothing of it is run until somebody resumes it."""
+
+    awaited: tuple[AwaitedCall, ...] = ()
 
 
 class Reply(Record):
@@ -103,4 +119,15 @@ def view_session(state: SessionState) -> SessionView:
         history=state.history,
         latest=view_outcome(state, answered[-1]) if answered else None,
         set_aside=state.set_aside,
+        awaited=tuple(
+            AwaitedCall(
+                call_id=call.planned.call.id,
+                name=call.planned.call.name,
+                arguments=call.planned.call.arguments,
+                question=call.awaited.question,
+                until=call.awaited.until,
+            )
+            for call in state.awaited
+            if call.awaited is not None
+        ),
     )

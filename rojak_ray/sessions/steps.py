@@ -29,6 +29,7 @@ from rojak_ray.core.steps import (
     StepError,
     StepResult,
     TextResult,
+    WaitingResult,
 )
 from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RojakError
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
@@ -127,7 +128,7 @@ class StepRunner:
             response = await activities.call(params)
         return read_response(response, {offer.schema.name: offer.plan for offer in offers})
 
-    async def _call_function(self, step: CallFunction) -> FunctionResult:
+    async def _call_function(self, step: CallFunction) -> FunctionResult | WaitingResult:
         prepared = prepare_call(step, await self._functions.resolve(named_function(step)))
         async with _limit(prepared.timeout_s, step.call.name):
             if prepared.definition.is_async:
@@ -176,13 +177,20 @@ def prepare_call(step: CallFunction, definition: FunctionDefinition) -> Prepared
     return PreparedCall(definition, arguments, context, step.plan.timeout_s or step.agent.retry.timeout_s)
 
 
-def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: Refer) -> FunctionResult:
+def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: Refer) -> FunctionResult | WaitingResult:
     """Read what a function returned.
 
     Raises:
         InvalidContext, InvalidAgent: It left something that cannot be stored; the text is for the model.
     """
     outcome = read_result(value, dict(step.context_variables), prepared.context)
+    if outcome.waits is not None:
+        return WaitingResult(
+            question=outcome.output,
+            timeout_s=outcome.waits.timeout_in_seconds,
+            context_set=outcome.context_set,
+            context_deleted=outcome.context_deleted,
+        )
     return FunctionResult(
         output=outcome.output,
         agent=encode_agent(outcome.agent, refer) if outcome.agent is not None else None,

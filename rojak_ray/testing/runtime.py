@@ -19,6 +19,7 @@ from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.core.steps import Step, StepError, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.sessions.alarm import AlarmClock
 from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.pool import HostPool, PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
@@ -46,12 +47,16 @@ class InProcessGateway:
         runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
         self._patient = _PatientRunner(runner)
         self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings)
+        self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
+        self._ringing: asyncio.Task[None] | None = None
+        self._timers_s = settings.timers_s
         self._recovered = False
 
     async def connect(self) -> None:
         """Go on with what an earlier process on the same storage left unfinished, once."""
         if not self._recovered:
             self._recovered = True
+            self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
             await self._pool.recover(lambda owner: True)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
@@ -80,6 +85,9 @@ class InProcessGateway:
 
     async def close(self) -> None:
         """Let every host go and release connections."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+            await asyncio.gather(self._ringing, return_exceptions=True)
         await self._pool.close()
         await self.providers.aclose()
         await self._store.aclose()

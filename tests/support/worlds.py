@@ -61,7 +61,7 @@ class WaitingClock(InstantClock):
 async def world(store: Store | None = None, settings: PoolSettings | None = None) -> AsyncIterator[World]:
     """A world whose model is registered."""
     # A sweep on an instant clock would spin; tests that want it ask for it.
-    made = World(store, settings or PoolSettings(sweep_s=NEVER_S))
+    made = World(store, settings or PoolSettings(sweep_s=NEVER_S, timers_s=NEVER_S))
     async with made.rojak:
         await made.rojak.create_worker([made.model])
         yield made
