@@ -7,7 +7,7 @@ from support.stories import TRANSIENT, Story, agent, call, running, tool
 
 from rojak_ray.agents.spec import PolicySpec
 from rojak_ray.core.commands import AnswerCall, CancelRun, CheckTimers, RecordStep, Recover, Rest
-from rojak_ray.core.events import AnswerAwaited, FunctionReturned, Rested
+from rojak_ray.core.events import AnswerAwaited, FunctionReturned, Recovered, Rested
 from rojak_ray.core.steps import WaitingResult
 from rojak_ray.core.waiting import next_due
 from rojak_ray.errors import CallNotWaiting
@@ -80,8 +80,9 @@ def test_cancelled_run_waits_for_nothing():
 
 def test_host_that_finds_a_resting_conversation_counts_no_interruption():
     story = waits(running().asks(call("c1")), "c1").when(Rest()).then(Rested())
+    story = story.when(Recover()).then(Recovered(interrupted=False))
     for _ in range(20):
-        story = story.when(Recover()).then().when(Rest()).then()
+        story = story.when(Rest()).when(Recover()).then()
     assert story.state.set_aside is None
     again = story.when(answer("c1"))
     assert not again.state.run.rested
@@ -107,5 +108,6 @@ def test_wait_for_another_attempt_keeps_its_time_through_a_rest():
     due = NOON + timedelta(hours=1)
     assert failed.model_step.due == due
     assert next_due(failed.state) == due
-    rested = failed.when(Rest(until=due)).then_kinds("rested").when(Recover()).then()
+    rested = failed.when(Rest(until=due)).then_kinds("rested").when(Recover())
+    rested.then(Recovered(interrupted=False))
     assert (rested.model_step.attempt, rested.model_step.due) == (2, due)
