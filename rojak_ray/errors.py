@@ -26,6 +26,8 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ ModelUnavailable         retryable: connection, timeout, 408, 409, 429, 5xx
 │   ├─ ModelRejected            the vendor refused the request; the same request fails again
 │   ├─ ModelMisbehaved          the reply broke the vendor's own contract (retryable)
+│   ├─ RetrieverUnavailable     retryable: the retriever's database or embedder does not answer
+│   ├─ RetrieverRejected        its database or embedder refused; the text says what to correct
 │   ├─ ProviderNotFound         nobody serves this agent type
 │   └─ FunctionNotFound         nobody has registered this function
 ├─ StorageError
@@ -178,6 +180,23 @@ class ModelMisbehaved(StepError):
     """The reply was cut short or is not what the vendor's protocol promises."""
 
     retryable = True
+
+
+class RetrieverUnavailable(StepError):
+    """A retriever's database or embedder could not be reached or asked us to come back later.
+
+    `retry_after_s` is its Retry-After in seconds, if it sent one.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RetrieverRejected(StepError):
+    """A retriever's database or embedder cannot answer as it is asked; repeating it cannot help."""
 
 
 class ProviderNotFound(StepError):

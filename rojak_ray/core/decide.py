@@ -61,10 +61,13 @@ from rojak_ray.core.steps import (
 )
 from rojak_ray.core.waiting import answer, may_rest, overdue
 from rojak_ray.errors import InternalError, RequestConflict, SessionNotFound, SessionSetAside
-from rojak_ray.retry import DEFAULT_POLICY, delay_before_retry, may_retry
+from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, delay_before_retry, may_retry
 
 MOST_LOSSES = 5
 """Processes one step may take with it before it counts as failed, whatever its retry policy says."""
+
+LONGEST_RETRIEVAL_WAIT_S = 2.0
+"""A retriever that asks for more patience than this is done without."""
 
 Events = list[Event]
 
@@ -353,7 +356,8 @@ def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | No
     """Seconds until the next attempt, or None if there is to be none.
 
     Functions have side effects: without an explicit policy (their own or their agent's) only a lost process makes
-    one run again. A call that may run at most once is never repeated.
+    one run again. A call that may run at most once is never repeated. What a retriever would find is not worth a
+    long wait, unless the agent's policy says so.
     """
     if not error.transient and not error.lost:
         return None
@@ -364,11 +368,13 @@ def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | No
         given = step.plan.policy or given
         if given is None and not error.lost:
             return None
-    policy = given.policy() if given else DEFAULT_POLICY
+    expendable = isinstance(step, Retrieve) and given is None
+    policy = given.policy() if given else RETRIEVAL_POLICY if expendable else DEFAULT_POLICY
     attempts = active_run(state).attempts.get(step.step_id)
     failures = 1 + (attempts.failures if attempts else 0)
     if error.lost and attempts is not None and attempts.losses + 1 >= MOST_LOSSES:
         return None
     if not may_retry(policy, failures, error.error_type):
         return None
-    return max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)
+    wait = max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)
+    return None if expendable and wait > LONGEST_RETRIEVAL_WAIT_S else wait

@@ -101,7 +101,10 @@ class InstructionsRendered(Record):
 
 
 class Retrieved(Record):
-    """The retriever answered, or gave up (`text` is None) and the run goes on without it."""
+    """A retriever answered, or gave up (`text` is None) and the run goes on without it.
+
+    The step's id tells which of the agent's retrievers: see `retriever_index`.
+    """
 
     kind: Literal["retrieved"] = "retrieved"
     step_id: str

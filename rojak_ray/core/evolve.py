@@ -27,7 +27,7 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
-from rojak_ray.core.pending import active_run, call_index, pending
+from rojak_ray.core.pending import active_run, call_index, pending, retriever_index
 from rojak_ray.core.state import (
     KEPT_OUTCOMES,
     Attempts,
@@ -69,8 +69,7 @@ def _evolve(state: SessionState, event: Event) -> SessionState:
         case InstructionsRendered():
             return _with_run(state, _settled(active_run(state), event.step_id, instructions=event.text))
         case Retrieved():
-            run = _settled(active_run(state), event.step_id, retrieval_done=True, retrieved=event.text)
-            return _with_run(state, run)
+            return _retrieved(state, event)
         case ModelResponded():
             return _model_responded(state, event)
         case FunctionReturned() | AnswerAwaited():
@@ -145,6 +144,12 @@ def _settled(run: RunState, step_id: str, **changes: object) -> RunState:
     return run.model_copy(update=changes)
 
 
+def _retrieved(state: SessionState, event: Retrieved) -> SessionState:
+    run = active_run(state)
+    retriever = state.agents[run.agent].retrievers[retriever_index(event.step_id)]
+    return _with_run(state, _settled(run, event.step_id, found={**run.found, retriever.digest(): event.text}))
+
+
 def _model_responded(state: SessionState, event: ModelResponded) -> SessionState:
     run = active_run(state)
     message = Message(
@@ -161,8 +166,6 @@ def _model_responded(state: SessionState, event: ModelResponded) -> SessionState
             messages=(*run.messages, message),
             turn=run.turn + 1,
             instructions=None,
-            retrieval_done=False,
-            retrieved=None,
             calls=tuple(CallState(planned=planned) for planned in event.calls),
             usage=run.usage + event.usage,
         ),

@@ -105,8 +105,9 @@ class RunState(Record):
     instructions: str | None = None
     """Rendered for this turn, where the agent's instructions are a function."""
 
-    retrieval_done: bool = False
-    retrieved: str | None = None
+    found: dict[str, str | None] = {}
+    """What retrievers found for the run's last user message, by their digest; None where one failed."""
+
     calls: tuple[CallState, ...] = ()
     """Function calls of this turn, in the model's order."""
 

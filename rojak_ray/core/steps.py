@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
-from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef, RetrieverSpec
 from rojak_ray.core.events import CallPlan, PlannedCall
 from rojak_ray.messages import Message, Record, ToolCall, Usage
 
@@ -43,9 +43,10 @@ class RenderInstructions(StepBase):
 
 
 class Retrieve(StepBase):
-    """Look `text` up with the agent's retriever."""
+    """Look `text` up with one of the agent's retrievers."""
 
     kind: Literal["retrieve"] = "retrieve"
+    retriever: RetrieverSpec
     text: str
 
 

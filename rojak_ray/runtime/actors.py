@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import ray
@@ -18,11 +18,20 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rojak_ray.errors import StorageError
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.runtime.catalog import Catalog
+from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
-from rojak_ray.runtime.settings import CATALOG, RuntimeSettings, home_of, host_name, session_name, step_worker_name
+from rojak_ray.runtime.settings import (
+    CATALOG,
+    RETRIEVERS,
+    RuntimeSettings,
+    home_of,
+    host_name,
+    session_name,
+    step_worker_name,
+)
+from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 from rojak_ray.runtime.step_tasks import warm_up
-from rojak_ray.runtime.step_worker import StepWorkerActor
+from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
 from rojak_ray.sessions.pool import active_owners
 from rojak_ray.storage.open import open_store
 
@@ -66,6 +75,12 @@ def start_session(settings: RuntimeSettings, session_id: str) -> Handle:
     return _start(SessionActor, name, settings, settings, session_id, scheduling_strategy="SPREAD")
 
 
+def start_retrievers(settings: RuntimeSettings, node: str) -> Handle:
+    """Who asks exclusive retrievers; on the node where they were registered, as long as there is one."""
+    near = NodeAffinitySchedulingStrategy(node_id=node, soft=True)
+    return _start(RetrieverActor, RETRIEVERS, settings, settings.ray_namespace, scheduling_strategy=near)
+
+
 def find(name: str, settings: RuntimeSettings) -> Handle | None:
     """An actor that is there already."""
     try:
@@ -83,6 +98,20 @@ class CatalogActor(Catalog):
         self._handles: dict[str, Handle] = {}
         self._keeper = asyncio.create_task(self._keep_step_workers())
         self._waker = asyncio.create_task(self._wake_unfinished())
+
+    async def register(
+        self,
+        functions: Sequence[FunctionEntry],
+        providers: Sequence[ProviderEntry],
+        parcels: Sequence[Parcel],
+        *,
+        named: bool,
+    ) -> Version:
+        """See `Catalog.register`. Who asks exclusive retrievers is there before they can be found."""
+        node = next((entry.node for entry in providers if entry.exclusive), None)
+        if node is not None:
+            await asyncio.to_thread(start_retrievers, self._settings, node)
+        return await super().register(functions, providers, parcels, named=named)
 
     async def _wake_unfinished(self) -> None:
         """Start the actors of every owner that was open when it was last heard of; they go on by themselves.

@@ -40,6 +40,7 @@ class RuntimeSettings:
 
 
 CATALOG = "CatalogActor"
+RETRIEVERS = "RetrieverActor"
 
 
 def host_name(index: int) -> str:

@@ -50,6 +50,13 @@ class StepWorkerActor:
         return StepWorkerStatistics(self._running, self._finished)
 
 
+class RetrieverActor(StepWorkerActor):
+    """The one process of an installation that asks exclusive retrievers, such as those over a locked file.
+
+    When it is lost, Ray starts it again and the next question opens the file again.
+    """
+
+
 async def publish(code: CodeCache, result: StepResult) -> StepResult:
     """Make functions of a handed-over agent known before the result names them."""
     try:

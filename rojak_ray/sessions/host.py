@@ -34,7 +34,7 @@ from rojak_ray.errors import (
 )
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
-from rojak_ray.sessions.narration import narrate
+from rojak_ray.sessions.narration import narrate, warn
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
@@ -316,8 +316,7 @@ class SessionHost:
                 item.created = any(isinstance(event, Opened) for event in new)
                 events.extend(new)
                 for event in new:
-                    if state.debug and (line := narrate(state, event)):
-                        logger.info("%s: %s", self.owner, line)
+                    self._tell(state, event)
                     state = evolve(state, event)
                     if isinstance(event, RunEnded) and (run := view_run(state, event.run_id)):
                         ended.append(run)
@@ -343,6 +342,13 @@ class SessionHost:
         if state.set_aside is not None:
             self._fail_waiting(SessionSetAside(set_aside_text(state)))
         self._start_pending()
+
+    def _tell(self, state: SessionState, event: Event) -> None:
+        """Log what people asked to hear, and what they should."""
+        if state.debug and (line := narrate(state, event)):
+            logger.info("%s: %s", self.owner, line)
+        if warning := warn(state, event):
+            logger.warning("%s: %s", self.owner, warning)
 
     async def _purge(self, state: SessionState) -> None:
         """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""

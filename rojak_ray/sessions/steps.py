@@ -31,7 +31,7 @@ from rojak_ray.core.steps import (
     TextResult,
     WaitingResult,
 )
-from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RojakError
+from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RetrieverUnavailable, RojakError
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
 from rojak_ray.sessions.providers import ProviderSource
 
@@ -143,10 +143,11 @@ class StepRunner:
             return TextResult(text=await render_instructions(write, copy.deepcopy(step.context_variables)))
 
     async def _retrieve(self, step: Retrieve) -> TextResult:
-        retriever = step.agent.retriever
-        activities = await self._providers.retriever_activities(retriever.type if retriever else "")
-        async with _limit(step.agent.retry.timeout_s, f"Retriever {activities.type!r}"):
-            return TextResult(text=clean_text(str(await activities.retrieve_and_combine_results(step.text))))
+        activities = await self._providers.retriever_activities(step.retriever.type)
+        limit = min(step.agent.retry.timeout_s, activities.timeout_s)
+        async with _limit(limit, f"Retriever {activities.type!r}"):
+            found: Any = await activities.retrieve_and_combine_results(step.text)
+        return TextResult(text=clean_text(str(found)) if found is not None else "")
 
 
 def named_function(step: CallFunction) -> FunctionRef:
@@ -246,7 +247,7 @@ def error_of(error: BaseException) -> StepError:
         error_type=type(error).__name__,
         message=clean_text(text or repr(error))[:_LONGEST_ERROR],
         transient=bool(names & _TRANSIENT_NAMES) or (isinstance(error, RojakError) and error.retryable),
-        retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable) else None,
+        retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable | RetrieverUnavailable) else None,
     )
 
 

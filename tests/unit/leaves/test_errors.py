@@ -104,6 +104,7 @@ def test_only_what_may_pass_is_retryable():
     assert {cls.__name__ for cls in CLASSES if cls.retryable} == {
         "ModelUnavailable",
         "ModelMisbehaved",
+        "RetrieverUnavailable",
         "StoreUnavailable",
     }
 
