@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from rojak_ray.messages import ConversationMessage
     from rojak_ray.retry import RetryOptions, RetryPolicy
     from rojak_ray.runtime.client import Rojak
+    from rojak_ray.schedules.spec import (
+        ScheduleBackfill,
+        ScheduleCalendarSpec,
+        ScheduleIntervalSpec,
+        ScheduleOverlapPolicy,
+        SchedulePolicy,
+        ScheduleRange,
+        ScheduleSpec,
+        ScheduleState,
+    )
     from rojak_ray.sessions.handles import RunHandle, Session, Worker
     from rojak_ray.sessions.types import OrchestratorResponse, UpdateConfigParams
 
@@ -40,6 +50,14 @@ _HOMES = {
     "Rojak": "runtime.client",
     "RojakError": "errors",
     "RunHandle": "sessions.handles",
+    "ScheduleBackfill": "schedules.spec",
+    "ScheduleCalendarSpec": "schedules.spec",
+    "ScheduleIntervalSpec": "schedules.spec",
+    "ScheduleOverlapPolicy": "schedules.spec",
+    "SchedulePolicy": "schedules.spec",
+    "ScheduleRange": "schedules.spec",
+    "ScheduleSpec": "schedules.spec",
+    "ScheduleState": "schedules.spec",
     "Session": "sessions.handles",
     "ToolContext": "agents.function",
     "UpdateConfigParams": "sessions.types",
@@ -64,6 +82,14 @@ __all__ = [
     "Rojak",
     "RojakError",
     "RunHandle",
+    "ScheduleBackfill",
+    "ScheduleCalendarSpec",
+    "ScheduleIntervalSpec",
+    "ScheduleOverlapPolicy",
+    "SchedulePolicy",
+    "ScheduleRange",
+    "ScheduleSpec",
+    "ScheduleState",
     "Session",
     "ToolContext",
     "UpdateConfigParams",
