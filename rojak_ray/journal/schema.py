@@ -11,7 +11,7 @@ Versions:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rojak_ray.errors import SchemaTooNew
 from rojak_ray.messages import Record
@@ -30,6 +30,9 @@ class BlobRef(Record):
     epoch: int
     slot: int
     """Of the record or snapshot it was first stored for."""
+
+    of: Literal["record", "snapshot"] = "record"
+    """Values of records stay as long as the journal; those of snapshots go with the last snapshot that has them."""
 
     sha256: str
 

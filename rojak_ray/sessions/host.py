@@ -311,7 +311,7 @@ class SessionHost:
             taken = self._journal.take_snapshot(self._state)
             self._snapshotting = asyncio.create_task(self._save(taken), name=f"snapshot {self.owner}")
 
-    async def _save(self, snapshot: Snapshot) -> None:
+    async def _save(self, snapshot: Snapshot[SessionState]) -> None:
         try:
             await self._journal.save(snapshot)
         except StorageError as error:
