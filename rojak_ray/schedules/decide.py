@@ -47,8 +47,9 @@ from rojak_ray.schedules.events import (
     TimesPassed,
     Triggered,
 )
+from rojak_ray.schedules.index import run_id_of
 from rojak_ray.schedules.spec import ScheduleOverlapPolicy, ScheduleState, check_policy, check_state
-from rojak_ray.schedules.state import Schedule, evolve
+from rojak_ray.schedules.state import ScheduleRecord, evolve
 from rojak_ray.schedules.times import Tick, Timetable, compile_spec
 
 MOST_WAITING = 1000
@@ -68,7 +69,7 @@ IDLE_FOR_GOOD = timedelta(days=7)
 MOST_SPANS = 1000
 
 
-def decide(schedule: Schedule | None, command: Command) -> list[Event]:
+def decide(schedule: ScheduleRecord | None, command: Command) -> list[Event]:
     """The events a command leads to; none if it changes nothing.
 
     Raises:
@@ -136,7 +137,7 @@ def _perform(story: _Story, command: _Change, now: datetime) -> None:
 class _Story:
     """Events in the making, with the schedule they lead to: later decisions see earlier ones."""
 
-    schedule: Schedule
+    schedule: ScheduleRecord
     events: list[Event] = field(default_factory=list[Event])
     gone: bool = False
 
@@ -168,7 +169,7 @@ def _check(definition: Definition, state: ScheduleState) -> Timetable:
     return compile_spec(definition.spec)
 
 
-def _create(schedule: Schedule | None, command: CreateSchedule, now: datetime) -> list[Event]:
+def _create(schedule: ScheduleRecord | None, command: CreateSchedule, now: datetime) -> list[Event]:
     if schedule is not None:
         if schedule.incarnation == command.incarnation:
             return []
@@ -278,7 +279,7 @@ def _pass_time(story: _Story, now: datetime) -> None:
         )
 
 
-def _due(schedule: Schedule, timetable: Timetable, now: datetime) -> Iterator[Tick]:
+def _due(schedule: ScheduleRecord, timetable: Timetable, now: datetime) -> Iterator[Tick]:
     for tick in timetable.ticks(schedule.passed, schedule.incarnation):
         if tick.due > now:
             return
@@ -315,7 +316,7 @@ class _Sorted:
     stop: Stop | None = None
 
 
-def _sort(schedule: Schedule) -> _Sorted:
+def _sort(schedule: ScheduleRecord) -> _Sorted:
     """Apply the overlap policies to the starts that wait, in order."""
     running = any(run.plan.tracked for run in schedule.runs)
     found = _Sorted()
@@ -379,7 +380,7 @@ def _settle(story: _Story) -> None:
             return
 
 
-def _takeable(schedule: Schedule, starts: Iterable[Start]) -> Iterator[Start]:
+def _takeable(schedule: ScheduleRecord, starts: Iterable[Start]) -> Iterator[Start]:
     """Those that may be taken: of starts that nobody asked for, only while the schedule acts."""
     state = schedule.state
     left = state.remaining_actions if state.limited_actions else None
@@ -391,19 +392,14 @@ def _takeable(schedule: Schedule, starts: Iterable[Start]) -> Iterator[Start]:
             yield start
 
 
-def run_id_of(schedule_id: str, start: Start) -> str:
-    """The id of the run a start leads to; a manual start whose id is taken gets a number after it."""
-    return f"{schedule_id}-{start.nominal:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def next_ticks(schedule: Schedule, now: datetime) -> Iterator[Tick]:
+def next_ticks(schedule: ScheduleRecord, now: datetime) -> Iterator[Tick]:
     """The times to come, whether or not the schedule is paused."""
     timetable = compile_spec(schedule.definition.spec)
     after = schedule.passed if schedule.acts else max(schedule.passed, timetable.passed(now, schedule.incarnation))
     return timetable.ticks(after, schedule.incarnation)
 
 
-def wake_at(schedule: Schedule, now: datetime) -> datetime | None:
+def wake_at(schedule: ScheduleRecord, now: datetime) -> datetime | None:
     """When to `Advance` a schedule next; None: not before something else happens to it."""
     found: list[datetime] = []
     if schedule.backfills and len(schedule.waiting) < _MOST_BACKFILLED:
@@ -418,7 +414,7 @@ def wake_at(schedule: Schedule, now: datetime) -> datetime | None:
     return min(found, default=None)
 
 
-def _expires_at(schedule: Schedule) -> datetime | None:
+def _expires_at(schedule: ScheduleRecord) -> datetime | None:
     if schedule.runs or schedule.waiting or schedule.backfills:
         return None
     active = [schedule.created_at, schedule.updated_at, *(result.started_at for result in schedule.recent)]

@@ -57,7 +57,7 @@ class Result(Record):
     error: str | None = None
 
 
-class Schedule(Record):
+class ScheduleRecord(Record):
     """Everything about one schedule."""
 
     schedule_id: str
@@ -112,7 +112,7 @@ class Schedule(Record):
 class SchedulerState(Record):
     """All schedules of a namespace, by id."""
 
-    schedules: dict[str, Schedule] = {}
+    schedules: dict[str, ScheduleRecord] = {}
 
 
 def evolve_all(state: SchedulerState, event: Event) -> SchedulerState:
@@ -126,10 +126,10 @@ def evolve_all(state: SchedulerState, event: Event) -> SchedulerState:
     return SchedulerState.model_construct(schedules=schedules)
 
 
-def evolve(schedule: Schedule | None, event: Event) -> Schedule | None:
+def evolve(schedule: ScheduleRecord | None, event: Event) -> ScheduleRecord | None:
     """A schedule after an event; None: there is none. Total over the events that `decide` writes."""
     if isinstance(event, ScheduleCreated):
-        return Schedule(
+        return ScheduleRecord(
             schedule_id=event.schedule_id,
             incarnation=event.incarnation,
             definition=event.definition,
@@ -142,7 +142,7 @@ def evolve(schedule: Schedule | None, event: Event) -> Schedule | None:
     return schedule.model_copy(update=_changes(schedule, event))
 
 
-def _changes(schedule: Schedule, event: Event) -> dict[str, Any]:
+def _changes(schedule: ScheduleRecord, event: Event) -> dict[str, Any]:
     match event:
         case ScheduleUpdated():
             return {
@@ -183,22 +183,22 @@ def _changes(schedule: Schedule, event: Event) -> dict[str, Any]:
             assert_never(event)
 
 
-def _paused(schedule: Schedule, note: str | None, paused: bool) -> dict[str, Any]:
+def _paused(schedule: ScheduleRecord, note: str | None, paused: bool) -> dict[str, Any]:
     state = schedule.state
     changed = ScheduleState(note, paused, state.limited_actions, state.remaining_actions)
     return {"state": changed, "token": schedule.token + 1}
 
 
-def _added(schedule: Schedule, starts: tuple[Start, ...]) -> dict[str, Any]:
+def _added(schedule: ScheduleRecord, starts: tuple[Start, ...]) -> dict[str, Any]:
     numbers = [start.number + 1 for start in starts]
     return {"waiting": (*schedule.waiting, *starts), "next_number": max([schedule.next_number, *numbers])}
 
 
-def _remembered(schedule: Schedule, request_id: str) -> dict[str, Any]:
+def _remembered(schedule: ScheduleRecord, request_id: str) -> dict[str, Any]:
     return {"requests": (*schedule.requests, request_id)[-_KEPT_REQUESTS:]}
 
 
-def _settled(schedule: Schedule, event: StartsSettled) -> dict[str, Any]:
+def _settled(schedule: ScheduleRecord, event: StartsSettled) -> dict[str, Any]:
     waiting = set(event.waiting)
     runs = schedule.runs
     if event.stop is not None:
@@ -217,7 +217,7 @@ def _settled(schedule: Schedule, event: StartsSettled) -> dict[str, Any]:
     return changes
 
 
-def _run_started(schedule: Schedule, event: RunStarted) -> dict[str, Any]:
+def _run_started(schedule: ScheduleRecord, event: RunStarted) -> dict[str, Any]:
     run = schedule.run(event.number)
     if run is None:
         return {}
@@ -233,7 +233,7 @@ def _run_started(schedule: Schedule, event: RunStarted) -> dict[str, Any]:
     }
 
 
-def _run_not_started(schedule: Schedule, event: RunNotStarted) -> dict[str, Any]:
+def _run_not_started(schedule: ScheduleRecord, event: RunNotStarted) -> dict[str, Any]:
     run = schedule.run(event.number)
     if run is None:
         return {}
@@ -251,7 +251,7 @@ def _run_not_started(schedule: Schedule, event: RunNotStarted) -> dict[str, Any]
     return {**changes, "recent": (*schedule.recent, result)[-KEPT_RESULTS:]}
 
 
-def _run_ended(schedule: Schedule, event: RunEnded) -> dict[str, Any]:
+def _run_ended(schedule: ScheduleRecord, event: RunEnded) -> dict[str, Any]:
     run = schedule.run(event.number)
     if run is None:
         return {}

@@ -37,7 +37,7 @@ from rojak_ray.schedules.spec import (
     ScheduleSpec,
     ScheduleState,
 )
-from rojak_ray.schedules.state import Schedule, evolve
+from rojak_ray.schedules.state import ScheduleRecord, evolve
 
 MONDAY = datetime(2026, 6, 1, 8, tzinfo=UTC)
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -64,7 +64,7 @@ class Plan:
         *,
         overlap: ScheduleOverlapPolicy | None = None,
     ) -> None:
-        self.schedule: Schedule | None = None
+        self.schedule: ScheduleRecord | None = None
         self.events: list[Event] = []
         self.told: list[Event] = []
         if overlap is not None:
@@ -78,7 +78,7 @@ class Plan:
         )
 
     @property
-    def now(self) -> Schedule:
+    def now(self) -> ScheduleRecord:
         assert self.schedule is not None
         return self.schedule
 
@@ -89,7 +89,7 @@ class Plan:
             json.dumps(event.model_dump(mode="json"), allow_nan=False)
             self.schedule = evolve(self.schedule, event)
         if self.schedule is not None:
-            assert Schedule.model_validate_json(self.schedule.model_dump_json()) == self.schedule
+            assert ScheduleRecord.model_validate_json(self.schedule.model_dump_json()) == self.schedule
         self.events += self.told
         return self
 
