@@ -1,5 +1,6 @@
 """When to start a run: specs and their times, policies, and the service that acts on them."""
 
+from rojak_ray.schedules.handle import ScheduleHandle
 from rojak_ray.schedules.spec import (
     ScheduleBackfill,
     ScheduleCalendarSpec,
@@ -11,15 +12,34 @@ from rojak_ray.schedules.spec import (
     ScheduleState,
 )
 from rojak_ray.schedules.times import matching_times
+from rojak_ray.schedules.types import (
+    Schedule,
+    ScheduleActionExecution,
+    ScheduleActionResult,
+    ScheduleActionStartRun,
+    ScheduleDescription,
+    ScheduleInfo,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
 
 __all__ = [
+    "Schedule",
+    "ScheduleActionExecution",
+    "ScheduleActionResult",
+    "ScheduleActionStartRun",
     "ScheduleBackfill",
     "ScheduleCalendarSpec",
+    "ScheduleDescription",
+    "ScheduleHandle",
+    "ScheduleInfo",
     "ScheduleIntervalSpec",
     "ScheduleOverlapPolicy",
     "SchedulePolicy",
     "ScheduleRange",
     "ScheduleSpec",
     "ScheduleState",
+    "ScheduleUpdate",
+    "ScheduleUpdateInput",
     "matching_times",
 ]
