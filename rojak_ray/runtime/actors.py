@@ -20,9 +20,18 @@ from rojak_ray.errors import StorageError
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.runtime.catalog import Catalog
 from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
-from rojak_ray.runtime.settings import CATALOG, RuntimeSettings, home_of, host_name, session_name, step_worker_name
+from rojak_ray.runtime.settings import (
+    CATALOG,
+    SCHEDULER,
+    RuntimeSettings,
+    home_of,
+    host_name,
+    session_name,
+    step_worker_name,
+)
 from rojak_ray.runtime.step_tasks import warm_up
 from rojak_ray.runtime.step_worker import StepWorkerActor
+from rojak_ray.schedules.service import has_schedules
 from rojak_ray.sessions.pool import active_owners
 from rojak_ray.storage.open import open_store
 
@@ -66,6 +75,13 @@ def start_session(settings: RuntimeSettings, session_id: str) -> Handle:
     return _start(SessionActor, name, settings, settings, session_id, scheduling_strategy="SPREAD")
 
 
+def start_scheduler(settings: RuntimeSettings) -> Handle:
+    """The scheduler of a namespace."""
+    from rojak_ray.runtime.scheduler_actor import SchedulerActor  # reaches hosts through this module
+
+    return _start(SchedulerActor, SCHEDULER, settings, settings)
+
+
 def find(name: str, settings: RuntimeSettings) -> Handle | None:
     """An actor that is there already."""
     try:
@@ -85,18 +101,21 @@ class CatalogActor(Catalog):
         self._waker = asyncio.create_task(self._wake_unfinished())
 
     async def _wake_unfinished(self) -> None:
-        """Start the actors of every owner that was open when it was last heard of; they go on by themselves.
+        """Start the actors of what was open when it was last heard of, and the scheduler; they go on by themselves.
 
         On a cluster that is up they are there already, and finding them changes nothing.
         """
         store = open_store(self._settings.storage)
         try:
             owners = await active_owners(store, Paths(self._settings.namespace))
+            scheduled = await has_schedules(store, Paths(self._settings.namespace))
         except StorageError as error:
             logger.warning("could not look for unfinished work: %s", error)
             return
         finally:
             await store.aclose()
+        if scheduled:
+            await asyncio.to_thread(start_scheduler, self._settings)
         limit = asyncio.Semaphore(_WAKES_AT_ONCE)
         homes = {home_of(owner, self._settings.hosts) for owner in owners if self._is_shared(owner)}
         alone = [owner.id for owner in owners if not self._is_shared(owner)]

@@ -40,6 +40,7 @@ class RuntimeSettings:
 
 
 CATALOG = "CatalogActor"
+SCHEDULER = "SchedulerActor"
 
 
 def host_name(index: int) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from pydantic import JsonValue
 
 from rojak_ray.clock import Clock
-from rojak_ray.errors import JournalDamaged, RequestConflict, RojakError, RunNotFound, SchemaTooNew, StorageError
+from rojak_ray.errors import JournalDamaged, RequestConflict, RequestError, RojakError, RunNotFound, SchemaTooNew
 from rojak_ray.schedules.commands import Command, RecordEnd, RecordNoStart, RecordStart
 from rojak_ray.schedules.events import Start
 from rojak_ray.schedules.index import RunIndex, run_id_of
@@ -75,7 +75,7 @@ class Followers:
         self.stop()
         await asyncio.gather(*self._tasks.values(), *self._stops.values(), return_exceptions=True)
 
-    def _begin(self, tasks: dict[Key, asyncio.Task[None]], key: Key, work: Any) -> None:
+    def _begin(self, tasks: dict[Key, asyncio.Task[None]], key: Key, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"follow run {key[1]}")
         tasks[key] = task
         task.add_done_callback(lambda _: tasks.pop(key, None))
@@ -117,19 +117,16 @@ class Followers:
                     self._give_up(schedule, start, error, missed=False)
                     return None
                 copy += 1
-            except (JournalDamaged, SchemaTooNew) as error:
+            except (RequestError, JournalDamaged, SchemaTooNew) as error:
                 self._give_up(schedule, start, error, missed=False)
                 return None
-            except StorageError as error:
+            except RojakError as error:
                 if self._clock.now() - start.due > schedule.catchup_window:
                     self._give_up(schedule, start, error, missed=True)
                     return None
                 logger.warning("could not start %s yet: %s", run_id, error)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
-            except RojakError as error:
-                self._give_up(schedule, start, error, missed=False)
-                return None
             else:
                 return copy
         return None
@@ -158,7 +155,7 @@ class Followers:
                 return Outcome("cancelled", error="the run was deleted")
             except JournalDamaged as error:
                 return Outcome("failed", error=f"JournalDamaged: {error}")
-            except RojakError as error:  # set aside, or storage: it has not ended as far as anybody knows
+            except RojakError as error:  # set aside, storage, Ray: it has not ended as far as anybody knows
                 logger.info("no news of %s: %s", run_id, error)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -170,19 +167,19 @@ class Followers:
     async def _stop(self, run_id: str) -> None:
         await self._insist(lambda: self._runs.cancel(run_id))
 
-    async def _insist(self, act: Callable[[], Any]) -> None:
-        """Do what storage has to do, until it does."""
+    async def _insist(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do what has to be done, until it is."""
         pause = _FIRST_PAUSE_S
         while True:
             try:
                 await act()
-            except StorageError as error:
+            except RequestError as error:
+                logger.warning("given up: %s", error)
+                return
+            except RojakError as error:
                 logger.warning("will try again: %s", error)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
-            except RojakError as error:
-                logger.warning("given up: %s", error)
-                return
             else:
                 return
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from pydantic import JsonValue
 
 from rojak_ray.core.commands import CancelRun, OpenSession, StartRun
 from rojak_ray.core.events import RunStatus
+from rojak_ray.errors import RojakError, StoreUnavailable
 from rojak_ray.ids import IdSource, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.schedules.events import Action
 from rojak_ray.schedules.ports import Outcome
 from rojak_ray.sessions.ports import Gateway
-from rojak_ray.sessions.requests import Ask
+from rojak_ray.sessions.requests import Ask, Reply
+
+logger = logging.getLogger(__name__)
 
 _ENDED = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}
 
@@ -56,6 +60,12 @@ class GatewayRuns:
         """See `Runs`."""
         await self._ask(run_id, Ask(commands=(CancelRun(run_id=run_id),)))
 
-    async def _ask(self, run_id: str, ask: Ask) -> Any:
-        await self._gateway.connect()
-        return await self._gateway.ask(Owner("run", run_id), ask)
+    async def _ask(self, run_id: str, ask: Ask) -> Reply:
+        try:
+            await self._gateway.connect()
+            return await self._gateway.ask(Owner("run", run_id), ask)
+        except RojakError:
+            raise
+        except Exception as error:
+            logger.exception("a run cannot be reached", extra={"run_id": run_id})
+            raise StoreUnavailable(f"Run {run_id!r} cannot be reached: {type(error).__name__}: {error}") from error
