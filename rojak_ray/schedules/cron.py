@@ -106,10 +106,11 @@ def read_cron(expression: str, name: str) -> Cron:
 
 def _read_every(text: str, name: str) -> ScheduleIntervalSpec:
     every, slash, offset = text.strip().partition("/")
-    return ScheduleIntervalSpec(_read_duration(every, name), _read_duration(offset, name) if slash else None)
+    return ScheduleIntervalSpec(read_duration(every, name), read_duration(offset, name) if slash else None)
 
 
-def _read_duration(text: str, name: str) -> timedelta:
+def read_duration(text: str, name: str) -> timedelta:
+    """Read `45m`, `1h30m` or `90s`; raises InvalidSchedule naming `name`."""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidSchedule(f"{name} has the duration {text!r}; write it like 45m, 1h30m or 90s.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections import Counter
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 from support.plan import PlanActivities, PlanAgent, plan
 from support.waiting import lines, until
+from typer.testing import CliRunner
 
 from rojak_ray import (
     Rojak,
@@ -25,6 +27,7 @@ from rojak_ray import (
     ScheduleState,
     ToolContext,
 )
+from rojak_ray.cli.main import app
 from rojak_ray.runtime.settings import CATALOG, SCHEDULER
 from rojak_ray.schedules import matching_times
 
@@ -34,7 +37,7 @@ EVERY_SECOND = ScheduleSpec(intervals=[ScheduleIntervalSpec(timedelta(seconds=1)
 ALLOW_ALL = SchedulePolicy(overlap=ScheduleOverlapPolicy.ALLOW_ALL)
 
 
-@pytest_asyncio.fixture(autouse=True)
+@pytest_asyncio.fixture
 async def worker(rojak: Rojak) -> AsyncIterator[None]:
     async with await rojak.create_worker([PlanActivities()]):
         yield
@@ -48,6 +51,7 @@ def kill_actor(rojak: Rojak, name: str) -> None:
     os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("worker")
 async def test_schedule_runs_without_its_program_and_is_found_by_the_next(installation, rojak, unique):
     async with Rojak(**installation) as program:
         await program.create_schedule(unique, EVERY_SECOND, PlanAgent(), plan("tick"), policy=ALLOW_ALL)
@@ -62,6 +66,7 @@ async def test_schedule_runs_without_its_program_and_is_found_by_the_next(instal
     await handle.delete()
 
 
+@pytest.mark.usefixtures("worker")
 async def test_scheduler_killed_around_ticks_loses_none_and_doubles_none(rojak, unique, effects: Path):
     path = str(effects)
 
@@ -123,3 +128,20 @@ async def test_new_life_of_the_catalog_wakes_the_scheduler_without_a_caller(roja
     await until(is_there, "the scheduler's return")
     assert (await handle.describe()).state.paused
     await handle.delete()
+
+
+def test_command_line_makes_shows_and_deletes_a_schedule(installation, unique):
+    where = ["--storage", installation["storage"], "--namespace", installation["namespace"]]
+
+    def rojak(*words: str) -> str:
+        result = CliRunner().invoke(app, ["schedules", *words, *where])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    created = rojak("create", unique, "--cron", "0 9 * * *", "--zone", "Europe/Berlin", "-m", "Report.", "--paused")
+    assert f"{unique} is paused and acts next at" in created
+    assert f"{unique}  paused  0 9 * * *" in rojak("list")
+    assert "acts next at" in rojak("unpause", unique)
+    assert json.loads(rojak("show", unique, "--json"))["paused"] is False
+    rojak("delete", unique)
+    assert CliRunner().invoke(app, ["schedules", "show", unique, *where]).exit_code == 1
