@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from rojak_ray.messages import ConversationMessage
     from rojak_ray.retry import RetryOptions, RetryPolicy
     from rojak_ray.runtime.client import Rojak
+    from rojak_ray.schedules.handle import ScheduleHandle
+    from rojak_ray.schedules.spec import (
+        ScheduleBackfill,
+        ScheduleCalendarSpec,
+        ScheduleIntervalSpec,
+        ScheduleOverlapPolicy,
+        SchedulePolicy,
+        ScheduleRange,
+        ScheduleSpec,
+        ScheduleState,
+    )
+    from rojak_ray.schedules.types import (
+        Schedule,
+        ScheduleActionStartRun,
+        ScheduleDescription,
+        ScheduleUpdate,
+        ScheduleUpdateInput,
+    )
     from rojak_ray.sessions.handles import RunHandle, Session, Worker
     from rojak_ray.sessions.types import OrchestratorResponse, UpdateConfigParams
 
@@ -40,6 +58,20 @@ _HOMES = {
     "Rojak": "runtime.client",
     "RojakError": "errors",
     "RunHandle": "sessions.handles",
+    "Schedule": "schedules.types",
+    "ScheduleActionStartRun": "schedules.types",
+    "ScheduleBackfill": "schedules.spec",
+    "ScheduleCalendarSpec": "schedules.spec",
+    "ScheduleDescription": "schedules.types",
+    "ScheduleHandle": "schedules.handle",
+    "ScheduleIntervalSpec": "schedules.spec",
+    "ScheduleOverlapPolicy": "schedules.spec",
+    "SchedulePolicy": "schedules.spec",
+    "ScheduleRange": "schedules.spec",
+    "ScheduleSpec": "schedules.spec",
+    "ScheduleState": "schedules.spec",
+    "ScheduleUpdate": "schedules.types",
+    "ScheduleUpdateInput": "schedules.types",
     "Session": "sessions.handles",
     "ToolContext": "agents.function",
     "UpdateConfigParams": "sessions.types",
@@ -65,6 +97,20 @@ __all__ = [
     "Rojak",
     "RojakError",
     "RunHandle",
+    "Schedule",
+    "ScheduleActionStartRun",
+    "ScheduleBackfill",
+    "ScheduleCalendarSpec",
+    "ScheduleDescription",
+    "ScheduleHandle",
+    "ScheduleIntervalSpec",
+    "ScheduleOverlapPolicy",
+    "SchedulePolicy",
+    "ScheduleRange",
+    "ScheduleSpec",
+    "ScheduleState",
+    "ScheduleUpdate",
+    "ScheduleUpdateInput",
     "Session",
     "ToolContext",
     "UpdateConfigParams",

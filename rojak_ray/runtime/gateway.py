@@ -54,6 +54,11 @@ class RayGateway:
         self._sequencer = Sequencer(RandomIds().new_id())
         self._keeper: asyncio.Task[None] | None = None
 
+    @property
+    def settings(self) -> RuntimeSettings:
+        """Those in force, once connected."""
+        return self._settings
+
     async def connect(self) -> None:
         """Join Ray and the catalog, once.
 

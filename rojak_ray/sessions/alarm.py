@@ -35,6 +35,11 @@ async def set_timer(store: Store, paths: Paths, owner: Owner, at: datetime) -> N
         await store.put_new(paths.timer(owner, at), timer.encode("ascii"))
 
 
+async def has_timers(store: Store, paths: Paths) -> bool:
+    """Whether anybody waits to be woken."""
+    return bool(await store.list(paths.timers, limit=1))
+
+
 async def remove_timers(store: Store, paths: Paths, owner: Owner) -> None:
     """Remove all timers of an owner that is gone."""
     ending = paths.timer(owner, datetime.min.replace(tzinfo=UTC)).rsplit("/", 1)[1]

@@ -54,6 +54,10 @@ class Caller:
         await self.gateway.publish(agent.type)
         return spec
 
+    def restore(self, spec: AgentSpec) -> Agent:
+        """The agent behind a record, with the callables that this program knows."""
+        return decode_agent(spec, self._classes, self.gateway.restore)
+
     async def answer(self, owner: Owner, run_id: str, commands: tuple[Command, ...] = ()) -> OrchestratorResponse:
         """Send commands, wait for a run to end and give its answer, or raise what it ended in."""
         reply = await self.ask(owner, Ask(commands=commands, await_run=run_id, wait_s=_POLL_S))
@@ -64,7 +68,7 @@ class Caller:
     def read_outcome(self, view: RunView) -> OrchestratorResponse:
         """The answer an outcome stands for; raises what it ended in."""
         if view.status is RunStatus.COMPLETED:
-            agent = decode_agent(view.agent, self._classes, self.gateway.restore) if view.agent else None
+            agent = self.restore(view.agent) if view.agent else None
             return OrchestratorResponse(
                 messages=[to_public(message) for message in view.messages],
                 agent=agent,

@@ -19,8 +19,11 @@ from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.core.steps import Step, StepError, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.schedules.client import SchedulingClient
+from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
+from rojak_ray.schedules.runs import GatewayRuns
+from rojak_ray.schedules.service import SchedulerService
 from rojak_ray.sessions.alarm import AlarmClock
-from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.pool import HostPool, PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
@@ -50,6 +53,7 @@ class InProcessGateway:
         self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
         self._ringing: asyncio.Task[None] | None = None
         self._timers_s = settings.timers_s
+        self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self, ids), clock, ids)
         self._recovered = False
 
     async def connect(self) -> None:
@@ -58,6 +62,7 @@ class InProcessGateway:
             self._recovered = True
             self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
             await self._pool.recover(lambda owner: True)
+            await self.scheduler.start()
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the pool."""
@@ -88,6 +93,7 @@ class InProcessGateway:
         if self._ringing is not None:
             self._ringing.cancel()
             await asyncio.gather(self._ringing, return_exceptions=True)
+        await self.scheduler.close()
         await self._pool.close()
         await self.providers.aclose()
         await self._store.aclose()
@@ -97,8 +103,19 @@ class InProcessGateway:
         return self._pool.statistics()
 
 
-class InProcessRuntime(Client):
-    """Runs and sessions without Ray, for tests and first steps.
+class _LocalScheduler:
+    """The scheduler of this process."""
+
+    def __init__(self, gateway: InProcessGateway) -> None:
+        self._gateway = gateway
+
+    async def ask(self, ask: ScheduleAsk) -> ScheduleReply:
+        await self._gateway.connect()
+        return await self._gateway.scheduler.ask(ask)
+
+
+class InProcessRuntime(SchedulingClient):
+    """Runs, sessions and schedules without Ray, for tests and first steps.
 
     Used like `Rojak`: `async with InProcessRuntime() as rojak: await rojak.run(...)`. What runs in the background
     stops when it is closed, and goes on when another one is opened on the same storage.
@@ -125,7 +142,7 @@ class InProcessRuntime(Client):
         store = MemoryStore() if storage is None else open_store(storage) if isinstance(storage, str) else storage
         source = ids or RandomIds()
         self._local = InProcessGateway(store, namespace, clock or SystemClock(), source, settings or PoolSettings())
-        super().__init__(self._local, source)
+        super().__init__(self._local, _LocalScheduler(self._local), source)
 
     def statistics(self) -> PoolStatistics:
         """Counts for people."""
