@@ -48,6 +48,44 @@ async def read_records(store: Store, paths: Paths, owner: Owner) -> list[Journal
     return records
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """A stretch of a journal, and the state it begins in."""
+
+    before: SessionState
+    first: int
+    """Number of the first event in `records`."""
+
+    records: list[JournalRecord]
+    slot: int
+    """Last record there is."""
+
+
+async def read_after(store: Store, paths: Paths, owner: Owner, seq: int) -> Chapter:
+    """What came after event `seq`, with a little before it where no snapshot fits; compacted events are left out.
+
+    Raises:
+        JournalDamaged: A record is missing or cannot be trusted.
+    """
+    seen = -1
+    while True:
+        marked = await marked_slot(store, paths, owner)
+        snapshots = await all_snapshots(store, paths, owner)
+        fitting = [snapshot for snapshot in snapshots if snapshot.position.seq <= seq] or snapshots[:1]
+        start = fitting[-1].position if fitting else Position()
+        try:
+            records, position = await _load(store, paths, owner, start)
+            check_tail(paths, owner, marked, position.slot)
+        except (JournalDamaged, ObjectNotFound):
+            latest = snapshots[-1].position.slot if snapshots else 0
+            if latest <= seen:
+                raise
+            seen = latest  # the writer may have compacted what we were about to read
+            continue
+        state = fitting[-1].state if fitting else SessionState(owner_kind=owner.kind, owner_id=owner.id)
+        return Chapter(state, start.seq + 1, records, position.slot)
+
+
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
     """Whether anybody ever wrote this owner's journal."""
     return bool(await store.list(paths.log(owner), limit=1))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover
+from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover, StartRun
 from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
@@ -32,10 +32,14 @@ from rojak_ray.errors import (
 )
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.events import SessionEvent
+from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
+from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
 
 logger = logging.getLogger(__name__)
@@ -107,6 +111,7 @@ class SessionHost:
         self._suspicion = suspicion or Suspicion()
         self._state = SessionState()
         self._turnstile = Turnstile()
+        self._feed = Feed(clock)
         self._inbox: list[_Item] = []
         self._arrived = asyncio.Event()
         self._endings: dict[str, asyncio.Future[RunView]] = {}
@@ -143,6 +148,7 @@ class SessionHost:
         self._state = await self._journal.open()
         if not self._state.opened and self._journal.position.seq:
             await self._journal.purge(self._state)  # whoever deleted it may not have got so far
+        self._feed.advance(None, self._journal.position.seq, None, idle=self._state.idle, set_aside=None)
         self._driver = asyncio.create_task(self._drive(), name=f"drive {self.owner}")
         if not self._state.idle:
             self._held = True
@@ -182,10 +188,26 @@ class SessionHost:
         self.last_used = self._clock.monotonic()
         if ask.place is not None:
             await self._turnstile.enter(ask.place)
+        follow = self._placed(ask)
         created = await self._submit(ask.commands) if ask.commands else False
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()
-        return Reply(created=created, run=run, view=self._view() if ask.view else None)
+        batch = await self._feed.follow(follow) if follow else None
+        return Reply(created=created, run=run, view=self._view() if ask.view else None, batch=batch)
+
+    async def follow(self, follow: Follow) -> Batch | None:
+        """See `Feed.follow`. Following alone does not keep a conversation in memory."""
+        return await self._feed.follow(follow)
+
+    def _placed(self, ask: Ask) -> Follow | None:
+        """The follower's place; one that follows its own commands begins before them, also if they came before."""
+        if ask.follow is None:
+            return None
+        self._feed.want()
+        if ask.follow.after is not None:
+            return ask.follow
+        known = any(isinstance(c, StartRun) and self._state.status(c.run_id) is not None for c in ask.commands)
+        return ask.follow.model_copy(update={"after": 0 if known else self._feed.position})
 
     def _view(self) -> SessionView:
         if not self._state.opened:
@@ -260,6 +282,8 @@ class SessionHost:
         """Decide on a batch, make it durable, then answer."""
         state, events, accepted = self._state, list[Event](), list[_Item]()
         ended: list[RunView] = []
+        told: list[SessionEvent] | None = [] if self._feed.wanted else None
+        number = self._journal.position.seq
         try:
             for item in items:
                 try:
@@ -271,9 +295,8 @@ class SessionHost:
                 item.created = any(isinstance(event, Opened) for event in new)
                 events.extend(new)
                 for event in new:
-                    if state.debug and (line := narrate(state, event)):
-                        logger.info("%s: %s", self.owner, line)
-                    state = evolve(state, event)
+                    number += 1
+                    state = self._fold(state, event, number, told)
                     if isinstance(event, RunEnded) and (run := view_run(state, event.run_id)):
                         ended.append(run)
             if events:
@@ -298,6 +321,22 @@ class SessionHost:
         if state.set_aside is not None:
             self._fail_waiting(SessionSetAside(set_aside_text(state)))
         self._start_pending()
+        self._advance_feed(told)
+
+    def _advance_feed(self, told: list[SessionEvent] | None) -> None:
+        state = self._state
+        asked = pending(state) if self._feed.wanted else ()
+        speaking = next((step for step in asked if isinstance(step, CallModel)), None)
+        set_aside = set_aside_text(state) if state.set_aside is not None else None
+        self._feed.advance(told, self._journal.position.seq, speaking, idle=state.idle, set_aside=set_aside)
+
+    def _fold(self, state: SessionState, event: Event, number: int, told: list[SessionEvent] | None) -> SessionState:
+        after = evolve(state, event)
+        if state.debug and (line := narrate(state, event)):
+            logger.info("%s: %s", self.owner, line)
+        if told is not None:
+            told += publish(state, event, after, number)
+        return after
 
     async def _purge(self, state: SessionState) -> None:
         """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""
@@ -364,7 +403,10 @@ class SessionHost:
         if step.wait_s > 0:
             await self._clock.sleep(step.wait_s)
         try:
-            result = await self._executor.execute(step)
+            if isinstance(step, CallModel) and self._feed.wanted:
+                result = await self._executor.execute(step, self._feed.listener(step))
+            else:
+                result = await self._executor.execute(step)
         except asyncio.CancelledError:
             if _cancelled_by_us():
                 raise
@@ -387,6 +429,7 @@ class SessionHost:
         for item in items:
             _answer(item, error)
         self._fail_waiting(error)
+        self._feed.end(error)
         if self._on_end is not None:
             self._on_end(self)
 
