@@ -238,7 +238,7 @@ def join_halves(text: str) -> str:
     """
     if not has_lone_surrogate(text):
         return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return clean_text(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass"))
 
 
 def read_context(given: Mapping[str, Any] | None) -> dict[str, JsonValue]:
