@@ -44,9 +44,11 @@ StepKey = tuple[str, int]
 class Feed:
     """One host's followers, and what they have to know."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, most_events: int = RING_EVENTS, most_bytes: int = RING_BYTES) -> None:
         """Nobody follows."""
         self._clock = clock
+        self._most_events = most_events
+        self._most_bytes = most_bytes
         self._number = 0
         self._floor = 0
         """Everything behind this `seq` is in the ring."""
@@ -105,7 +107,7 @@ class Feed:
         if told is None or not self.wanted:
             self._ring.clear()
             self._bytes = 0
-            self._floor = end_of(number)
+            self._floor = end_of(number) if number else 0
         else:
             self._keep(told)
         if grown or self._answers:
@@ -116,7 +118,7 @@ class Feed:
             size = len(event.model_dump_json())
             self._ring.append((event, size))
             self._bytes += size
-        while self._bytes > RING_BYTES or len(self._ring) > RING_EVENTS:
+        while self._bytes > self._most_bytes or len(self._ring) > self._most_events:
             event, size = self._ring.popleft()
             self._bytes -= size
             self._floor = event.seq
