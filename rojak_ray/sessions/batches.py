@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rojak_ray.messages import Record
 from rojak_ray.sessions.events import (
+    FunctionCallEvent,
     MessageEvent,
     RetryEvent,
     RunEndedEvent,
@@ -84,7 +85,7 @@ def _unseen(event: SessionEvent, seen: int) -> tuple[SessionEvent | None, int]:
             if seen > event.offset:
                 event = event.model_copy(update={"offset": seen, "text": event.text[seen - event.offset :]})
             return event, end
-        case MessageEvent():
+        case MessageEvent() | FunctionCallEvent():  # that answer is complete
             return event, 0
         case RetryEvent() if event.reset:
             return event, 0

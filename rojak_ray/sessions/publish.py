@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import JsonValue
 
 from rojak_ray.core.events import (
+    ConfigUpdated,
     Event,
     FunctionReturned,
     ModelResponded,
+    Opened,
     Recovered,
     Resumed,
     Retrieved,
@@ -79,10 +81,10 @@ def publish(before: SessionState, event: Event, after: SessionState, number: int
         case RunEnded():
             _tell_context(telling, after)
             _tell_end(telling, event, after)
-            return telling.events
+        case Opened() | ConfigUpdated():
+            _tell_context(telling, after)
         case _:
             pass
-    _tell_context(telling, after)
     return telling.events
 
 
@@ -155,6 +157,7 @@ def _tell_result(telling: _Telling, event: FunctionReturned, after: SessionState
         output=event.output,
         failed=event.failed,
     )
+    _tell_context(telling, after)
     next_agent = active_run(after).agent
     if next_agent != run.agent:
         telling.tell(HandoffEvent, from_agent=telling.agent, to_agent=after.agents[next_agent].name)
