@@ -29,16 +29,20 @@ from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, replay
 from rojak_ray.sessions.alarm import remove_timers, set_timer
+from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost, Suspicion
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
+from rojak_ray.sessions.stored import not_found, read_stored
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_REOPEN_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
+_LOOK_S = 1.0
+"""How often storage is looked at for a follower of something that is not open here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ class HostPool:
         )
         self._hosts: dict[Owner, asyncio.Task[SessionHost]] = {}
         self._closing: dict[Owner, asyncio.Task[None]] = {}
+        self._opened_one = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -120,12 +125,14 @@ class HostPool:
             RequestError: A command was refused.
             StorageError: The store failed; ask again.
         """
+        if ask.follow is not None and ask.only_follows:
+            return Reply(batch=await self._follow(owner, ask.follow))
         fenced = False
         while True:
             if owner not in self._hosts:
                 answer = await self._answer_from_storage(owner, ask)
                 if answer is not None:
-                    return answer
+                    return await self._with_batch(owner, ask, answer)
             host = await self._host(owner)
             try:
                 reply = await host.ask(ask)
@@ -141,7 +148,44 @@ class HostPool:
                 if any(isinstance(command, Delete) for command in ask.commands):
                     await self._let_go(host)
                     await remove_timers(self._store, self._paths, owner)
-                return reply
+                return await self._with_batch(owner, ask, reply)
+
+    async def _with_batch(self, owner: Owner, ask: Ask, reply: Reply) -> Reply:
+        """The reply, with what its host could not tell a follower."""
+        if ask.follow is None or reply.batch is not None:
+            return reply
+        follow = ask.follow.model_copy(update={"after": ask.follow.after or 0})
+        stored = await read_stored(self._store, self._paths, owner, follow)
+        return reply.model_copy(update={"batch": stored.batch})
+
+    async def _follow(self, owner: Owner, follow: Follow) -> Batch:
+        """What is behind a follower: from the host if the owner is open here, else from storage, waking nobody."""
+        if owner in self._hosts:
+            try:
+                batch = await (await self._host(owner)).follow(follow)
+            except StorageError as error:
+                logger.debug("following %s in storage: %s", owner, error)
+            else:
+                if batch is not None:
+                    return batch
+        stored = await read_stored(self._store, self._paths, owner, follow)
+        if not stored.batch.concerns(follow):
+            await self._news_of(owner, stored.slot, follow.wait_s)
+        return stored.batch
+
+    async def _news_of(self, owner: Owner, slot: int, wait_s: float) -> None:
+        """Wait for an owner to be opened here, or written by anybody."""
+        ends_at = self._clock.monotonic() + wait_s
+        while not self._closed and owner not in self._hosts and (rest := ends_at - self._clock.monotonic()) > 0:
+            sleeping = asyncio.create_task(self._clock.sleep(min(rest, _LOOK_S)))
+            opening = asyncio.create_task(self._opened_one.wait())
+            try:
+                await asyncio.wait({sleeping, opening}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                opening.cancel()
+            if await self._store.list(self._paths.log(owner), after=self._paths.slot(owner, slot), limit=1):
+                return
 
     async def recover(self, mine: Callable[[Owner], bool]) -> int:
         """Open again every owner that some lost process had open and that belongs here; returns how many.
@@ -170,6 +214,7 @@ class HostPool:
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
         self._closed = True
+        self._tell_followers()
         background = [*self._background, *([self._sweeper] if self._sweeper else [])]
         for task in background:
             task.cancel()
@@ -185,9 +230,7 @@ class HostPool:
         if not await exists(self._store, self._paths, owner):
             if creates is not None:
                 return None
-            if owner.kind == "run":
-                raise RunNotFound(f"Run {owner.id!r} does not exist.")
-            raise SessionNotFound(f"Session with ID {owner.id} does not exist. Please create a session first.")
+            raise not_found(owner)
         looks = not ask.commands and not ask.await_run
         if owner.kind == "session" and not looks:
             return None
@@ -217,6 +260,7 @@ class HostPool:
         if opening is None:
             opening = asyncio.create_task(self._open(owner), name=f"open {owner}")
             self._hosts[owner] = opening
+            self._tell_followers()
         try:
             # Shielded: a caller that gives up must not stop an opening that others wait for.
             return await asyncio.shield(opening)
@@ -224,6 +268,11 @@ class HostPool:
             failed = opening.done() and (opening.cancelled() or opening.exception() is not None)
             if failed and self._hosts.get(owner) is opening:
                 del self._hosts[owner]
+
+    def _tell_followers(self) -> None:
+        """Let those who follow what is not open here look again."""
+        self._opened_one.set()
+        self._opened_one = asyncio.Event()
 
     async def _open(self, owner: Owner) -> SessionHost:
         closing = self._closing.get(owner)

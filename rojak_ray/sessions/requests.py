@@ -12,6 +12,7 @@ from rojak_ray.core.commands import Command
 from rojak_ray.core.events import RunStatus
 from rojak_ray.core.state import RunOutcome, SessionState
 from rojak_ray.messages import Message, Record, Usage
+from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.order import Place
 
 
@@ -26,8 +27,21 @@ class Ask(Record):
     view: bool = False
     """Include the configuration and history."""
 
+    follow: Follow | None = None
+    """Tell what happens; models asked from here on are asked to stream."""
+
     place: Place | None = None
     """Where it stands among its client's requests, if the transport may overtake."""
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long the answer may be held back."""
+        return max(self.wait_s, self.follow.wait_s if self.follow else 0.0)
+
+    @property
+    def only_follows(self) -> bool:
+        """Whether it changes nothing and waits for no run."""
+        return self.follow is not None and not self.commands and not self.await_run and not self.view
 
 
 class AwaitedCall(Record):
@@ -82,6 +96,8 @@ class Reply(Record):
     """The awaited run; its status says whether it ended."""
 
     view: SessionView | None = None
+    batch: Batch | None = None
+    """What there is to follow."""
 
 
 def view_run(state: SessionState, run_id: str) -> RunView | None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.spec import FunctionRef
@@ -164,9 +164,9 @@ class _PatientRunner:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         news = self._news
-        result = await self._runner.execute(step)
+        result = await self._runner.execute(step, on_delta)
         if not step.recovered or not isinstance(result, StepError) or result.error_type not in _MISSING_CODE:
             return result
         logger.info("step %s waits for what runs it to be registered: %s", step.step_id, result.message)
@@ -175,7 +175,7 @@ class _PatientRunner:
                 while isinstance(result, StepError) and result.error_type in _MISSING_CODE:
                     await news.wait()
                     news = self._news
-                    result = await self._runner.execute(step)
+                    result = await self._runner.execute(step, on_delta)
         except TimeoutError:
             logger.warning("step %s: nobody registered what runs it", step.step_id)
         return result
