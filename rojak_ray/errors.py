@@ -13,10 +13,15 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ InvalidAgent (ValueError)
 │   ├─ InvalidContext (ValueError)
 │   ├─ InvalidLimit (ValueError)
+│   ├─ InvalidSchedule (ValueError)
 │   ├─ SessionNotFound (ValueError, LookupError)
 │   ├─ RunNotFound (ValueError, LookupError)
+│   ├─ ScheduleNotFound (ValueError, LookupError)
 │   ├─ RequestConflict          same id, different content
-│   └─ SessionSetAside          it kept ending its process; a person has to look and resume it
+│   │   ├─ ScheduleExists       a schedule of this id is there already
+│   │   └─ ScheduleChanged      somebody else changed it since it was looked at
+│   ├─ SessionSetAside          it kept ending its process; a person has to look and resume it
+│   └─ CallNotWaiting (LookupError)  no such call waits for an answer: not yet, or not any more
 ├─ RunError                     the run ended without an answer
 │   ├─ RunFailed                a step failed for good; the vendor's words are in the text
 │   ├─ RunCancelled             somebody cancelled it
@@ -108,6 +113,10 @@ class InvalidLimit(RequestError, ValueError):
     """A limit is negative or no number."""
 
 
+class InvalidSchedule(RequestError, ValueError):
+    """A field of a schedule cannot be followed; the text names it."""
+
+
 class SessionNotFound(RequestError, ValueError, LookupError):
     """No session has this id."""
 
@@ -116,12 +125,28 @@ class RunNotFound(RequestError, ValueError, LookupError):
     """No run has this id."""
 
 
+class ScheduleNotFound(RequestError, ValueError, LookupError):
+    """No schedule has this id."""
+
+
 class RequestConflict(RequestError, ValueError):
     """The id is taken by a request with different content."""
 
 
+class ScheduleExists(RequestConflict):
+    """A schedule of this id is there already; get, update or delete it."""
+
+
+class ScheduleChanged(RequestConflict):
+    """Somebody else changed the schedule since it was looked at; look again."""
+
+
 class SessionSetAside(RequestError):
     """A conversation kept ending the processes that held it, so nothing of it is run until somebody resumes it."""
+
+
+class CallNotWaiting(RequestError, LookupError):
+    """No call of this id waits for an answer: it has not got so far, was answered, or its time is over."""
 
 
 class RunError(RojakError):

@@ -92,13 +92,16 @@ def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
         if call.done:
             context = context.then(call.patch) if sequential else context
             continue
+        if call.awaited:
+            sequential_open = sequential_open or sequential
+            continue
         if sequential and sequential_open:
             continue
         sequential_open = sequential_open or sequential
         seen = run.patch.then(context) if sequential else run.patch
         steps.append(
             CallFunction(
-                **_common(state, run, f"{run.turn - 1}/call/{index}"),
+                **_common(state, run, call_id_of(run, index).removeprefix(f"{run.run_id}/")),
                 call=call.planned.call,
                 plan=call.planned.plan,
                 context_variables=seen.apply(state.context_variables),
@@ -127,6 +130,7 @@ def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> 
         "idempotency_key": key[:32],
         "attempt": 1 + attempts.failures + attempts.interruptions,
         "wait_s": attempts.retry_in_s,
+        "due": attempts.retry_at,
         "recovered": run.recovered,
         "run_id": run.run_id,
         "session_id": state.owner_id if state.owner_kind == "session" else None,
@@ -139,6 +143,11 @@ def active_run(state: SessionState) -> RunState:
     if state.run is None:
         raise InternalError(f"An event of {state.owner_id!r} belongs to a run, but none is in progress.")
     return state.run
+
+
+def call_id_of(run: RunState, index: int) -> str:
+    """Step id of a call of the current turn."""
+    return f"{run.run_id}/{run.turn - 1}/call/{index}"
 
 
 def call_index(run: RunState, step_id: str) -> int:

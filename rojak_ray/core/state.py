@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Literal
 
-from pydantic import JsonValue, model_validator
+from pydantic import JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import PlannedCall, RunStatus
@@ -34,11 +35,21 @@ class ContextPatch(Record):
         return {**{key: value for key, value in context.items() if key not in self.deleted}, **self.set}
 
 
+class AwaitedAnswer(Record):
+    """What a call waits for."""
+
+    question: str = ""
+    until: datetime | None = None
+
+
 class CallState(Record):
     """A function call of the current turn and, once it returned, its result."""
 
     planned: PlannedCall
     output: str | None = None
+    awaited: AwaitedAnswer | None = None
+    """Set while somebody outside has yet to give the result."""
+
     agent: str | None = None
     patch: ContextPatch = ContextPatch()
 
@@ -57,6 +68,9 @@ class Attempts(Record):
 
     retry_in_s: float = 0.0
     """Wait before the next attempt, counted from the last failure."""
+
+    retry_at: datetime | None = None
+    """When that wait is over."""
 
     losses: int = 0
     """Failures in which the process running it was lost."""
@@ -107,15 +121,13 @@ class RunState(Record):
     recoveries: int = 0
     """Hosts that took over since the last recorded result."""
 
-    usage: Usage = Usage()
+    rested: bool = False
+    """Whether its last host let it go because nothing was to be done: then no step was under way."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_former_fields(cls, data: Any) -> Any:
-        """Snapshots used to hold what was retrieved for one answer. Without it, that is looked up once more."""
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if key not in ("retrieval_done", "retrieved")}
-        return data
+    answers: tuple[str, ...] = ()
+    """Ids of the answers from outside that were taken."""
+
+    usage: Usage = Usage()
 
     @property
     def appended(self) -> int:
@@ -171,6 +183,11 @@ class SessionState(Record):
     def idle(self) -> bool:
         """Whether there is nothing to do: nothing runs or waits, or it was set aside."""
         return (self.run is None and not self.queue) or self.set_aside is not None
+
+    @property
+    def awaited(self) -> tuple[CallState, ...]:
+        """The calls that wait for an answer from outside."""
+        return tuple(call for call in self.run.calls if call.awaited and not call.done) if self.run else ()
 
     def outcome(self, run_id: str) -> RunOutcome | None:
         """The remembered outcome of a run."""

@@ -54,6 +54,8 @@ class Stretch(Generic[StateT]):
     """Likewise."""
 
     records: list[JournalRecord]
+    end: Position
+    """After the last of them."""
 
 
 async def read_records(
@@ -92,7 +94,7 @@ async def read_stretch(
             if tries == _STRETCH_TRIES:
                 raise
             continue  # records may have moved into an archive while we looked
-        return Stretch(start.state if start else aggregate.begin(owner), position, records)
+        return Stretch(start.state if start else aggregate.begin(owner), position, records, end)
 
 
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:

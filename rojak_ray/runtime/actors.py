@@ -23,6 +23,7 @@ from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
 from rojak_ray.runtime.settings import (
     CATALOG,
     RETRIEVERS,
+    SCHEDULER,
     RuntimeSettings,
     home_of,
     host_name,
@@ -32,6 +33,8 @@ from rojak_ray.runtime.settings import (
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 from rojak_ray.runtime.step_tasks import warm_up
 from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
+from rojak_ray.schedules.service import has_schedules
+from rojak_ray.sessions.alarm import has_timers
 from rojak_ray.sessions.pool import active_owners
 from rojak_ray.storage.open import open_store
 
@@ -81,6 +84,13 @@ def start_retrievers(settings: RuntimeSettings, node: str) -> Handle:
     return _start(RetrieverActor, RETRIEVERS, settings, settings.ray_namespace, scheduling_strategy=near)
 
 
+def start_scheduler(settings: RuntimeSettings) -> Handle:
+    """The scheduler of a namespace."""
+    from rojak_ray.runtime.scheduler_actor import SchedulerActor  # reaches hosts through this module
+
+    return _start(SchedulerActor, SCHEDULER, settings, settings)
+
+
 def find(name: str, settings: RuntimeSettings) -> Handle | None:
     """An actor that is there already."""
     try:
@@ -114,18 +124,21 @@ class CatalogActor(Catalog):
         return await super().register(functions, providers, parcels, named=named)
 
     async def _wake_unfinished(self) -> None:
-        """Start the actors of every owner that was open when it was last heard of; they go on by themselves.
+        """Start the actors of what was open when it was last heard of, and the scheduler; they go on by themselves.
 
         On a cluster that is up they are there already, and finding them changes nothing.
         """
-        store = open_store(self._settings.storage)
+        store, paths = open_store(self._settings.storage), Paths(self._settings.namespace)
         try:
-            owners = await active_owners(store, Paths(self._settings.namespace))
+            owners = await active_owners(store, paths)
+            scheduled = await has_schedules(store, paths) or await has_timers(store, paths)
         except StorageError as error:
             logger.warning("could not look for unfinished work: %s", error)
             return
         finally:
             await store.aclose()
+        if scheduled:
+            await asyncio.to_thread(start_scheduler, self._settings)
         limit = asyncio.Semaphore(_WAKES_AT_ONCE)
         homes = {home_of(owner, self._settings.hosts) for owner in owners if self._is_shared(owner)}
         alone = [owner.id for owner in owners if not self._is_shared(owner)]

@@ -10,24 +10,27 @@ import asyncio
 import itertools
 import logging
 import math
+from collections.abc import Awaitable
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, TaskCancelledError
 
+from rojak_ray.agents.activities import OnDelta
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step, StepError, StepResult
-from rojak_ray.errors import FunctionNotFound, RojakError, StoreUnavailable
+from rojak_ray.errors import FunctionNotFound, InternalError, RojakError, StoreUnavailable
 from rojak_ray.providers.builtin import BUILTIN_TYPES
-from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_result
+from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_item, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.step_tasks import run_function
+from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.providers import nobody_serves
 from rojak_ray.sessions.steps import Offer, StepRunner, error_of
 
@@ -66,6 +69,7 @@ class RayStepExecutor:
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
         self._turn = itertools.count()
+        self._pace = Pace()
         self._tasks: dict[str, Any] = {}
         """Remote functions with their options, by parcel: making one takes half as long as a short task."""
 
@@ -74,7 +78,7 @@ class RayStepExecutor:
         if version[0] != self._expected[0] or version[1] > self._expected[1]:
             self._expected = version
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
         try:
             assignment, entry = await self._assign(step)
@@ -83,8 +87,8 @@ class RayStepExecutor:
             if entry is not None and not entry.is_async:
                 return await self._run_task(assignment, entry)
             if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
-                return await self._ask_model(self._code, assignment)
-            return await self._run_on_worker(assignment, _timeout_of(step))
+                return await self._ask_model(self._code, assignment, on_delta)
+            return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
         except RojakError as error:
             return error_of(error)
 
@@ -165,15 +169,19 @@ class RayStepExecutor:
         entry = self._directory.providers.get(("agent", agent_type))
         return entry.built_in if entry is not None else agent_type in BUILTIN_TYPES
 
-    async def _ask_model(self, code: CodeCache, assignment: Assignment) -> StepResult:
+    async def _ask_model(self, code: CodeCache, assignment: Assignment, on_delta: OnDelta | None) -> StepResult:
         """Ask a built-in provider from here. No user code is loaded: the directory has what models are shown."""
         sources = _OffersOnly(self._directory, code, assignment)
-        return await StepRunner(sources, sources, code.refer).execute(assignment.step)
+        return await StepRunner(sources, sources, code.refer, self._pace).execute(assignment.step, on_delta)
 
-    async def _run_on_worker(self, assignment: Assignment, limit: float) -> StepResult:
+    async def _run_on_worker(self, assignment: Assignment, limit: float, on_delta: OnDelta | None = None) -> StepResult:
         worker = await self._step_worker()
-        reference: Any = worker.execute.remote(assignment.pack())
-        return await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
+        if on_delta is None:
+            reference: Any = worker.execute.remote(assignment.pack())
+            return await self._await_result(reference, reference, limit + _REPLY_GRACE_S, limit, force=False)
+        items: Any = worker.stream.options(num_returns="streaming").remote(assignment.pack())
+        last = _last_item(items, on_delta)
+        return await self._await_result(items, last, limit + _REPLY_GRACE_S, limit, force=False)
 
     async def _retrieve(self, assignment: Assignment, entry: ProviderEntry) -> StepResult:
         limit = min(_timeout_of(assignment.step), entry.timeout_s or math.inf)
@@ -183,7 +191,7 @@ class RayStepExecutor:
         while True:
             owner = await self._actor(RETRIEVERS)
             reference: Any = owner.execute.remote(assignment.pack())
-            result = await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
+            result = await self._await_result(reference, reference, limit + _REPLY_GRACE_S, limit, force=False)
             lost = isinstance(result, StepError) and result.lost
             if not lost or self._clock.monotonic() > deadline:
                 return result
@@ -204,13 +212,16 @@ class RayStepExecutor:
         reference: Any = task.remote(self._ray_namespace, assignment.pack())
         # No deadline here: a task may queue for a CPU, and its own clock starts when it does. The cluster has the
         # resources, and the process ends itself when the function overruns.
-        return await self._await_result(reference, None, _timeout_of(assignment.step), force=True)
+        return await self._await_result(reference, reference, None, _timeout_of(assignment.step), force=True)
 
-    async def _await_result(self, reference: Any, wait_s: float | None, limit_s: float, *, force: bool) -> StepResult:
+    async def _await_result(
+        self, reference: Any, packed: Awaitable[bytes], wait_s: float | None, limit_s: float, *, force: bool
+    ) -> StepResult:
+        """The result that `packed` gives, of the task behind `reference`, which is cancelled if nobody waits for it."""
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(wait_s):
-                return unpack_result(await reference)
+                return unpack_result(await packed)
         except asyncio.CancelledError:
             ray.cancel(reference, force=force)
             raise
@@ -273,6 +284,16 @@ class _OffersOnly(AssignedSources):
         if entry is None or entry.offer is None:
             raise FunctionNotFound(f"Function {ref.name} not found")
         return entry.offer
+
+
+async def _last_item(items: Any, on_delta: OnDelta) -> bytes:
+    """Pass a stream's text on as it comes; its packed result."""
+    async for reference in items:
+        item = unpack_item(await reference)
+        if isinstance(item, bytes):
+            return item
+        on_delta(item)
+    raise InternalError("A stream of a step worker ended without a result.")
 
 
 def _lost(error: RayError) -> StepError:

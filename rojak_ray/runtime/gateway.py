@@ -54,6 +54,11 @@ class RayGateway:
         self._sequencer = Sequencer(RandomIds().new_id())
         self._keeper: asyncio.Task[None] | None = None
 
+    @property
+    def settings(self) -> RuntimeSettings:
+        """Those in force, once connected."""
+        return self._settings
+
     async def connect(self) -> None:
         """Join Ray and the catalog, once.
 
@@ -92,14 +97,14 @@ class RayGateway:
 
     async def _reach(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the owner's actor; one that dies on the way is started again and asked again."""
-        name = await self._place(owner, ask)
         packed = ask.model_dump_json().encode()
         wait = _FIRST_WAIT_S
         waited = 0.0
         while True:
+            name = await self._place(owner, ask)  # again each time: whoever only looks must not start what has ended
             try:
                 handle: Any = self._handles.get(name) or await self._handle(name, owner)
-                async with asyncio.timeout(ask.wait_s + _REPLY_GRACE_S):
+                async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
                     answer: bytes | RojakError = await handle.ask.remote(owner, packed, self._version)
             except (ActorDiedError, ActorUnavailableError) as error:
                 self._handles.pop(name, None)

@@ -41,6 +41,7 @@ class RuntimeSettings:
 
 CATALOG = "CatalogActor"
 RETRIEVERS = "RetrieverActor"
+SCHEDULER = "SchedulerActor"
 
 
 def host_name(index: int) -> str:

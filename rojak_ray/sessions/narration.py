@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rojak_ray.core.events import (
+    AnswerAwaited,
     Event,
     FunctionReturned,
     InstructionsRendered,
@@ -52,6 +53,8 @@ def _line(state: SessionState, event: Event) -> str | None:
         case FunctionReturned():
             handed = f", handing over to {state.agents[event.agent].name}" if event.agent else ""
             return f"{event.step_id} returned {event.output}{handed}"
+        case AnswerAwaited():
+            return f"{event.step_id} waits for an answer: {event.question}"
         case StepFailed():
             return f"{event.step_id} failed ({event.error}); again in {event.retry_in_s:g} s"
         case RunEnded():

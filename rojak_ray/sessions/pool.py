@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import Delete, OpenSession
@@ -27,16 +28,21 @@ from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, replay
-from rojak_ray.sessions.host import HostClosed, SessionHost, Suspicion
+from rojak_ray.sessions.alarm import remove_timers, set_timer
+from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost, Suspicion
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
+from rojak_ray.sessions.stored import not_found, read_stored
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_REOPEN_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
+_LOOK_S = 1.0
+"""How often storage is looked at for a follower of something that is not open here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,9 @@ class PoolSettings:
 
     sweep_s: float = 1.0
     """How often idle hosts are looked for."""
+
+    timers_s: float = 5.0
+    """How often timers of conversations that wait in storage are looked at."""
 
     most_recoveries: int = 6
     """A session whose process ended so often in a row without a recorded result is set aside."""
@@ -94,6 +103,7 @@ class HostPool:
         )
         self._hosts: dict[Owner, asyncio.Task[SessionHost]] = {}
         self._closing: dict[Owner, asyncio.Task[None]] = {}
+        self._opened_one = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -115,12 +125,14 @@ class HostPool:
             RequestError: A command was refused.
             StorageError: The store failed; ask again.
         """
+        if ask.follow is not None and ask.only_follows:
+            return Reply(batch=await self._follow(owner, ask.follow))
         fenced = False
         while True:
             if owner not in self._hosts:
                 answer = await self._answer_from_storage(owner, ask)
                 if answer is not None:
-                    return answer
+                    return await self._with_batch(owner, ask, answer)
             host = await self._host(owner)
             try:
                 reply = await host.ask(ask)
@@ -135,7 +147,45 @@ class HostPool:
             else:
                 if any(isinstance(command, Delete) for command in ask.commands):
                     await self._let_go(host)
-                return reply
+                    await remove_timers(self._store, self._paths, owner)
+                return await self._with_batch(owner, ask, reply)
+
+    async def _with_batch(self, owner: Owner, ask: Ask, reply: Reply) -> Reply:
+        """The reply, with what its host could not tell a follower."""
+        if ask.follow is None or reply.batch is not None:
+            return reply
+        follow = ask.follow.model_copy(update={"after": ask.follow.after or 0})
+        stored = await read_stored(self._store, self._paths, owner, follow)
+        return reply.model_copy(update={"batch": stored.batch})
+
+    async def _follow(self, owner: Owner, follow: Follow) -> Batch:
+        """What is behind a follower: from the host if the owner is open here, else from storage, waking nobody."""
+        if owner in self._hosts:
+            try:
+                batch = await (await self._host(owner)).follow(follow)
+            except StorageError as error:
+                logger.debug("following %s in storage: %s", owner, error)
+            else:
+                if batch is not None:
+                    return batch
+        stored = await read_stored(self._store, self._paths, owner, follow)
+        if not stored.batch.concerns(follow):
+            await self._news_of(owner, stored.slot, follow.wait_s)
+        return stored.batch
+
+    async def _news_of(self, owner: Owner, slot: int, wait_s: float) -> None:
+        """Wait for an owner to be opened here, or written by anybody."""
+        ends_at = self._clock.monotonic() + wait_s
+        while not self._closed and owner not in self._hosts and (rest := ends_at - self._clock.monotonic()) > 0:
+            sleeping = asyncio.create_task(self._clock.sleep(min(rest, _LOOK_S)))
+            opening = asyncio.create_task(self._opened_one.wait())
+            try:
+                await asyncio.wait({sleeping, opening}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                opening.cancel()
+            if await self._store.list(self._paths.log(owner), after=self._paths.slot(owner, slot), limit=1):
+                return
 
     async def recover(self, mine: Callable[[Owner], bool]) -> int:
         """Open again every owner that some lost process had open and that belongs here; returns how many.
@@ -164,6 +214,7 @@ class HostPool:
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
         self._closed = True
+        self._tell_followers()
         background = [*self._background, *([self._sweeper] if self._sweeper else [])]
         for task in background:
             task.cancel()
@@ -179,17 +230,16 @@ class HostPool:
         if not await exists(self._store, self._paths, owner):
             if creates is not None:
                 return None
-            if owner.kind == "run":
-                raise RunNotFound(f"Run {owner.id!r} does not exist.")
-            raise SessionNotFound(f"Session with ID {owner.id} does not exist. Please create a session first.")
-        if owner.kind == "session":
-            if ask.commands or ask.await_run:
-                return None
-            state = (await replay(self._store, self._paths, owner)).state
-            if not state.opened:
-                raise SessionNotFound(f"Session {owner.id!r} does not exist; it was deleted.")
-            return Reply(view=view_session(state))
+            raise not_found(owner)
+        looks = not ask.commands and not ask.await_run
+        if owner.kind == "session" and not looks:
+            return None
         state = (await replay(self._store, self._paths, owner)).state
+        if looks and not state.opened:
+            missing = SessionNotFound if owner.kind == "session" else RunNotFound
+            raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
+        if looks:
+            return Reply(view=view_session(state))
         if not state.opened or not state.idle:
             return None
         for command in ask.commands:
@@ -210,6 +260,7 @@ class HostPool:
         if opening is None:
             opening = asyncio.create_task(self._open(owner), name=f"open {owner}")
             self._hosts[owner] = opening
+            self._tell_followers()
         try:
             # Shielded: a caller that gives up must not stop an opening that others wait for.
             return await asyncio.shield(opening)
@@ -217,6 +268,11 @@ class HostPool:
             failed = opening.done() and (opening.cancelled() or opening.exception() is not None)
             if failed and self._hosts.get(owner) is opening:
                 del self._hosts[owner]
+
+    def _tell_followers(self) -> None:
+        """Let those who follow what is not open here look again."""
+        self._opened_one.set()
+        self._opened_one = asyncio.Event()
 
     async def _open(self, owner: Owner) -> SessionHost:
         closing = self._closing.get(owner)
@@ -242,7 +298,7 @@ class HostPool:
     def _ended(self, host: SessionHost) -> None:
         """A host ended by itself: forget it, and open it again if it left work behind and nobody newer has it."""
         self._hosts.pop(host.owner, None)
-        if self._closed or isinstance(host.failure, Fenced) or host.state.idle:
+        if self._closed or isinstance(host.failure, Fenced | HostClosed) or host.state.idle:
             return
         task = asyncio.create_task(self._reopen(host.owner), name=f"reopen {host.owner}")
         self._background.add(task)
@@ -273,8 +329,26 @@ class HostPool:
                 limit = self._settings.run_idle_s if run else self._settings.session_idle_s
                 if host.idle and now - host.last_used >= limit:
                     self._start_letting_go(host)
+                elif now - host.last_used >= limit and (until := host.resting_until) is not None:
+                    await self._let_rest(host, until, limit)
                 elif host.idle and now - host.last_used >= self._settings.sweep_s:
                     await host.mark_tail()
+
+    async def _let_rest(self, host: SessionHost, until: datetime, limit_s: float) -> None:
+        """Let a conversation go whose run only waits: for an answer, or for its time.
+
+        Crash safety:
+            The timer is stored first. One too many costs a needless look.
+        """
+        if (until - self._clock.now()).total_seconds() < limit_s:
+            return
+        try:
+            if until != FOR_EVER:
+                await set_timer(self._store, self._paths, host.owner, until)
+            if await host.rest(until):
+                self._start_letting_go(host)
+        except StorageError as error:
+            logger.warning("%s could not be let go: %s", host.owner, error)
 
     def _start_letting_go(self, host: SessionHost) -> asyncio.Task[None] | None:
         if self._hosts.pop(host.owner, None) is None:

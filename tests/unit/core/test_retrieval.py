@@ -31,6 +31,7 @@ from rojak_ray.core.events import (
 )
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import StepError, TextResult
+from rojak_ray.journal.schema import upcast
 
 BEFORE = "\nHere is the context to use to answer the user's question:\n"
 
@@ -203,6 +204,6 @@ def test_snapshot_of_such_a_version_is_read():
     stored = running(agent(retriever=True)).retrieves("facts").state.model_dump(mode="json")
     del stored["run"]["found"]
     stored["run"] |= {"retrieval_done": True, "retrieved": "facts"}
-    state = SessionState.model_validate(stored)
+    state = SessionState.model_validate(upcast("a snapshot", {"version": 1, "state": stored})["state"])
     assert state.run is not None
     assert state.run.found == {}
