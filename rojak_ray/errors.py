@@ -36,7 +36,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   └─ FunctionNotFound         nobody has registered this function
 ├─ StorageError
 │   ├─ StoreUnavailable         retryable; whether a write landed is unknown
-│   ├─ StoreRefused             permission, disk full, read-only: a person has to act
+│   ├─ StoreRefused             retryable once a person has acted: permission, disk full, read-only
 │   ├─ ObjectExists             put-if-absent found the key taken
 │   ├─ ObjectNotFound           nothing under this key
 │   ├─ Fenced                   a newer owner exists; stop, never retry
@@ -242,7 +242,9 @@ class StoreUnavailable(StorageError):
 
 
 class StoreRefused(StorageError):
-    """The store answers but refuses: permission, disk full, read-only."""
+    """The store answers but refuses: permission, disk full, read-only. Repeating helps once a person has acted."""
+
+    retryable = True
 
 
 class ObjectExists(StorageError):

@@ -122,6 +122,7 @@ class SessionHost:
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
         self._taking_over: asyncio.Task[None] | None = None
+        self._recording = False
         self._held = False
         """Whether steps must not start yet: what the last host left has not been taken over."""
 
@@ -133,9 +134,20 @@ class SessionHost:
         return self._state
 
     @property
+    def epoch(self) -> int:
+        """Which host of this conversation it is: each one that opens it has a higher number."""
+        return self._journal.position.epoch
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or has just arrived."""
-        return self._state.idle and not self._inbox and not self._under_way.count
+        return self._state.idle and not self._inbox and not self._recording and not self._under_way.count
+
+    @property
+    def may_go(self) -> bool:
+        """Whether nothing is left to do here: it is idle, or its run is recorded as resting."""
+        resting = self._state.run is not None and self._state.run.rested
+        return self.idle or (resting and not self._inbox and not self._recording)
 
     def statistics(self) -> HostStatistics:
         """Counts for people."""
@@ -264,7 +276,7 @@ class SessionHost:
 
         None: there is something to do, or somebody waits for the outcome. `FOR_EVER`: nothing before an answer comes.
         """
-        busy = self._inbox or self._held or self._waiters or not self._under_way.quiet
+        busy = self._inbox or self._recording or self._held or self._waiters or not self._under_way.quiet
         if busy or self._state.run is None or self._state.set_aside is not None or self.failure is not None:
             return None
         return next_due(self._state) or FOR_EVER
@@ -303,7 +315,9 @@ class SessionHost:
                 await self._arrived.wait()
                 self._arrived.clear()
                 items, self._inbox = self._inbox, []
+                self._recording = True  # what arrived is neither in the inbox nor in the state yet
                 await self._handle(items)
+                self._recording = False
         except asyncio.CancelledError:
             raise
         except RojakError as error:

@@ -7,9 +7,10 @@ go, and opens again those whose storage failed under them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,16 +18,19 @@ from rojak_ray.clock import Clock
 from rojak_ray.core.commands import Delete, OpenSession
 from rojak_ray.errors import (
     Fenced,
+    JournalDamaged,
     ObjectExists,
     ObjectNotFound,
     RequestConflict,
     RunNotFound,
+    SchemaTooNew,
     SessionNotFound,
     StorageError,
+    StoreUnavailable,
 )
 from rojak_ray.ids import IdSource
-from rojak_ray.journal.journal import Journal
-from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.journal import SNAPSHOT_BYTES, Journal
+from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.replay import exists, replay
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
@@ -39,7 +43,7 @@ from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_REOPEN_WAIT_S = 15.0
+_LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
 _LOOK_S = 1.0
 """How often storage is looked at for a follower of something that is not open here."""
@@ -66,6 +70,9 @@ class PoolSettings:
 
     probation_s: float = 10.0
     """In a process with other sessions: how long a suspect must live on to be cleared."""
+
+    snapshot_bytes: int = SNAPSHOT_BYTES
+    """Bytes of records after which a conversation is written down whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class HostPool:
         self._hosts: dict[Owner, asyncio.Task[SessionHost]] = {}
         self._closing: dict[Owner, asyncio.Task[None]] = {}
         self._opened_one = asyncio.Event()
-        self._background: set[asyncio.Task[None]] = set()
+        self._trying: dict[str, asyncio.Task[None]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -133,16 +140,16 @@ class HostPool:
                 answer = await self._answer_from_storage(owner, ask)
                 if answer is not None:
                     return await self._with_batch(owner, ask, answer)
-            host = await self._host(owner)
             try:
+                host = await self._host(owner)
                 reply = await host.ask(ask)
             except HostClosed:
                 if self._closed:
                     raise
-            except Fenced:
+            except Fenced as error:
                 # Some other process took the owner over and may be gone again; a request is safe to take twice.
                 if fenced or self._closed:
-                    raise
+                    raise StoreUnavailable(f"Other processes keep taking {owner} over; ask again.") from error
                 fenced = True
             else:
                 if any(isinstance(command, Delete) for command in ask.commands):
@@ -190,32 +197,42 @@ class HostPool:
     async def recover(self, mine: Callable[[Owner], bool]) -> int:
         """Open again every owner that some lost process had open and that belongs here; returns how many.
 
+        Raises:
+            StorageError: The storage could not be read. The pool goes on trying by itself, here and wherever an owner
+                cannot be opened.
+
         Crash safety:
             Opening is a claim, so two pools that recover the same owner disturb, but never double, each other.
         """
-        owners = [owner for owner in await active_owners(self._store, self._paths) if mine(owner)]
+        try:
+            owners = [owner for owner in await active_owners(self._store, self._paths) if mine(owner)]
+        except StorageError:
+            self._keep_trying("recover", lambda: self.recover(mine))
+            raise
         limit = asyncio.Semaphore(_RECOVERIES_AT_ONCE)
 
-        async def wake(owner: Owner) -> None:
+        async def open_again(owner: Owner) -> None:
             async with limit:
-                await self._reopen(owner)
+                await self._try_to_open(owner)
 
-        await asyncio.gather(*(wake(owner) for owner in owners))
+        await asyncio.gather(*(open_again(owner) for owner in owners))
         return len(owners)
 
     async def wake(self, owner: Owner) -> None:
-        """Open one owner again if some lost process had it open."""
+        """Open one owner again if some lost process had it open. Storage that fails is tried again, as in `recover`."""
         try:
-            await self._store.get(self._paths.marker(owner))
-        except ObjectNotFound:
-            return
-        await self._reopen(owner)
+            marked = await self._store.list(self._paths.markers(owner), limit=1)
+        except StorageError:
+            self._keep_trying(f"wake {owner}", lambda: self.wake(owner))
+            raise
+        if marked:
+            await self._try_to_open(owner)
 
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
         self._closed = True
         self._tell_followers()
-        background = [*self._background, *([self._sweeper] if self._sweeper else [])]
+        background = [*self._trying.values(), *([self._sweeper] if self._sweeper else [])]
         for task in background:
             task.cancel()
         await asyncio.gather(*background, *self._closing.values(), return_exceptions=True)
@@ -268,6 +285,9 @@ class HostPool:
             failed = opening.done() and (opening.cancelled() or opening.exception() is not None)
             if failed and self._hosts.get(owner) is opening:
                 del self._hosts[owner]
+                # It may have fenced whoever served the owner before, so nobody else may be left to go on with it.
+                if not opening.cancelled() and _may_pass(opening.exception()):
+                    self._open_later(owner)
 
     def _tell_followers(self) -> None:
         """Let those who follow what is not open here look again."""
@@ -277,45 +297,74 @@ class HostPool:
     async def _open(self, owner: Owner) -> SessionHost:
         closing = self._closing.get(owner)
         if closing is not None:
-            await asyncio.wait([closing])  # its last act is to remove the marker we are about to set
-        await self._mark(owner)
-        journal = Journal(self._store, self._paths, owner, self._clock, self._ids)
+            await asyncio.wait([closing])  # it still reads and writes
+        journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
         await host.open()
+        try:
+            # Before anything new is taken; what was left unfinished is marked by whoever left it.
+            await self._mark(host)
+        except BaseException:
+            await host.close()
+            raise
+        if host.failure is not None:  # it ended meanwhile, and nobody was there to forget it
+            raise host.failure
         return host
 
-    async def _mark(self, owner: Owner) -> None:
+    async def _mark(self, host: SessionHost) -> None:
+        owner = host.owner
         marker = json.dumps({"kind": owner.kind, "id": owner.id}, ensure_ascii=True).encode("ascii")
-        try:
-            await self._store.put_new(self._paths.marker(owner), marker)
-        except ObjectExists:
-            logger.debug("owner was marked active before", extra={"owner": str(owner)})
+        with contextlib.suppress(ObjectExists):  # ours, from a try whose reply was lost
+            await self._store.put_new(self._paths.marker(owner, host.epoch), marker)
+
+    async def _unmark(self, host: SessionHost) -> None:
+        """Remove its marker and those of hosts it fenced; a newer host's is not ours to remove, now or late."""
+        for key in await self._store.list(self._paths.markers(host.owner)):
+            if number_of(key) <= host.epoch:
+                await self._store.delete(key)
 
     def _open_hosts(self) -> list[SessionHost]:
-        done = [task for task in self._hosts.values() if task.done() and not task.cancelled()]
-        return [task.result() for task in done if task.exception() is None]
+        return [host for task in self._hosts.values() if (host := _result_of(task)) is not None]
 
     def _ended(self, host: SessionHost) -> None:
         """A host ended by itself: forget it, and open it again if it left work behind and nobody newer has it."""
-        self._hosts.pop(host.owner, None)
-        if self._closed or isinstance(host.failure, Fenced | HostClosed) or host.state.idle:
+        opening = self._hosts.get(host.owner)
+        if opening is not None and _result_of(opening) is host:
+            del self._hosts[host.owner]
+        if isinstance(host.failure, Fenced | HostClosed):
             return
-        task = asyncio.create_task(self._reopen(host.owner), name=f"reopen {host.owner}")
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        # A write that failed may have landed: what it brought has to be gone on with, whether anybody asks or not.
+        if not host.state.idle or _may_pass(host.failure):
+            self._open_later(host.owner)
 
-    async def _reopen(self, owner: Owner) -> None:
+    def _open_later(self, owner: Owner) -> None:
+        self._keep_trying(f"open {owner}", lambda: self._host(owner))
+
+    async def _try_to_open(self, owner: Owner) -> None:
+        """Open an owner, later if not now."""
+        try:
+            await self._host(owner)
+        except StorageError as error:
+            logger.warning("could not open %s: %s", owner, error, extra={"owner": str(owner)})
+
+    def _keep_trying(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
+        """Do it in the background, again and again while the storage fails; each thing once at a time."""
+        if self._closed or what in self._trying:
+            return
+        task = asyncio.create_task(self._until_done(what, act), name=what)
+        self._trying[what] = task
+        task.add_done_callback(lambda _: self._trying.pop(what, None))
+
+    async def _until_done(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
         wait = 0.0
         while not self._closed:
             await self._clock.sleep(wait)
-            wait = min(max(2 * wait, 0.2), _LONGEST_REOPEN_WAIT_S)
+            wait = min(max(2 * wait, 0.2), _LONGEST_WAIT_S)
             try:
-                await self._host(owner)
-            except Fenced:
-                return
+                await act()
             except StorageError as error:
-                logger.warning("could not open %s: %s", owner, error, extra={"owner": str(owner)})
-                if not error.retryable:
+                logger.warning("could not %s: %s", what, error)
+                if not _may_pass(error):
                     return
             else:
                 return
@@ -365,23 +414,38 @@ class HostPool:
             await asyncio.wait([passivation])
 
     async def _passivate(self, host: SessionHost) -> None:
-        """Let an idle host go: its journal has everything, so only the marker is removed."""
+        """Let an idle host go: its journal has everything, so only its marker is removed."""
         await host.mark_tail()
+        done = host.may_go
         await host.close()
+        if not done:  # somebody who had found it before asked it meanwhile
+            self._open_later(host.owner)
+            return
         try:
-            await self._store.delete(self._paths.marker(host.owner))
+            await self._unmark(host)
         except StorageError as error:
             # A marker too many costs one needless opening after a loss.
             logger.warning("could not unmark %s: %s", host.owner, error)
 
 
+def _result_of(opening: asyncio.Task[SessionHost]) -> SessionHost | None:
+    if not opening.done() or opening.cancelled() or opening.exception() is not None:
+        return None
+    return opening.result()
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether storage that failed so may work later without the object being repaired."""
+    return isinstance(error, StorageError) and not isinstance(error, JournalDamaged | SchemaTooNew)
+
+
 async def active_owners(store: Store, paths: Paths) -> list[Owner]:
     """The owners that some process had open when it was last heard of."""
-    owners: list[Owner] = []
+    owners: dict[Owner, None] = {}
     for key in await store.list(paths.active):
         try:
             marker = json.loads(await store.get(key))
         except ObjectNotFound:
             continue
-        owners.append(Owner(marker["kind"], marker["id"]))
-    return owners
+        owners[Owner(marker["kind"], marker["id"])] = None
+    return list(owners)
