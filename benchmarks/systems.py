@@ -73,7 +73,7 @@ CONTENDERS = (
         "itself",
         "in-process",
         hello="hello_in_process.py",
-        skips={**_PLAIN},
+        skips=_NO_ACTOR,
     ),
     Contender(
         "rojak-temporal", "rojak 0.2.1 on Temporal", "rojak_temporal", "itself", "", "temporal", "3.12", skips=_NO_ACTOR

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import ray
@@ -18,11 +18,23 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rojak_ray.errors import StorageError
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.runtime.catalog import Catalog
+from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
-from rojak_ray.runtime.settings import CATALOG, RuntimeSettings, home_of, host_name, session_name, step_worker_name
+from rojak_ray.runtime.settings import (
+    CATALOG,
+    RETRIEVERS,
+    SCHEDULER,
+    RuntimeSettings,
+    home_of,
+    host_name,
+    session_name,
+    step_worker_name,
+)
+from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 from rojak_ray.runtime.step_tasks import warm_up
-from rojak_ray.runtime.step_worker import StepWorkerActor
+from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
+from rojak_ray.schedules.service import has_schedules
+from rojak_ray.sessions.alarm import has_timers
 from rojak_ray.sessions.pool import active_owners
 from rojak_ray.storage.open import open_store
 
@@ -66,6 +78,19 @@ def start_session(settings: RuntimeSettings, session_id: str) -> Handle:
     return _start(SessionActor, name, settings, settings, session_id, scheduling_strategy="SPREAD")
 
 
+def start_retrievers(settings: RuntimeSettings, node: str) -> Handle:
+    """Who asks exclusive retrievers; on the node where they were registered, as long as there is one."""
+    near = NodeAffinitySchedulingStrategy(node_id=node, soft=True)
+    return _start(RetrieverActor, RETRIEVERS, settings, settings.ray_namespace, scheduling_strategy=near)
+
+
+def start_scheduler(settings: RuntimeSettings) -> Handle:
+    """The scheduler of a namespace."""
+    from rojak_ray.runtime.scheduler_actor import SchedulerActor  # reaches hosts through this module
+
+    return _start(SchedulerActor, SCHEDULER, settings, settings)
+
+
 def find(name: str, settings: RuntimeSettings) -> Handle | None:
     """An actor that is there already."""
     try:
@@ -84,19 +109,36 @@ class CatalogActor(Catalog):
         self._keeper = asyncio.create_task(self._keep_step_workers())
         self._waker = asyncio.create_task(self._wake_unfinished())
 
+    async def register(
+        self,
+        functions: Sequence[FunctionEntry],
+        providers: Sequence[ProviderEntry],
+        parcels: Sequence[Parcel],
+        *,
+        named: bool,
+    ) -> Version:
+        """See `Catalog.register`. Who asks exclusive retrievers is there before they can be found."""
+        node = next((entry.node for entry in providers if entry.exclusive), None)
+        if node is not None:
+            await asyncio.to_thread(start_retrievers, self._settings, node)
+        return await super().register(functions, providers, parcels, named=named)
+
     async def _wake_unfinished(self) -> None:
-        """Start the actors of every owner that was open when it was last heard of; they go on by themselves.
+        """Start the actors of what was open when it was last heard of, and the scheduler; they go on by themselves.
 
         On a cluster that is up they are there already, and finding them changes nothing.
         """
-        store = open_store(self._settings.storage)
+        store, paths = open_store(self._settings.storage), Paths(self._settings.namespace)
         try:
-            owners = await active_owners(store, Paths(self._settings.namespace))
+            owners = await active_owners(store, paths)
+            scheduled = await has_schedules(store, paths) or await has_timers(store, paths)
         except StorageError as error:
             logger.warning("could not look for unfinished work: %s", error)
             return
         finally:
             await store.aclose()
+        if scheduled:
+            await asyncio.to_thread(start_scheduler, self._settings)
         limit = asyncio.Semaphore(_WAKES_AT_ONCE)
         homes = {home_of(owner, self._settings.hosts) for owner in owners if self._is_shared(owner)}
         alone = [owner.id for owner in owners if not self._is_shared(owner)]

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from benchmarks.peers import driver
-from rojak_ray import OpenAIAgent, Rojak
+from rojak_ray import OpenAIAgent, Rojak, ScheduleIntervalSpec, ScheduleSpec
 from rojak_ray.agents import OpenAIAgentActivities, OpenAIAgentOptions
 
 
@@ -69,10 +69,6 @@ class RojakOnRay:
 
     async def schedule(self, schedule_id: str, every_s: int, offset_s: float, text: str) -> None:
         """An interval with an offset."""
-        if not hasattr(self._rojak, "create_schedule"):
-            raise driver.NoNumber("not yet: schedules are being built")
-        from rojak_ray import ScheduleIntervalSpec, ScheduleSpec  # pyright: ignore[reportAttributeAccessIssue]
-
         interval = ScheduleIntervalSpec(every=timedelta(seconds=every_s), offset=timedelta(seconds=offset_s))
         await self._rojak.create_schedule(schedule_id, ScheduleSpec(intervals=[interval]), self._agent, text)
 
