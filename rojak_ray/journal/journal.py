@@ -241,12 +241,20 @@ class AggregateJournal(Generic[StateT, EventT]):
             )
             data, checksum = await self._encode(record)
             key = self._paths.slot(self.owner, slot)
-            if await self._create(key, data, write_id):
+            try:
+                created = await self._create(key, data, write_id)
+                if not created:
+                    await self._yield_to(key, slot, fencing=kind == "fence")
+            except ObjectNotFound as error:
+                # It was there, and a newer writer compacted it before we could read whose it is.
+                if kind == "fence":
+                    raise _Unsettled from error
+                raise Fenced(f"A newer writer took over {self.owner}.", key=key) from error
+            if created:
                 seq = self._position.seq + len(events)
                 self._position = Position(slot=slot, seq=seq, epoch=self._epoch, checksum=checksum)
                 self._bytes_since_snapshot += len(data)
                 return
-            await self._yield_to(key, slot, fencing=kind == "fence")
             slot += 1
 
     async def _encode(self, record: JournalRecord) -> tuple[bytes, str]:

@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from support.journals import OWNER, PATHS, Desk, Operation, note, tags_in
+from support.journals import OWNER, PATHS, Desk, Operation, Weather, note, tags_in
 
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
@@ -174,3 +174,19 @@ async def test_purge_whose_snapshot_a_newer_writer_removed_says_that_it_was_fenc
     state = await journal.open()
     with pytest.raises(Fenced):
         await journal.purge(state)
+
+
+async def test_append_whose_slot_was_taken_and_compacted_since_says_that_it_was_fenced():
+    desk = Desk()
+
+    async def compacted(operation: Operation) -> Any:
+        if operation.place == "get log":
+            await desk.memory.delete(operation.key)
+        return await operation.run()
+
+    weather = Weather()
+    old = await desk.opened(weather)
+    await (await desk.opened()).append(note("a"))
+    weather.handler = compacted
+    with pytest.raises(Fenced):
+        await old.append(note("b"))
