@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import Delete, OpenSession
@@ -35,8 +36,11 @@ from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _LONGEST_REOPEN_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
+_MARKERS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,11 @@ class HostPool:
         steps = sum(host.statistics().running_steps for host in hosts)
         return PoolStatistics(len(hosts), sum(not host.idle for host in hosts), steps)
 
+    @property
+    def settled(self) -> bool:
+        """Whether it holds nothing and nothing is on its way in or out: its process may end without leaving work."""
+        return not (self._hosts or self._closing or self._background)
+
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Bring commands to the owner's host, opening it if need be.
 
@@ -144,22 +153,20 @@ class HostPool:
             Opening is a claim, so two pools that recover the same owner disturb, but never double, each other.
         """
         owners = [owner for owner in await active_owners(self._store, self._paths) if mine(owner)]
-        limit = asyncio.Semaphore(_RECOVERIES_AT_ONCE)
-
-        async def wake(owner: Owner) -> None:
-            async with limit:
-                await self._reopen(owner)
-
-        await asyncio.gather(*(wake(owner) for owner in owners))
+        await at_most(_RECOVERIES_AT_ONCE, self._reopen, owners)
         return len(owners)
 
-    async def wake(self, owner: Owner) -> None:
-        """Open one owner again if some lost process had it open."""
-        try:
-            await self._store.get(self._paths.marker(owner))
-        except ObjectNotFound:
-            return
-        await self._reopen(owner)
+    async def wake(self, owners: Sequence[Owner]) -> None:
+        """Open again those of these owners that are not open here and that some lost process had open."""
+
+        async def wake_one(owner: Owner) -> None:
+            try:
+                await self._store.get(self._paths.marker(owner))
+            except ObjectNotFound:
+                return
+            await self._reopen(owner)
+
+        await at_most(_RECOVERIES_AT_ONCE, wake_one, [owner for owner in owners if owner not in self._hosts])
 
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
@@ -301,13 +308,41 @@ class HostPool:
             logger.warning("could not unmark %s: %s", host.owner, error)
 
 
-async def active_owners(store: Store, paths: Paths) -> list[Owner]:
-    """The owners that some process had open when it was last heard of."""
-    owners: list[Owner] = []
-    for key in await store.list(paths.active):
+async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | None = None) -> list[Owner]:
+    """The owners that some process had open when it was last heard of.
+
+    Args:
+        store: Where.
+        paths: Of the namespace.
+        known: Owners by marker, from an earlier look; brought up to date. A marker never changes, so each is read once.
+    """
+    before = {} if known is None else known
+    found: dict[str, Owner] = {}
+
+    async def read(key: str) -> None:
         try:
             marker = json.loads(await store.get(key))
         except ObjectNotFound:
-            continue
-        owners.append(Owner(marker["kind"], marker["id"]))
-    return owners
+            return
+        found[key] = Owner(marker["kind"], marker["id"])
+
+    keys = await store.list(paths.active)
+    found |= {key: before[key] for key in keys if key in before}
+    await at_most(_MARKERS_AT_ONCE, read, [key for key in keys if key not in found])
+    before.clear()
+    before |= found
+    return [found[key] for key in keys if key in found]
+
+
+async def at_most(number: int, work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None:
+    """Do the work for every item, so many at a time; the first error is raised when all have had their turn."""
+    limit = asyncio.Semaphore(number)
+
+    async def one(item: T) -> None:
+        async with limit:
+            await work(item)
+
+    results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
