@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import Any
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
@@ -31,10 +33,18 @@ from rojak_ray.sessions.steps import Offer, StepRunner, error_of
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _REFRESH_S = 1.0
 _REGISTRATION_WAIT_S = 10.0
 _RECOVERY_WAIT_S = 600.0
 """Patience with code for a run that outlived a host: after a loss, workers come back later than hosts."""
+
+_REPAIR_WAIT_S = 600.0
+"""Patience with a catalog or step workers that are on their way back from a loss, before a step has started."""
+
+_AVOID_S = 10.0
+"""A step worker that was lost may be on a dead node, which takes Ray seconds to notice: others come first."""
 
 _POLL_S = 0.25
 _REPLY_GRACE_S = 20.0
@@ -63,7 +73,9 @@ class RayStepExecutor:
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
-        self._turn = itertools.count()
+        self._lost_at: dict[str, float] = {}
+        self._awaited: set[str] = set()
+        self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
         self._tasks: dict[str, Any] = {}
         """Remote functions with their options, by parcel: making one takes half as long as a short task."""
 
@@ -75,7 +87,7 @@ class RayStepExecutor:
     async def execute(self, step: Step) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
         try:
-            assignment, entry = await self._assign(step)
+            assignment, entry = await self._when_reachable(lambda: self._assign(step))
             if entry is not None and not entry.is_async:
                 return await self._run_task(assignment, entry)
             if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
@@ -83,6 +95,18 @@ class RayStepExecutor:
             return await self._run_on_worker(assignment)
         except RojakError as error:
             return error_of(error)
+
+    async def _when_reachable(self, find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` finds. The step has not started, so a cluster under repair costs it time and nothing else."""
+        deadline = self._clock.monotonic() + _REPAIR_WAIT_S
+        while True:
+            try:
+                return await find()
+            except StoreUnavailable as error:
+                if self._clock.monotonic() > deadline:
+                    raise
+                logger.warning("a step waits for the cluster to be repaired: %s", error)
+                await self._clock.sleep(_POLL_S)
 
     async def _assign(self, step: Step) -> tuple[Assignment, FunctionEntry | None]:
         """Find the code a step needs; for a function call, also how that function is run."""
@@ -119,8 +143,11 @@ class RayStepExecutor:
 
     def _patience(self, step: Step, what: str, found: object) -> float:
         """Until when code that nobody has registered is waited for."""
-        if found is None:
-            logger.info("step %s waits for a worker that registers the %s", step.step_id, what)
+        if found is None and what not in self._awaited:
+            self._awaited.add(what)  # said once, however many conversations wait for it
+            logger.warning("waiting for a worker that registers the %s", what)
+        elif found is not None:
+            self._awaited.discard(what)
         wait = _REGISTRATION_WAIT_S if not step.recovered else _RECOVERY_WAIT_S
         return self._clock.monotonic() + wait
 
@@ -165,10 +192,13 @@ class RayStepExecutor:
         return await StepRunner(sources, sources, code.refer).execute(assignment.step)
 
     async def _run_on_worker(self, assignment: Assignment) -> StepResult:
-        worker = await self._step_worker()
+        name, worker = await self._when_reachable(self._step_worker)
         reference: Any = worker.execute.remote(assignment.pack())
         limit = _timeout_of(assignment.step)
-        return await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
+        result = await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
+        if isinstance(result, StepError) and result.lost:
+            self._lost_at[name] = self._clock.monotonic()
+        return result
 
     async def _run_task(self, assignment: Assignment, entry: FunctionEntry) -> StepResult:
         task = self._tasks.get(entry.key)
@@ -205,21 +235,24 @@ class RayStepExecutor:
                 return StepError(error_type="TimeoutError", message=text, transient=True)
             return _lost(error)
 
-    async def _step_worker(self) -> ActorHandle[Any]:
-        """The step workers in turn."""
+    async def _step_worker(self) -> tuple[str, Any]:
+        """The step workers in turn, those that were lost lately only if there are no others."""
         names = self._directory.step_workers
         if not names:
             await self._refresh(0.0)
             names = self._directory.step_workers
         if not names:
             raise StoreUnavailable("The cluster has no step worker yet.")
+        since = self._clock.monotonic() - _AVOID_S
+        names = [name for name in names if self._lost_at.get(name, since) <= since] or names
         name = names[next(self._turn) % len(names)]
         if name not in self._workers:
             try:
                 self._workers[name] = await asyncio.to_thread(ray.get_actor, name, self._ray_namespace)
             except ValueError as error:
+                self._lost_at[name] = self._clock.monotonic()
                 raise StoreUnavailable(f"The step worker {name} is gone: {error}") from error
-        return self._workers[name]
+        return name, self._workers[name]
 
     async def _missing_resources(self, options: dict[str, Any]) -> str:
         """What a task asks for that no node could ever give; waited for, since a cluster may be growing."""
