@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check unit format bench lock clean
+.PHONY: demo test check unit simulate format bench lock clean
 
 demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
@@ -25,6 +25,9 @@ check: $(STAMP) ## Format, lint, types, the dependency rule, the size budget
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make simulate N=100000
+	@$(BIN)/python -m tests.simulation --count $(or $(N),100000)
 
 bench: $(STAMP) ## Measure turns against the vendor's own client in the same run
 	$(BIN)/python -m benchmarks.turn

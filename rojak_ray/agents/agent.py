@@ -58,8 +58,8 @@ class Agent:
     parallel_tool_calls: bool = True
     """Whether the model may ask for several functions in one answer."""
 
-    retriever: Retriever | None = None
-    """Asked with the last message before every answer."""
+    retriever: Retriever | Sequence[Retriever] | None = None
+    """Asked with the last user message, once; what it finds follows the instructions. Several are asked at once."""
 
     retry_options: RetryOptions = field(default_factory=RetryOptions)
     """Time limit of one attempt, and what to do when it fails."""

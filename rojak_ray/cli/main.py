@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rojak_ray import __version__
+from rojak_ray.cli import schedules
 
 app = typer.Typer(
     name="rojak",
@@ -16,6 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(schedules.app, name="schedules")
 
 
 def _show_version(is_asked: bool) -> None:

@@ -12,13 +12,13 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from rojak_ray.clock import Clock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreUnavailable
-from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.paths import BlobKind, Owner, Paths
 from rojak_ray.journal.records import damaged
 from rojak_ray.journal.schema import BlobRef, Document
 from rojak_ray.storage.base import Store
@@ -47,18 +47,18 @@ class Blobs:
         self._paths = paths
         self._owner = owner
         self._clock = clock
-        self._first_slot: dict[str, int] = {}
-        self._last_slot: dict[str, int] = {}
+        self._stored: dict[tuple[BlobKind, str], int] = {}
+        """Slot in the name of every value stored, by whose it is and its checksum."""
 
-    async def carve(self, document: Document, within: str, slot: int) -> Document:
+    async def carve(self, document: Document, within: Literal["events", "state"], slot: int) -> Document:
         """Store the large values below `document[within]` and put references in their place.
 
         Raises:
             StorageError: A value could not be stored; the document must not be.
 
         Crash safety:
-            When it returns, the values are durable and `needed` for `slot`. Dying before leaves values that nobody
-            refers to; a later epoch removes them.
+            When it returns, the values are durable. Dying before leaves values that nobody refers to; a later
+            compaction removes them.
         """
         carved = list(_large(document[within], (within,)))
         if not carved:
@@ -67,19 +67,25 @@ class Blobs:
         refs: list[BlobRef] = []
         for path, value in carved:
             data = _encode(value)
-            sha256 = hashlib.sha256(data).hexdigest()
-            fresh = sha256 not in self._first_slot
-            ref = BlobRef(path=path, epoch=self.epoch, slot=self._first_slot.setdefault(sha256, slot), sha256=sha256)
-            self._last_slot[sha256] = max(slot, self._last_slot.get(sha256, 0))
-            if fresh:
-                try:
-                    await self._write(ref, data)
-                except BaseException:
-                    self._first_slot.pop(sha256, None)
-                    raise
+            ref = await self._stored_once(path, data, slot, "record" if within == "events" else "snapshot")
             _put(document, path, "" if isinstance(value, str) else None)
             refs.append(ref)
         return {**document, "blobs": [ref.model_dump(mode="json") for ref in refs]}
+
+    async def _stored_once(self, path: tuple[str | int, ...], data: bytes, slot: int, of: BlobKind) -> BlobRef:
+        sha256 = hashlib.sha256(data).hexdigest()
+        of = "record" if ("record", sha256) in self._stored else of  # a snapshot need not store it again
+        known = self._stored.get((of, sha256))
+        ref = BlobRef(path=path, epoch=self.epoch, slot=slot if known is None else known, sha256=sha256, of=of)
+        if known is None:
+            await self._write(ref, data)
+            self._stored[of, sha256] = slot
+        return ref
+
+    def forget(self, ref: BlobRef) -> None:
+        """A snapshot's value is about to be removed: if it is needed again, it gets another name."""
+        if ref.epoch == self.epoch and self._stored.get((ref.of, ref.sha256)) == ref.slot:
+            del self._stored[ref.of, ref.sha256]
 
     async def _write(self, ref: BlobRef, data: bytes) -> None:
         for attempt in range(_WRITE_ATTEMPTS):
@@ -94,15 +100,6 @@ class Blobs:
             else:
                 return
 
-    def needed(self, ref: BlobRef, after_slot: int) -> bool:
-        """Whether a record of this epoch after a slot may refer to a value. If not, its name is never used again."""
-        if self._first_slot.get(ref.sha256) != ref.slot:
-            return False
-        if self._last_slot[ref.sha256] > after_slot:
-            return True
-        del self._first_slot[ref.sha256], self._last_slot[ref.sha256]
-        return False
-
 
 def is_large(data: bytes) -> bool:
     """Whether a document is worth carving."""
@@ -111,7 +108,7 @@ def is_large(data: bytes) -> bool:
 
 def key_of(paths: Paths, owner: Owner, ref: BlobRef) -> str:
     """The object that holds a value."""
-    return paths.blob(owner, ref.epoch, ref.slot, ref.sha256)
+    return paths.blob(owner, ref.of, ref.epoch, ref.slot, ref.sha256)
 
 
 def refs_of(key: str, document: Document) -> tuple[BlobRef, ...]:
@@ -153,17 +150,17 @@ async def inflate(store: Store, paths: Paths, owner: Owner, key: str, document: 
     return document
 
 
-def stored_ref(key: str) -> BlobRef:
+def stored_ref(key: str, of: BlobKind) -> BlobRef:
     """What a blob's name says."""
     parts = key.rsplit("/", 1)[1].split("-")
     if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
         raise damaged(key, "it is not ours; remove it from this folder")
-    return BlobRef(path=(), epoch=int(parts[0]), slot=int(parts[1]), sha256=parts[2])
+    return BlobRef(path=(), epoch=int(parts[0]), slot=int(parts[1]), sha256=parts[2], of=of)
 
 
-def same_blobs(refs: Iterable[BlobRef]) -> set[tuple[int, int, str]]:
+def same_blobs(refs: Iterable[BlobRef]) -> set[tuple[BlobKind, int, int, str]]:
     """References without their places, to compare."""
-    return {(ref.epoch, ref.slot, ref.sha256) for ref in refs}
+    return {(ref.of, ref.epoch, ref.slot, ref.sha256) for ref in refs}
 
 
 def _large(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:

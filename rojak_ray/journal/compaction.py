@@ -1,4 +1,8 @@
-"""What may be removed from a journal, and removing it: behind snapshots, and after a deletion."""
+"""Keeping a journal quick to open: records behind snapshots are put together, and what nobody needs is removed.
+
+Records are history, so compaction loses none: those that both kept snapshots cover move into an archive, many in one
+object. Only a deletion removes them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import asyncio
 from collections.abc import Iterable
 
 from rojak_ray.errors import ObjectNotFound
-from rojak_ray.journal.blobs import Blobs, refs_of, same_blobs, stored_ref
+from rojak_ray.journal.archive import archived_slots, write_archive
+from rojak_ray.journal.blobs import Blobs, key_of, refs_of, same_blobs, stored_ref
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.records import unseal
 from rojak_ray.journal.schema import BlobRef
@@ -14,14 +19,17 @@ from rojak_ray.journal.snapshots import SnapshotHeader, read_snapshot_header
 from rojak_ray.storage.base import Store
 
 _KEPT = 2
-_DELETIONS_AT_ONCE = 16
+_CALLS_AT_ONCE = 16
 
 
 async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> None:
-    """Remove all but two snapshots, the records that both of them cover, except fences, and large values of neither.
+    """Keep two snapshots; move the records that both of them cover, except fences, into an archive.
 
     Raises:
-        StorageError: Some of it may be removed. What is left is whole, and the next compaction goes on.
+        StorageError: Some of it may be done. What is left is whole, and the next compaction goes on.
+
+    Crash safety:
+        The archive is durable before the first of its records is removed; a record may be in both.
     """
     keys = await store.list(paths.snapshots(owner))
     if len(keys) < _KEPT:
@@ -29,13 +37,24 @@ async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> Non
     newest, older = [await _header(store, key, owner) for key in (keys[-1], keys[-_KEPT])]
     log = await store.list(paths.log(owner))
     superseded = [key for key in log if number_of(key) <= older.position.slot and number_of(key) not in older.fences]
+    read = await _read(store, superseded)
+    # A slot that compaction has freed may be written by a request that was under way for long: that is no record. The
+    # archives are listed after the records were read, because what is in them may have been freed before.
+    freed = await archived_slots(store, paths, owner)
+    archived = {
+        key: body for key, body in read.items() if number_of(key) > older.begins.slot and number_of(key) not in freed
+    }
+    if archived:
+        await write_archive(store, paths, owner, archived)
     await _delete(store, [*superseded, *keys[:-_KEPT]])
-    kept = [key for key in log if number_of(key) > older.position.slot]
-    await _collect(store, paths, owner, blobs, older.position.slot, (*newest.blobs, *older.blobs), kept)
+    await _collect_of_snapshots(store, paths, owner, blobs, (*newest.blobs, *older.blobs))
+    later = [key for key in log if number_of(key) > older.position.slot]
+    slots = _judged({*map(number_of, archived), *older.fences}, older.position.slot)
+    await _collect_of_records(store, paths, owner, blobs, slots, archived, later)
 
 
 async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot_key: str) -> None:
-    """Remove everything except one snapshot, what it refers to, the fences and the claims.
+    """Remove everything except one snapshot, the fences and the claims, and what was written after the snapshot.
 
     Raises:
         StorageError: Some of it may be removed; repeating goes on.
@@ -46,39 +65,87 @@ async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot
     records = [key for key in log if number_of(key) <= slot and number_of(key) not in kept.fences]
     snapshots = [key for key in await store.list(paths.snapshots(owner)) if key < snapshot_key]
     tails = [key for key in await store.list(paths.tails(owner)) if number_of(key) < slot]
-    await _delete(store, [*records, *snapshots, *tails])
-    after = [key for key in log if number_of(key) > slot]
-    await _collect(store, paths, owner, blobs, slot, kept.blobs, after)
+    archives = await store.list(paths.archives(owner))
+    stored = await _stored(store, paths, owner)
+    values = [key for key, ref in stored.items() if ref.epoch <= blobs.epoch and ref.slot <= slot]
+    for key in values:
+        blobs.forget(stored[key])
+    needed = {key_of(paths, owner, ref) for ref in kept.blobs}
+    await _delete(store, [*records, *snapshots, *tails, *archives, *(key for key in values if key not in needed)])
 
 
 async def _header(store: Store, key: str, owner: Owner) -> SnapshotHeader:
     return read_snapshot_header(key, unseal(key, await store.get(key))[0], owner)
 
 
-async def _collect(
-    store: Store, paths: Paths, owner: Owner, blobs: Blobs, slot: int, refs: Iterable[BlobRef], records: list[str]
+async def _stored(store: Store, paths: Paths, owner: Owner) -> dict[str, BlobRef]:
+    """Every large value that is stored, with what its name says."""
+    found = {key: stored_ref(key, "record") for key in await store.list(paths.blobs(owner, "record"))}
+    return {**found, **{key: stored_ref(key, "snapshot") for key in await store.list(paths.blobs(owner, "snapshot"))}}
+
+
+def _judged(known: set[int], last: int) -> range:
+    """The slots up to `last` of which every record was just read: another writer may have archived those before."""
+    first = last + 1
+    while first - 1 in known:
+        first -= 1
+    return range(first, last + 1)
+
+
+async def _collect_of_snapshots(
+    store: Store, paths: Paths, owner: Owner, blobs: Blobs, kept: Iterable[BlobRef]
 ) -> None:
-    """Remove the large values that neither these references nor the records after a slot need."""
-    stored = {key: stored_ref(key) for key in await store.list(paths.blobs(owner))}
-    needed = same_blobs(refs)
-    loose = {key: ref for key, ref in stored.items() if not same_blobs([ref]) & needed}
-    if any(ref.epoch < blobs.epoch for ref in loose.values()):
-        for key in records:
+    """Remove the values that only snapshots had which are gone; those of a newer writer are not ours to judge."""
+    needed = same_blobs(kept)
+    stored = {key: stored_ref(key, "snapshot") for key in await store.list(paths.blobs(owner, "snapshot"))}
+    loose = [key for key, ref in stored.items() if ref.epoch <= blobs.epoch and not same_blobs([ref]) & needed]
+    for key in loose:
+        blobs.forget(stored[key])
+    await _delete(store, loose)
+
+
+async def _collect_of_records(
+    store: Store,
+    paths: Paths,
+    owner: Owner,
+    blobs: Blobs,
+    slots: range,
+    archived: dict[str, bytes],
+    later: list[str],
+) -> None:
+    """Remove the values of records that an older writer did not get to write.
+
+    A record refers to values whose names bear its own slot or an earlier one. So among those with slots from which on
+    every record was read, the ones that neither the records just archived nor later ones refer to are nobody's.
+    """
+    stored = {key: stored_ref(key, "record") for key in await store.list(paths.blobs(owner, "record"))}
+    needed = {key_of(paths, owner, ref) for key, body in archived.items() for ref in refs_of(key, unseal(key, body)[0])}
+    loose = [key for key, ref in stored.items() if ref.epoch < blobs.epoch and ref.slot in slots and key not in needed]
+    if loose:
+        bodies = await _read(store, later)
+        needed = {
+            key_of(paths, owner, ref) for key, body in bodies.items() for ref in refs_of(key, unseal(key, body)[0])
+        }
+    await _delete(store, [key for key in loose if key not in needed])
+
+
+async def _read(store: Store, keys: list[str]) -> dict[str, bytes]:
+    """Objects by key, without those that are gone: a newer writer compacted them."""
+    limit = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+    async def read(key: str) -> bytes | None:
+        async with limit:
             try:
-                needed |= same_blobs(refs_of(key, unseal(key, await store.get(key))[0]))
+                return await store.get(key)
             except ObjectNotFound:
-                continue  # a newer writer compacted it
-    superfluous = [
-        key
-        for key, ref in loose.items()
-        if not same_blobs([ref]) & needed
-        and (ref.epoch < blobs.epoch or (ref.epoch == blobs.epoch and not blobs.needed(ref, slot)))
-    ]
-    await _delete(store, superfluous)
+                return None
+
+    bodies = await asyncio.gather(*(read(key) for key in keys))
+    return {key: body for key, body in zip(keys, bodies, strict=True) if body is not None}
 
 
 async def _delete(store: Store, keys: list[str]) -> None:
-    limit = asyncio.Semaphore(_DELETIONS_AT_ONCE)
+    limit = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def delete(key: str) -> None:
         async with limit:

@@ -16,12 +16,14 @@ for every reader. Reads need no claim.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.events import Event
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import Fenced, ObjectExists, ObjectNotFound, StorageError, StoreUnavailable
 from rojak_ray.ids import IdSource
+from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.blobs import Blobs, is_large
 from rojak_ray.journal.compaction import compact, purge
 from rojak_ray.journal.paths import Owner, Paths
@@ -43,19 +45,31 @@ class _Unsettled(Exception):
     """The world moved while we were opening; try again."""
 
 
-class Journal:
+class AggregateJournal(Generic[StateT, EventT]):
     """The right to append to one owner's events, until a newer epoch takes it."""
 
-    def __init__(self, store: Store, paths: Paths, owner: Owner, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self,
+        store: Store,
+        paths: Paths,
+        owner: Owner,
+        clock: Clock,
+        ids: IdSource,
+        aggregate: Aggregate[StateT, EventT],
+        snapshot_bytes: int = SNAPSHOT_BYTES,
+    ) -> None:
         """Nothing is read or claimed yet; call `open`."""
         self.owner = owner
         self._store = store
         self._paths = paths
         self._clock = clock
         self._ids = ids
+        self._aggregate = aggregate
+        self._snapshot_after = snapshot_bytes
         self._epoch = 0
         self._position = Position()
         self._fences: tuple[int, ...] = ()
+        self._begins = Position()
         self._bytes_since_snapshot = 0
         self._snapshot_bytes = 0
         self._blobs = Blobs(store, paths, owner, clock)
@@ -68,7 +82,7 @@ class Journal:
         """The last record appended or replayed."""
         return self._position
 
-    async def open(self) -> SessionState:
+    async def open(self) -> StateT:
         """Claim the journal, fence older writers and fold what is there.
 
         Raises:
@@ -90,13 +104,14 @@ class Journal:
                 return state
         raise Fenced(f"Other writers keep claiming {self.owner}; gave up after {_OPEN_ATTEMPTS} tries.")
 
-    async def _open_once(self) -> SessionState:
+    async def _open_once(self) -> StateT:
         await self._claim()  # 1
-        replayed = await replay(self._store, self._paths, self.owner)  # 2
+        replayed = await replay(self._store, self._paths, self.owner, self._aggregate)  # 2
         if replayed.position.epoch >= self._epoch:  # equal only if somebody removed claims by hand
             raise _Unsettled
         self._position = replayed.position
         self._tail = replayed.tail
+        self._begins = replayed.begins
         await self._write("fence", ())  # 3
         self._fences = (*replayed.fences, self._position.slot)
         beyond = await self._store.list(  # 4
@@ -109,7 +124,7 @@ class Journal:
             raise _Unsettled
         return replayed.state  # 5
 
-    async def append(self, events: Sequence[Event]) -> int:
+    async def append(self, events: Sequence[EventT]) -> int:
         """Append events; all of them land or none do. One append at a time.
 
         Args:
@@ -143,14 +158,14 @@ class Journal:
     @property
     def wants_snapshot(self) -> bool:
         """Whether enough was appended since the last snapshot: as much as it takes, so that cost per event is flat."""
-        return self._bytes_since_snapshot >= max(SNAPSHOT_BYTES, self._snapshot_bytes)
+        return self._bytes_since_snapshot >= max(self._snapshot_after, self._snapshot_bytes)
 
-    def take_snapshot(self, state: SessionState) -> Snapshot:
+    def take_snapshot(self, state: StateT) -> Snapshot[StateT]:
         """A snapshot of `state`, which is the fold of exactly what was appended so far; `save` writes it."""
         self._bytes_since_snapshot = 0
-        return Snapshot(self._position, self._fences, state)
+        return Snapshot(self._position, self._fences, state, self._begins)
 
-    async def save(self, snapshot: Snapshot) -> None:
+    async def save(self, snapshot: Snapshot[StateT]) -> None:
         """Write a snapshot and compact the log behind it. Appends may go on meanwhile.
 
         Raises:
@@ -160,7 +175,7 @@ class Journal:
         self._snapshot_bytes = size
         await compact(self._store, self._paths, self.owner, self._blobs)
 
-    async def purge(self, state: SessionState) -> None:
+    async def purge(self, state: StateT) -> None:
         """Remove everything but `state`, which is the fold of exactly what was appended so far.
 
         Fences and claims stay, and a snapshot: an older writer must not find the slots free. No other snapshot may
@@ -169,11 +184,15 @@ class Journal:
         Raises:
             StorageError: Some of it may be removed; call it again, here or after the next `open`.
         """
+        self._begins = self._position
         snapshot = self.take_snapshot(state)
         key, self._snapshot_bytes = await write_snapshot(
             self._store, self._paths, self.owner, snapshot, self._blobs, self._ids.new_id()
         )
-        await purge(self._store, self._paths, self.owner, self._blobs, key)
+        try:
+            await purge(self._store, self._paths, self.owner, self._blobs, key)
+        except ObjectNotFound as error:
+            raise Fenced(f"A newer writer took over {self.owner} and removed our snapshot.", key=key) from error
 
     @property
     def tail_marked(self) -> bool:
@@ -202,7 +221,7 @@ class Journal:
             epoch += 1
         self._epoch = self._blobs.epoch = epoch
 
-    async def _write(self, kind: str, events: tuple[Event, ...]) -> None:
+    async def _write(self, kind: str, events: tuple[EventT, ...]) -> None:
         """Put a record into the next free slot, stepping over void stragglers."""
         write_id = self._ids.new_id()
         at = self._clock.now().isoformat()
@@ -272,3 +291,19 @@ class Journal:
             return await self._is_mine(key, write_id)
         except (ObjectNotFound, StoreUnavailable):
             return False
+
+
+class Journal(AggregateJournal[SessionState, Event]):
+    """The journal of a conversation."""
+
+    def __init__(
+        self,
+        store: Store,
+        paths: Paths,
+        owner: Owner,
+        clock: Clock,
+        ids: IdSource,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
+    ) -> None:
+        """Nothing is read or claimed yet; call `open`."""
+        super().__init__(store, paths, owner, clock, ids, CONVERSATION, snapshot_bytes)

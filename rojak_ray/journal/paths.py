@@ -3,9 +3,12 @@
     v1/{namespace}/{kind}/{hh}/{id}/epoch/{epoch}    a writer's claim
     v1/{namespace}/{kind}/{hh}/{id}/log/{slot}       one batch of events, or a fence
     v1/{namespace}/{kind}/{hh}/{id}/snap/{slot}-{w}  everything up to a slot, folded
-    v1/{namespace}/{kind}/{hh}/{id}/blob/{e}-{s}-{x} a large value of a record or snapshot
+    v1/{namespace}/{kind}/{hh}/{id}/arch/{f}-{t}-{q} records of slots f to t, the last event of which is q, together
+    v1/{namespace}/{kind}/{hh}/{id}/blob/{e}-{s}-{x} a large value of a record
+    v1/{namespace}/{kind}/{hh}/{id}/sblo/{e}-{s}-{x} a large value of a snapshot alone
     v1/{namespace}/{kind}/{hh}/{id}/tail/{slot}      mark: this record was written, and nothing after it for a while
-    v1/{namespace}/active/{kind}.{id}                marker: some host has this owner open
+    v1/{namespace}/active/{kind}/{id}/{epoch}        marker: the host of this epoch has this owner open
+    v1/{namespace}/wake/{minute}/{kind}.{id}         timer: this owner has something to do from then on
 
 `{hh}` spreads owners over the partitions of a bucket.
 """
@@ -14,18 +17,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from rojak_ray.ids import id_key
 
-OwnerKind = Literal["session", "run"]
+OwnerKind = Literal["session", "run", "scheduler"]
+BlobKind = Literal["record", "snapshot"]
 
 _DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What a journal belongs to: a session, or a run outside any session."""
+    """What a journal belongs to: a session, a run outside any session, or the scheduler of a namespace."""
 
     kind: OwnerKind
     id: str
@@ -76,13 +81,21 @@ class Paths:
         """Key of the snapshot up to a slot."""
         return f"{self.snapshots(owner)}{slot:0{_DIGITS}}-{write_id}"
 
-    def blobs(self, owner: Owner) -> str:
-        """Prefix of an owner's large values."""
-        return f"{self.owner(owner)}blob/"
+    def archives(self, owner: Owner) -> str:
+        """Prefix of an owner's archives."""
+        return f"{self.owner(owner)}arch/"
 
-    def blob(self, owner: Owner, epoch: int, slot: int, sha256: str) -> str:
+    def archive(self, owner: Owner, first: int, last: int, seq: int) -> str:
+        """Key of the archive of some slots; `seq` is the last event in them."""
+        return f"{self.archives(owner)}{first:0{_DIGITS}}-{last:0{_DIGITS}}-{seq:0{_DIGITS}}"
+
+    def blobs(self, owner: Owner, of: BlobKind) -> str:
+        """Prefix of the large values of an owner's records, or of its snapshots."""
+        return f"{self.owner(owner)}{'blob' if of == 'record' else 'sblo'}/"
+
+    def blob(self, owner: Owner, of: BlobKind, epoch: int, slot: int, sha256: str) -> str:
         """Key of a large value, by who stored it first and what it is."""
-        return f"{self.blobs(owner)}{epoch:0{_DIGITS}}-{slot:0{_DIGITS}}-{sha256}"
+        return f"{self.blobs(owner, of)}{epoch:0{_DIGITS}}-{slot:0{_DIGITS}}-{sha256}"
 
     def tails(self, owner: Owner) -> str:
         """Prefix of an owner's tail marks."""
@@ -97,9 +110,22 @@ class Paths:
         """Prefix of the markers of open owners."""
         return f"{self.root}active/"
 
-    def marker(self, owner: Owner) -> str:
-        """Key of an owner's marker."""
-        return f"{self.active}{owner.kind}.{id_key(owner.id)}"
+    def markers(self, owner: Owner) -> str:
+        """Prefix of an owner's markers."""
+        return f"{self.active}{owner.kind}/{id_key(owner.id)}/"
+
+    def marker(self, owner: Owner, epoch: int) -> str:
+        """Key of the marker of one of an owner's hosts."""
+        return f"{self.markers(owner)}{epoch:0{_DIGITS}}"
+
+    @property
+    def timers(self) -> str:
+        """Prefix of the timers, in the order of their minutes."""
+        return f"{self.root}wake/"
+
+    def timer(self, owner: Owner, at: datetime) -> str:
+        """Key of an owner's timer for the minute of `at`."""
+        return f"{self.timers}{at.astimezone(UTC):%Y%m%dT%H%M}/{owner.kind}.{id_key(owner.id)}"
 
 
 def number_of(key: str) -> int:

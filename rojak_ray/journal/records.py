@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from rojak_ray.core.events import Event
 from rojak_ray.errors import JournalDamaged
+from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.paths import Owner
 from rojak_ray.journal.schema import SCHEMA_VERSION, BlobRef, Document, upcast
 from rojak_ray.messages import Record
 
-_EVENTS: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
 _MAGIC = "rojak-record"
 
 
@@ -46,7 +45,8 @@ class JournalRecord(Record):
     blobs: tuple[BlobRef, ...] = ()
     """Large values of the events, stored beside the record."""
 
-    events: tuple[Event, ...] = ()
+    events: tuple[Any, ...] = ()
+    """Records of the aggregate's kinds."""
 
 
 def encode_record(record: JournalRecord) -> tuple[bytes, str]:
@@ -55,14 +55,14 @@ def encode_record(record: JournalRecord) -> tuple[bytes, str]:
 
 
 def decode_record(key: str, data: bytes, owner: Owner, slot: int) -> tuple[JournalRecord, str]:
-    """Read a record without large values and its checksum back.
+    """Read a conversation's record without large values and its checksum back.
 
     Raises:
         JournalDamaged: The object is truncated, altered, or of another owner or slot.
         SchemaTooNew: A newer version of rojak_ray wrote it.
     """
     document, checksum = unseal(key, data)
-    return read_events(key, read_header(key, document, owner, slot), document), checksum
+    return read_events(key, read_header(key, document, owner, slot), document, CONVERSATION), checksum
 
 
 def read_header(key: str, document: Document, owner: Owner, slot: int) -> JournalRecord:
@@ -78,10 +78,12 @@ def read_header(key: str, document: Document, owner: Owner, slot: int) -> Journa
     return record
 
 
-def read_events(key: str, header: JournalRecord, document: Document) -> JournalRecord:
+def read_events(
+    key: str, header: JournalRecord, document: Document, aggregate: Aggregate[StateT, EventT]
+) -> JournalRecord:
     """The record with its events, whose large values must be back in their places; raises JournalDamaged."""
     try:
-        return header.model_copy(update={"events": _EVENTS.validate_python(document["events"])})
+        return header.model_copy(update={"events": aggregate.events.validate_python(document["events"])})
     except (ValidationError, KeyError) as error:
         raise damaged(key, f"it does not hold what a record holds ({error})") from error
 

@@ -6,26 +6,32 @@ Nothing is claimed, so readers may follow a writer; what they see is a prefix of
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, Generic, overload
 
-from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, ObjectNotFound
+from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
+from rojak_ray.journal.archive import read_archives
 from rojak_ray.journal.blobs import inflate
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.records import JournalRecord, damaged, read_events, read_header, unseal
-from rojak_ray.journal.snapshots import Position, all_snapshots, latest_snapshot
+from rojak_ray.journal.snapshots import BEGINNING, Position, all_snapshots, latest_snapshot
 from rojak_ray.journal.tail import check_tail, marked_slot
 from rojak_ray.storage.base import Store
 
 _READS_AT_ONCE = 32
+_STRETCH_TRIES = 3
 
 
 @dataclass(frozen=True)
-class Replayed:
+class Replayed(Generic[StateT]):
     """A journal folded."""
 
-    state: SessionState
+    state: StateT
     position: Position
     fences: tuple[int, ...] = ()
     """Slots that hold fences: compaction never removes them."""
@@ -33,19 +39,62 @@ class Replayed:
     tail: int = 0
     """The record marked as the last."""
 
+    begins: Position = BEGINNING
+    """What was recorded up to here is gone: it was deleted."""
 
-async def read_records(store: Store, paths: Paths, owner: Owner) -> list[JournalRecord]:
-    """The records that count and that compaction has left, in order: what a person or a follower sees.
+
+@dataclass(frozen=True)
+class Stretch(Generic[StateT]):
+    """Part of a journal, from some event on."""
+
+    state: StateT
+    """Before the first of the records."""
+
+    position: Position
+    """Likewise."""
+
+    records: list[JournalRecord]
+    end: Position
+    """After the last of them."""
+
+
+async def read_records(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[Any, Any] = CONVERSATION
+) -> list[JournalRecord]:
+    """Every record that counts, from the first one on, in order.
 
     Raises:
         JournalDamaged: A record is missing or cannot be trusted.
     """
-    marked = await marked_slot(store, paths, owner)
-    snapshots = await all_snapshots(store, paths, owner)
-    start = snapshots[0].position if snapshots else Position()
-    records, position = await _load(store, paths, owner, start)
-    check_tail(paths, owner, marked, position.slot)
-    return records
+    return (await read_stretch(store, paths, owner, aggregate, after_seq=0)).records
+
+
+async def read_stretch(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, Any], after_seq: int
+) -> Stretch[StateT]:
+    """The records that count with events after `after_seq`, and perhaps some before them; for followers.
+
+    Nothing is claimed. It begins at a snapshot if one is old enough, else at the journal's beginning.
+
+    Raises:
+        JournalDamaged: A record is missing or cannot be trusted.
+    """
+    tries = 0
+    while True:
+        marked = await marked_slot(store, paths, owner)
+        snapshots = await all_snapshots(store, paths, owner, aggregate)
+        start = next((snapshot for snapshot in reversed(snapshots) if snapshot.position.seq <= after_seq), None)
+        position = start.position if start else snapshots[-1].begins if snapshots else BEGINNING
+        try:
+            archived = {} if start else await read_archives(store, paths, owner, 0)
+            records, end = await _load(store, paths, owner, position, aggregate, archived)
+            check_tail(paths, owner, marked, end.slot)
+        except (JournalDamaged, ObjectNotFound):
+            tries += 1
+            if tries == _STRETCH_TRIES:
+                raise
+            continue  # records may have moved into an archive while we looked
+        return Stretch(start.state if start else aggregate.begin(owner), position, records, end)
 
 
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
@@ -53,7 +102,19 @@ async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
     return bool(await store.list(paths.log(owner), limit=1))
 
 
-async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
+@overload
+async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed[SessionState]: ...
+
+
+@overload
+async def replay(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, EventT]
+) -> Replayed[StateT]: ...
+
+
+async def replay(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[Any, Any] = CONVERSATION
+) -> Replayed[Any]:
     """Fold a journal without claiming it. The result may be behind a writer's, never wrong.
 
     Raises:
@@ -62,20 +123,23 @@ async def replay(store: Store, paths: Paths, owner: Owner) -> Replayed:
     seen = -1
     while True:
         marked = await marked_slot(store, paths, owner)  # before the log, which only grows
-        snapshot = await latest_snapshot(store, paths, owner)
+        snapshot = await latest_snapshot(store, paths, owner, aggregate)
         start = snapshot.position if snapshot else Position()
         try:
-            records, position = await _load(store, paths, owner, start)
+            records, position = await _load(store, paths, owner, start, aggregate)
             check_tail(paths, owner, marked, position.slot)
         except (JournalDamaged, ObjectNotFound):
             if start.slot <= seen:
                 raise
             seen = start.slot  # the writer may have compacted what we were about to read: look for its new snapshot
             continue
-        state = snapshot.state if snapshot else SessionState(owner_kind=owner.kind, owner_id=owner.id)
+        state = snapshot.state if snapshot else aggregate.begin(owner)
         fences = tuple(record.slot for record in records if record.kind == "fence")
         events = (event for record in records for event in record.events)
-        return Replayed(fold(state, events), position, (*(snapshot.fences if snapshot else ()), *fences), marked)
+        if snapshot is None:
+            return Replayed(reduce(aggregate.evolve, events, state), position, fences, marked)
+        state = reduce(aggregate.evolve, events, state)
+        return Replayed(state, position, (*snapshot.fences, *fences), marked, snapshot.begins)
 
 
 def listed_number(key: str) -> int:
@@ -85,30 +149,39 @@ def listed_number(key: str) -> int:
     return number_of(key)
 
 
-async def _load(store: Store, paths: Paths, owner: Owner, start: Position) -> tuple[list[JournalRecord], Position]:
+async def _load(
+    store: Store,
+    paths: Paths,
+    owner: Owner,
+    start: Position,
+    aggregate: Aggregate[Any, Any],
+    archived: Mapping[int, bytes] | None = None,
+) -> tuple[list[JournalRecord], Position]:
     """Read the records after `start`, checking that none is missing, and drop the void ones."""
-    keys = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
-    expected = range(start.slot + 1, start.slot + 1 + len(keys))
-    for key in keys:
-        listed_number(key)
-    for key, slot in zip(keys, expected, strict=True):
-        if number_of(key) != slot:
-            raise damaged(paths.slot(owner, slot), "it is missing, although later records exist")
+    known = {slot: body for slot, body in (archived or {}).items() if slot > start.slot}
+    listed = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
+    slots = sorted({listed_number(key) for key in listed} | set(known))
+    for slot, expected in zip(slots, itertools.count(start.slot + 1), strict=False):
+        if slot != expected:
+            raise damaged(paths.slot(owner, expected), "it is missing, although later records exist")
     records: list[JournalRecord] = []
     position = start
-    for begin in range(0, len(keys), _READS_AT_ONCE):
-        some = keys[begin : begin + _READS_AT_ONCE]
-        bodies = await asyncio.gather(*(store.get(key) for key in some))
-        for key, body in zip(some, bodies, strict=True):
-            slot = number_of(key)
+
+    async def read(slot: int) -> bytes:
+        return known[slot] if slot in known else await store.get(paths.slot(owner, slot))
+
+    for begin in range(0, len(slots), _READS_AT_ONCE):
+        some = slots[begin : begin + _READS_AT_ONCE]
+        for slot, body in zip(some, await asyncio.gather(*map(read, some)), strict=True):
+            key = paths.slot(owner, slot)
             document, checksum = unseal(key, body)
             record = read_header(key, document, owner, slot)
             if record.epoch < position.epoch:
-                position = Position(slot=slot, seq=position.seq, epoch=position.epoch, checksum=position.checksum)
+                position = replace(position, slot=slot)
                 continue
             if record.previous != position.checksum or record.first_seq != position.seq + 1:
                 raise damaged(key, "it does not follow the record before it")
-            record = read_events(key, record, await inflate(store, paths, owner, key, document))
+            record = read_events(key, record, await inflate(store, paths, owner, key, document), aggregate)
             records.append(record)
             seq = position.seq + len(record.events)
             position = Position(slot=slot, seq=seq, epoch=record.epoch, checksum=checksum)

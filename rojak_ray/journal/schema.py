@@ -5,13 +5,14 @@ version has a golden journal in `tests/data/golden/`, which every later version 
 
 Versions:
     1  the first
-    2  large values may be stored beside a record (`blobs`); events of probation, setting aside and deletion
+    2  large values may be stored beside a record (`blobs`); events of probation, setting aside, deletion, waiting
+       and resting; what retrievers found is kept for the whole run
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rojak_ray.errors import SchemaTooNew
 from rojak_ray.messages import Record
@@ -31,11 +32,23 @@ class BlobRef(Record):
     slot: int
     """Of the record or snapshot it was first stored for."""
 
+    of: Literal["record", "snapshot"] = "record"
+    """Values of records stay as long as the journal; those of snapshots go with the last snapshot that has them."""
+
     sha256: str
 
 
+_RETRIEVED_ONCE = ("retrieval_done", "retrieved")
+
+
 def _from_1(document: Document) -> Document:
-    return {**document, "version": 2, "blobs": []}
+    document = {**document, "version": 2, "blobs": []}
+    state = document.get("state")
+    if isinstance(state, dict) and isinstance(state.get("run"), dict):
+        # What was retrieved used to be kept for one answer; without it, it is looked up once more.
+        run = {name: value for name, value in state["run"].items() if name not in _RETRIEVED_ONCE}
+        document["state"] = {**state, "run": run}
+    return document
 
 
 UPCASTS: Mapping[int, Callable[[Document], Document]] = {1: _from_1}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, ObjectExists, ObjectNotFound
+from rojak_ray.journal.aggregate import Aggregate, StateT
 from rojak_ray.journal.blobs import Blobs, inflate, is_large, refs_of
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.records import damaged, seal, unseal
@@ -40,15 +41,20 @@ class Position:
     """Of the last record that counts."""
 
 
+BEGINNING = Position()
+
+
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Generic[StateT]):
     """A journal folded up to a position."""
 
     position: Position
     fences: tuple[int, ...]
     """Slots of all fences up to there."""
 
-    state: SessionState
+    state: StateT
+    begins: Position = BEGINNING
+    """What was recorded up to here is gone: it was deleted."""
 
 
 @dataclass(frozen=True)
@@ -58,29 +64,34 @@ class SnapshotHeader:
     position: Position
     fences: tuple[int, ...]
     blobs: tuple[BlobRef, ...]
+    begins: Position
 
 
-async def latest_snapshot(store: Store, paths: Paths, owner: Owner) -> Snapshot | None:
+async def latest_snapshot(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, Any]
+) -> Snapshot[StateT] | None:
     """The newest snapshot that can be trusted; None if there is none, and the log is to be read from its start.
 
     Raises:
         SchemaTooNew: A newer version of rojak_ray wrote it.
     """
     for key in reversed(await store.list(paths.snapshots(owner))):
-        snapshot = await _read(store, paths, key, owner)
+        snapshot = await _read(store, paths, key, owner, aggregate)
         if snapshot is not None:
             return snapshot
     return None
 
 
-async def all_snapshots(store: Store, paths: Paths, owner: Owner) -> list[Snapshot]:
+async def all_snapshots(
+    store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, Any]
+) -> list[Snapshot[StateT]]:
     """Every snapshot that can be trusted, the oldest first."""
-    found = [await _read(store, paths, key, owner) for key in await store.list(paths.snapshots(owner))]
+    found = [await _read(store, paths, key, owner, aggregate) for key in await store.list(paths.snapshots(owner))]
     return [snapshot for snapshot in found if snapshot is not None]
 
 
 async def write_snapshot(
-    store: Store, paths: Paths, owner: Owner, snapshot: Snapshot, blobs: Blobs, write_id: str
+    store: Store, paths: Paths, owner: Owner, snapshot: Snapshot[Any], blobs: Blobs, write_id: str
 ) -> tuple[str, int]:
     """Write a snapshot; returns its key and its size in bytes.
 
@@ -93,6 +104,7 @@ async def write_snapshot(
         "owner_id": owner.id,
         "position": asdict(snapshot.position),
         "fences": list(snapshot.fences),
+        "begins": asdict(snapshot.begins),
         "blobs": [],
         "state": snapshot.state.model_dump(mode="json"),
     }
@@ -115,18 +127,21 @@ def read_snapshot_header(key: str, document: Document, owner: Owner) -> Snapshot
         position = Position(**document["position"])
         if not key.rsplit("/", 1)[1].startswith(f"{position.slot:020}-"):
             raise damaged(key, f"it was written as the snapshot of record {position.slot}")
-        return SnapshotHeader(position, tuple(document["fences"]), refs_of(key, document))
+        begins = Position(**document.get("begins", {}))
+        return SnapshotHeader(position, tuple(document["fences"]), refs_of(key, document), begins)
     except (KeyError, TypeError) as error:
         raise damaged(key, f"it does not hold what a snapshot holds ({error})") from error
 
 
-async def _read(store: Store, paths: Paths, key: str, owner: Owner) -> Snapshot | None:
+async def _read(
+    store: Store, paths: Paths, key: str, owner: Owner, aggregate: Aggregate[StateT, Any]
+) -> Snapshot[StateT] | None:
     try:
         document, _ = unseal(key, await store.get(key))
         header = read_snapshot_header(key, document, owner)
         document = await inflate(store, paths, owner, key, document)
-        state = SessionState.model_validate(document["state"])
-        return Snapshot(header.position, header.fences, state)
+        state = aggregate.state.model_validate(document["state"])
+        return Snapshot(header.position, header.fences, state, header.begins)
     except JournalDamaged as error:
         logger.error("falling back to another snapshot: %s", error)  # noqa: TRY400  (the text says it all)
     except (KeyError, ValidationError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from collections.abc import Sequence
 from typing import Any, cast
 
 import ray
@@ -17,11 +18,20 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rojak_ray.errors import RojakError
-from rojak_ray.runtime.catalog import Catalog
+from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
-from rojak_ray.runtime.settings import CATALOG, RuntimeSettings, host_name, session_name, step_worker_name
+from rojak_ray.runtime.settings import (
+    CATALOG,
+    RETRIEVERS,
+    SCHEDULER,
+    RuntimeSettings,
+    host_name,
+    session_name,
+    step_worker_name,
+)
+from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 from rojak_ray.runtime.step_tasks import warm_up
-from rojak_ray.runtime.step_worker import StepWorkerActor
+from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
 from rojak_ray.runtime.sweep import Sweep
 from rojak_ray.storage.open import open_store
 
@@ -67,6 +77,19 @@ def start_session(settings: RuntimeSettings, session_id: str) -> Handle:
     return _start(SessionActor, name, settings, settings, session_id, scheduling_strategy="SPREAD")
 
 
+def start_retrievers(settings: RuntimeSettings, node: str) -> Handle:
+    """Who asks exclusive retrievers; on the node where they were registered, as long as there is one."""
+    near = NodeAffinitySchedulingStrategy(node_id=node, soft=True)
+    return _start(RetrieverActor, RETRIEVERS, settings, settings.ray_namespace, scheduling_strategy=near)
+
+
+def start_scheduler(settings: RuntimeSettings) -> Handle:
+    """The scheduler of a namespace."""
+    from rojak_ray.runtime.scheduler_actor import SchedulerActor  # reaches hosts through this module
+
+    return _start(SchedulerActor, SCHEDULER, settings, settings)
+
+
 def find(name: str, settings: RuntimeSettings) -> Handle | None:
     """An actor that is there already."""
     try:
@@ -91,15 +114,30 @@ class CatalogActor(Catalog):
         self._keeper = asyncio.create_task(self._keep_step_workers())
         self._sweeper = asyncio.create_task(self._keep_sweeping())
 
+    async def register(
+        self,
+        functions: Sequence[FunctionEntry],
+        providers: Sequence[ProviderEntry],
+        parcels: Sequence[Parcel],
+        *,
+        named: bool,
+    ) -> Version:
+        """See `Catalog.register`. Who asks exclusive retrievers is there before they can be found."""
+        node = next((entry.node for entry in providers if entry.exclusive), None)
+        if node is not None:
+            await asyncio.to_thread(start_retrievers, self._settings, node)
+        return await super().register(functions, providers, parcels, named=named)
+
     async def _keep_sweeping(self) -> None:
         """Wake what was left unfinished: at once, as a lost cluster may have, and then every so often."""
         settings = self._settings
         sweep = Sweep(
             settings,
             open_store(settings.storage),
-            functools.partial(start_host, settings),
-            functools.partial(start_session, settings),
-            functools.partial(names_of, settings),
+            start_host=functools.partial(start_host, settings),
+            start_session=functools.partial(start_session, settings),
+            start_scheduler=functools.partial(start_scheduler, settings),
+            names=functools.partial(names_of, settings),
         )
         wait = _SWEEP_AGAIN_S
         while True:

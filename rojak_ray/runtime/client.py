@@ -11,12 +11,12 @@ from rojak_ray.errors import InvalidStorage
 from rojak_ray.ids import check_id
 from rojak_ray.runtime import cluster
 from rojak_ray.runtime.settings import Placement, RuntimeSettings
-from rojak_ray.sessions.client import Client
+from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.sessions.pool import PoolSettings
 from rojak_ray.storage.open import resolve_storage
 
 
-class Rojak(Client):
+class Rojak(SchedulingClient):
     """Durable multi-agent orchestration on Ray.
 
     Cheap to construct; it connects on the first use or in `async with`. Actors it starts are detached: on a cluster
@@ -70,7 +70,10 @@ class Rojak(Client):
         )
         options = dict(ray_options or {})
         cluster.prepare_environment()
-        from rojak_ray.runtime.gateway import RayGateway  # imports Ray, which reads the environment just prepared
+        # These import Ray, which reads the environment just prepared.
+        from rojak_ray.runtime.gateway import RayGateway
+        from rojak_ray.runtime.scheduler_access import RayScheduler
 
-        super().__init__(RayGateway(settings, lambda: cluster.connect(address, options)))
+        gateway = RayGateway(settings, lambda: cluster.connect(address, options))
+        super().__init__(gateway, RayScheduler(gateway))
         self.settings = settings

@@ -60,13 +60,16 @@ class _Shell:
         while True:
             try:
                 await self.check_storage()
-                await go_on()
             except RojakError as error:
-                logger.warning("recovery failed and is tried again in %g s: %s", wait, error)
+                logger.warning("recovery waits %g s for the storage: %s", wait, error)
                 await self._clock.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
             else:
-                return
+                break
+        try:
+            await go_on()
+        except RojakError as error:
+            logger.warning("recovery goes on in the background: %s", error)
 
     async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
@@ -105,7 +108,7 @@ class SessionHostActor:
     async def wake(self, owners: list[Owner]) -> None:
         """Go on with these, if some lost process had them open. For the catalog's sweep; repeating it is harmless."""
         if self._recovery.done():
-            await self._shell.pool.wake(owners)
+            await self._shell.recover(lambda: self._shell.pool.wake_all(owners))
 
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
@@ -125,7 +128,7 @@ class SessionActor:
         self._shell = _Shell(settings, asks_models=False)
         self._owner = Owner("session", session_id)
         self._asking = 0
-        self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake([self._owner])))
+        self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake(self._owner)))
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
     async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:

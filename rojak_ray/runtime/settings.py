@@ -40,6 +40,8 @@ class RuntimeSettings:
 
 
 CATALOG = "CatalogActor"
+RETRIEVERS = "RetrieverActor"
+SCHEDULER = "SchedulerActor"
 
 
 def host_name(index: int) -> str:

@@ -16,7 +16,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.runtime.settings import RuntimeSettings, home_of, session_name
+from rojak_ray.runtime.settings import SCHEDULER, RuntimeSettings, home_of, session_name
+from rojak_ray.schedules.service import has_schedules
+from rojak_ray.sessions.alarm import has_timers
 from rojak_ray.sessions.pool import active_owners, at_most
 from rojak_ray.storage.base import Store
 
@@ -33,8 +35,10 @@ class Sweep:
         self,
         settings: RuntimeSettings,
         store: Store,
+        *,
         start_host: Callable[[int], ActorHandle[Any]],
         start_session: Callable[[str], ActorHandle[Any]],
+        start_scheduler: Callable[[], ActorHandle[Any]],
         names: Callable[[], set[str]],
     ) -> None:
         """Args: what an owner's home follows from, the storage, how actors are started, and which ones there are."""
@@ -42,11 +46,12 @@ class Sweep:
         self._store = store
         self._start_host = start_host
         self._start_session = start_session
+        self._start_scheduler = start_scheduler
         self._names = names
         self._known: dict[str, Owner] = {}
 
     async def once(self) -> None:
-        """Have everything opened that is in the index and not open where it belongs.
+        """Have everything opened that is in the index and not open where it belongs; start a scheduler that is missed.
 
         Raises:
             StorageError: The index could not be read; nothing was done.
@@ -55,15 +60,18 @@ class Sweep:
         Crash safety:
             Opening is a claim, and whoever is open already stays so; repeating it is harmless.
         """
+        paths = Paths(self._settings.namespace)
+        there = await asyncio.to_thread(self._names)
+        if SCHEDULER not in there and (await has_schedules(self._store, paths) or await has_timers(self._store, paths)):
+            await asyncio.to_thread(self._start_scheduler)
         homes: dict[int, list[Owner]] = {}
         alone: list[str] = []
-        for owner in await active_owners(self._store, Paths(self._settings.namespace), self._known):
+        for owner in await active_owners(self._store, paths, self._known):
             if owner.kind == "run" or self._settings.placement == "shared":
                 homes.setdefault(home_of(owner, self._settings.hosts), []).append(owner)
             else:
                 alone.append(owner.id)
         await at_most(_STARTS_AT_ONCE, self._wake_host, homes.items())
-        there = await asyncio.to_thread(self._names) if alone else set[str]()
         missing = [session_id for session_id in alone if session_name(session_id) not in there]
         if missing:
             logger.warning("starting the actors of %d sessions that were left unfinished", len(missing))

@@ -14,6 +14,7 @@ from rojak_ray.errors import (
     InvalidAgent,
     InvalidLimit,
     RunCancelled,
+    RunError,
     RunFailed,
     RunTimedOut,
 )
@@ -54,6 +55,10 @@ class Caller:
         await self.gateway.publish(agent.type)
         return spec
 
+    def restore(self, spec: AgentSpec) -> Agent:
+        """The agent behind a record, with the callables that this program knows."""
+        return decode_agent(spec, self._classes, self.gateway.restore)
+
     async def answer(self, owner: Owner, run_id: str, commands: tuple[Command, ...] = ()) -> OrchestratorResponse:
         """Send commands, wait for a run to end and give its answer, or raise what it ended in."""
         reply = await self.ask(owner, Ask(commands=commands, await_run=run_id, wait_s=_POLL_S))
@@ -64,7 +69,7 @@ class Caller:
     def read_outcome(self, view: RunView) -> OrchestratorResponse:
         """The answer an outcome stands for; raises what it ended in."""
         if view.status is RunStatus.COMPLETED:
-            agent = decode_agent(view.agent, self._classes, self.gateway.restore) if view.agent else None
+            agent = self.restore(view.agent) if view.agent else None
             return OrchestratorResponse(
                 messages=[to_public(message) for message in view.messages],
                 agent=agent,
@@ -73,15 +78,15 @@ class Caller:
                 status=str(view.status),
                 usage=view.usage,
             )
-        kinds = {
-            RunStatus.FAILED: RunFailed,
-            RunStatus.CANCELLED: RunCancelled,
-            RunStatus.TIMED_OUT: RunTimedOut,
-        }
-        kind = kinds.get(view.status)
-        if kind is None:
+        if view.status not in _ENDED:
             raise InternalError(f"Run {view.run_id!r} has no outcome yet ({view.status}).")
-        raise kind(view.error or "", run_id=view.run_id, error_type=view.error_type or "")
+        raise run_error(view.status, view.error, view.run_id, view.error_type)
+
+
+def run_error(status: RunStatus, text: str | None, run_id: str, error_type: str | None) -> RunError:
+    """The error for a run that ended without an answer."""
+    kinds = {RunStatus.CANCELLED: RunCancelled, RunStatus.TIMED_OUT: RunTimedOut}
+    return kinds.get(status, RunFailed)(text or "", run_id=run_id, error_type=error_type or "")
 
 
 def read_limit(given: int | float | None, what: str) -> int | None:

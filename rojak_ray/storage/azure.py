@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from adlfs import AzureBlobFileSystem
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceExistsError
+from azure.storage.blob.aio import BlobPrefix
 
-from rojak_ray.storage.drivers import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Outcome, Page, status_outcome
+from rojak_ray.storage.drivers import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, FolderPage, Outcome, Page, status_outcome
 
 
 class AzureDriver:
@@ -54,6 +55,12 @@ class AzureDriver:
             blobs = container.list_blobs(name_starts_with=prefix, include=["metadata"])
             names = [blob.name async for blob in blobs if not _is_folder(blob.metadata)]
         return Page([name for name in names if name > after], more=False)
+
+    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+        """All of List Blobs with a delimiter."""
+        async with self._fs.service_client.get_container_client(self._container) as container:
+            found = container.walk_blobs(name_starts_with=prefix, delimiter="/")
+            return FolderPage(sorted([item.name async for item in found if isinstance(item, BlobPrefix)]))
 
     async def close(self) -> None:
         """Close the client."""

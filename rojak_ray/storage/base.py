@@ -68,6 +68,16 @@ class Store(Protocol):
         """
         ...
 
+    async def folders(self, prefix: str) -> list[str]:
+        """The folders right under a folder (or, with an empty prefix, under the root), in ascending byte order.
+
+        Each comes back in full and ends in `/`, as `list` takes it. For looking around; nothing is built on it.
+
+        Crash safety: nothing is cached. The answer holds every folder with an object whose `put_new` returned before
+        the call began. It may also hold folders whose last object was deleted.
+        """
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error.
 

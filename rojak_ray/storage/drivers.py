@@ -32,6 +32,14 @@ class Page:
     more: bool
 
 
+@dataclass(frozen=True)
+class FolderPage:
+    """A part of a listing of folders, and where the next part begins; nothing if there is none."""
+
+    names: list[str]
+    next: str | None = None
+
+
 class Driver(Protocol):
     """One bucket through one vendor's client, bound to the event loop that made it. Names are full object names."""
 
@@ -60,6 +68,10 @@ class Driver(Protocol):
 
     async def page(self, prefix: str, after: str) -> Page:
         """Names that start with `prefix` and are greater than `after`, asked for anew."""
+        ...
+
+    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+        """Names up to the first slash after `prefix`, from where a former page says the next begins."""
         ...
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from rojak_ray.storage.drivers import (
     CONNECT_TIMEOUT_S,
     PAGE_SIZE,
     READ_TIMEOUT_S,
+    FolderPage,
     Outcome,
     Page,
     status_outcome,
@@ -62,24 +63,29 @@ class GcsDriver:
         names: list[str] = []
         token: str | None = None
         while True:
-            answer = await self._ask_page(prefix, after, token)
+            answer = await self._ask_page(prefix, "items(name)", token, startOffset=after or None)
             names += [item["name"] for item in answer.get("items", ()) if item["name"] > after]
             token = answer.get("nextPageToken")
             if names or not token:
                 return Page(names, bool(token))
 
-    async def _ask_page(self, prefix: str, after: str, token: str | None) -> dict[str, Any]:
+    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+        """Objects: list with a delimiter."""
+        answer = await self._ask_page(prefix, "prefixes", start, delimiter="/")
+        return FolderPage(list(answer.get("prefixes", ())), answer.get("nextPageToken"))
+
+    async def _ask_page(self, prefix: str, fields: str, token: str | None, **query: str | None) -> dict[str, Any]:
         try:
             return await self._fs._call(
                 "GET",
                 "b/{}/o",
                 self._bucket,
                 prefix=prefix,
-                startOffset=after or None,
                 pageToken=token,
                 maxResults=PAGE_SIZE,
-                fields="items(name),nextPageToken",
+                fields=f"{fields},nextPageToken",
                 json_out=True,
+                **query,
             )
         except FileNotFoundError as error:
             raise _BucketMissing(self._bucket) from error

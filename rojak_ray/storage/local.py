@@ -129,6 +129,11 @@ class LocalStore:
         check_limit(limit)
         return await self._in_thread(lambda: self._list(prefix, after, limit))
 
+    async def folders(self, prefix: str) -> list[str]:
+        """Look into one folder. Emptied folders are still there."""
+        check_prefix(prefix)
+        return await self._in_thread(lambda: self._folders(prefix))
+
     async def delete(self, key: str) -> None:
         """Remove a file and sync its folder. Emptied folders stay, so that no writer loses one under its feet."""
         check_key(key)
@@ -244,20 +249,29 @@ class LocalStore:
         except OSError as error:
             raise disk_error(error, "list", self._path(prefix), prefix) from error
 
+    def _folders(self, prefix: str) -> list[str]:
+        try:
+            return [prefix + name for name in self._names(prefix) if name.endswith("/")]
+        except OSError as error:
+            raise disk_error(error, "list", self._path(prefix), prefix) from error
+
     def _walk(self, prefix: str, after: str) -> Iterator[str]:
         """Keys below a folder. Folders sort with their slash, which makes this the byte order of whole keys."""
-        try:
-            with os.scandir(f"{self._root}/{prefix}") as entries:
-                names = [self._key_part(entry) for entry in entries]
-        except FileNotFoundError:
-            return
-        for name in sorted(filter(None, names)):
+        for name in self._names(prefix):
             key = prefix + name
             if not key.endswith("/"):
                 if key > after:
                     yield key
             elif key > after or after.startswith(key):
                 yield from self._walk(key, after)
+
+    def _names(self, prefix: str) -> list[str]:
+        """What a folder holds of ours, in order; folders with their slash."""
+        try:
+            with os.scandir(f"{self._root}/{prefix}") as entries:
+                return sorted(filter(None, map(self._key_part, entries)))
+        except FileNotFoundError:
+            return []
 
     def _key_part(self, entry: os.DirEntry[str]) -> str:
         """The entry's part of a key, or nothing for what is not ours."""

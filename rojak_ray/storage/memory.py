@@ -50,6 +50,12 @@ class MemoryStore:
         check_prefix(prefix)
         return sorted(key for key in self._objects if key.startswith(prefix) and key > after)[: check_limit(limit)]
 
+    async def folders(self, prefix: str) -> list[str]:
+        """Folders right under a folder."""
+        check_prefix(prefix)
+        below = (key.removeprefix(prefix) for key in self._objects if key.startswith(prefix))
+        return sorted({f"{prefix}{rest.partition('/')[0]}/" for rest in below if "/" in rest})
+
     async def delete(self, key: str) -> None:
         """Remove an object if it is there."""
         self._objects.pop(check_key(key), None)

@@ -16,7 +16,7 @@ from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import MissingExtra, ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds, digest
 from rojak_ray.retry import RetryPolicy, delay_before_retry
-from rojak_ray.storage.drivers import Driver, Outcome, Page
+from rojak_ray.storage.drivers import Driver, FolderPage, Outcome, Page
 from rojak_ray.storage.keys import check_data, check_key, check_limit, check_prefix, is_key
 
 DRIVERS = {
@@ -93,6 +93,18 @@ class ObjectStore:
             more = page.more and bool(page.names)
             cursor = page.names[-1] if page.names else cursor
         return sorted(keys)[:limit]
+
+    async def folders(self, prefix: str) -> list[str]:
+        """Ask for the folders page by page. Names that cannot be ours are left out."""
+        folder = self._root + check_prefix(prefix)
+        names: set[str] = set()
+        start: str | None = None
+        while True:
+            page = await self._try(partial(_folder_page, folder, start), "list", prefix)
+            names.update(name.removeprefix(self._root) for name in page.names)
+            start = page.next
+            if not start:
+                return sorted(name for name in names if name.endswith("/") and is_key(name[:-1]))
 
     async def delete(self, key: str) -> None:
         """Remove an object."""
@@ -172,6 +184,10 @@ class ObjectStore:
 
 async def _page(folder: str, cursor: str, driver: Driver) -> Page:
     return await driver.page(folder, cursor)
+
+
+async def _folder_page(folder: str, start: str | None, driver: Driver) -> FolderPage:
+    return await driver.folders(folder, start)
 
 
 def _failed(opening: asyncio.Future[Driver]) -> bool:

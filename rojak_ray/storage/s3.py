@@ -20,6 +20,7 @@ from rojak_ray.storage.drivers import (
     CONNECTIONS,
     PAGE_SIZE,
     READ_TIMEOUT_S,
+    FolderPage,
     Outcome,
     Page,
     status_outcome,
@@ -84,6 +85,15 @@ class S3Driver:
             "list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=PAGE_SIZE, **start
         )
         return Page([item["Key"] for item in answer.get("Contents", ())], bool(answer.get("IsTruncated")))
+
+    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+        """ListObjectsV2 with a delimiter."""
+        token = {"ContinuationToken": start} if start else {}
+        answer = await self._fs._call_s3(
+            "list_objects_v2", Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=PAGE_SIZE, **token
+        )
+        names = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
+        return FolderPage(names, answer.get("NextContinuationToken"))
 
     async def close(self) -> None:
         """Close the client."""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.spec import FunctionRef
@@ -19,7 +19,11 @@ from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.core.steps import Step, StepError, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.sessions.client import Client
+from rojak_ray.schedules.client import SchedulingClient
+from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
+from rojak_ray.schedules.runs import GatewayRuns
+from rojak_ray.schedules.service import SchedulerService
+from rojak_ray.sessions.alarm import AlarmClock
 from rojak_ray.sessions.pool import HostPool, PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
@@ -46,13 +50,19 @@ class InProcessGateway:
         runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
         self._patient = _PatientRunner(runner)
         self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings)
+        self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
+        self._ringing: asyncio.Task[None] | None = None
+        self._timers_s = settings.timers_s
+        self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self, ids), clock, ids)
         self._recovered = False
 
     async def connect(self) -> None:
         """Go on with what an earlier process on the same storage left unfinished, once."""
         if not self._recovered:
             self._recovered = True
+            self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
             await self._pool.recover(lambda owner: True)
+            await self.scheduler.start()
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the pool."""
@@ -80,6 +90,10 @@ class InProcessGateway:
 
     async def close(self) -> None:
         """Let every host go and release connections."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+            await asyncio.gather(self._ringing, return_exceptions=True)
+        await self.scheduler.close()
         await self._pool.close()
         await self.providers.aclose()
         await self._store.aclose()
@@ -89,8 +103,19 @@ class InProcessGateway:
         return self._pool.statistics()
 
 
-class InProcessRuntime(Client):
-    """Runs and sessions without Ray, for tests and first steps.
+class _LocalScheduler:
+    """The scheduler of this process."""
+
+    def __init__(self, gateway: InProcessGateway) -> None:
+        self._gateway = gateway
+
+    async def ask(self, ask: ScheduleAsk) -> ScheduleReply:
+        await self._gateway.connect()
+        return await self._gateway.scheduler.ask(ask)
+
+
+class InProcessRuntime(SchedulingClient):
+    """Runs, sessions and schedules without Ray, for tests and first steps.
 
     Used like `Rojak`: `async with InProcessRuntime() as rojak: await rojak.run(...)`. What runs in the background
     stops when it is closed, and goes on when another one is opened on the same storage.
@@ -117,7 +142,7 @@ class InProcessRuntime(Client):
         store = MemoryStore() if storage is None else open_store(storage) if isinstance(storage, str) else storage
         source = ids or RandomIds()
         self._local = InProcessGateway(store, namespace, clock or SystemClock(), source, settings or PoolSettings())
-        super().__init__(self._local, source)
+        super().__init__(self._local, _LocalScheduler(self._local), source)
 
     def statistics(self) -> PoolStatistics:
         """Counts for people."""
@@ -139,9 +164,9 @@ class _PatientRunner:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         news = self._news
-        result = await self._runner.execute(step)
+        result = await self._runner.execute(step, on_delta)
         if not step.recovered or not isinstance(result, StepError) or result.error_type not in _MISSING_CODE:
             return result
         logger.info("step %s waits for what runs it to be registered: %s", step.step_id, result.message)
@@ -150,7 +175,7 @@ class _PatientRunner:
                 while isinstance(result, StepError) and result.error_type in _MISSING_CODE:
                     await news.wait()
                     news = self._news
-                    result = await self._runner.execute(step)
+                    result = await self._runner.execute(step, on_delta)
         except TimeoutError:
             logger.warning("step %s: nobody registered what runs it", step.step_id)
         return result

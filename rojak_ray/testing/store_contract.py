@@ -126,6 +126,32 @@ async def long_listing_is_complete(make_store: MakeStore) -> None:
     await _lists(store, "many/", keys[100:], after=keys[99])
 
 
+async def finds_the_folders_right_below(make_store: MakeStore) -> None:
+    """Folders come back in full and in order: each once, however much is below it, and no object among them."""
+    writer, store = make_store(), make_store()
+    for key in ("t/a/1", "t/a/2", "t/a/deep/er/3", "t/a-b/1", "t/b", "t/c=/d", "u/x"):
+        await writer.put_new(key, b"x")
+    for prefix, expected in {
+        "": ["t/", "u/"],
+        "t/": ["t/a-b/", "t/a/", "t/c=/"],
+        "t/a/": ["t/a/deep/"],
+        "t/a/deep/er/": [],
+        "no/such/": [],
+    }.items():
+        found = await store.folders(prefix)
+        assert found == expected, f"folders({prefix!r}) gave {found}, expected {expected}"
+    await writer.put_new("t/new/1", b"x")
+    assert "t/new/" in await store.folders("t/"), "a new folder is not seen at once"
+
+
+async def finds_many_folders(make_store: MakeStore) -> None:
+    """As many as there are in a namespace, more than a small page."""
+    store = make_store()
+    names = [f"{number:03}" for number in range(120)]
+    await asyncio.gather(*(store.put_new(f"wide/{name}/object", b"x") for name in names))
+    assert await store.folders("wide/") == [f"wide/{name}/" for name in names]
+
+
 async def deleting_is_idempotent(make_store: MakeStore) -> None:
     """A deleted object is gone for everyone, deleting again is no error, and the key is free again."""
     store, other = make_store(), make_store()
@@ -150,6 +176,7 @@ async def malformed_arguments_are_refused(make_store: MakeStore) -> None:
         await _error(ValueError, store.delete(key))
     for prefix in ("a", "/", "../", "a//", "a/../"):
         await _error(ValueError, store.list(prefix))
+        await _error(ValueError, store.folders(prefix))
     await _error(ValueError, store.put_new("empty", b""))
     await _lists(store, "", [])
 
@@ -189,6 +216,8 @@ CHECKS: tuple[Check, ...] = (
     lists_from_and_up_to,
     lists_what_was_just_written,
     long_listing_is_complete,
+    finds_the_folders_right_below,
+    finds_many_folders,
     deleting_is_idempotent,
     malformed_arguments_are_refused,
     many_at_once,

@@ -145,6 +145,11 @@ class FaultyStore:
         keys = await self._inner.list(prefix, after=after, limit=limit)
         return _reply(fault, prefix, keys)
 
+    async def folders(self, prefix: str) -> list[str]:
+        """List folders, or fail; a script sees a listing like any other."""
+        fault = await self._meet("list", prefix)
+        return _reply(fault, prefix, await self._inner.folders(prefix))
+
     async def delete(self, key: str) -> None:
         """Delete, or fail, or both."""
         fault = await self._meet("delete", key)
@@ -219,6 +224,10 @@ class RecordingStore:
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """List the inner store."""
         return await self._inner.list(prefix, after=after, limit=limit)
+
+    async def folders(self, prefix: str) -> list[str]:
+        """List the inner store's folders."""
+        return await self._inner.folders(prefix)
 
     async def delete(self, key: str) -> None:
         """Delete from the inner store, then remember."""

@@ -92,12 +92,19 @@ class GoogleWire(Wire):
         if token is None:
             return web.json_response({"nextPageToken": "first"})
         start = request.query.get("startOffset", "") if token == "first" else token
-        names = sorted(
-            name for name in self.objects if name.startswith(request.query.get("prefix", "")) and name >= start
-        )
+        prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter")
+        every = {_cut(name, prefix, delimiter) for name in self.objects if name.startswith(prefix)}
+        names = sorted(name for name in every if name >= start)
         size = int(request.query["maxResults"])
-        page = {"items": [{"name": name} for name in names[:size]]}
+        items = [{"name": name} for name in names[:size] if name in self.objects]
+        page = {"items": items, "prefixes": [name for name in names[:size] if name not in self.objects]}
         return web.json_response(page | ({"nextPageToken": names[size]} if len(names) > size else {}))
+
+
+def _cut(name: str, prefix: str, delimiter: str | None) -> str:
+    """A name as a listing with a delimiter has it."""
+    head, found, _ = name.removeprefix(prefix).partition(delimiter) if delimiter else ("", "", "")
+    return f"{prefix}{head}{found}" if found else name
 
 
 class AzureWire(Wire):
@@ -146,8 +153,15 @@ class AzureWire(Wire):
             return self.problem(404, "ContainerNotFound")
         prefix = request.query.get("prefix", "")
         names = sorted((name for name in self.objects if name.startswith(prefix)), reverse=True)
-        folders = sorted({name.rpartition("/")[0] for name in names if "/" in name})
-        blobs = "".join(map(self.entry, names)) + "".join(self.entry(name, folder=True) for name in folders)
+        if delimiter := request.query.get("delimiter"):
+            cut = {_cut(name, prefix, delimiter) for name in names}
+            blobs = "".join(
+                self.entry(name) if name in self.objects else f"<BlobPrefix><Name>{escape(name)}</Name></BlobPrefix>"
+                for name in cut
+            )
+        else:
+            folders = sorted({name.rpartition("/")[0] for name in names if "/" in name})
+            blobs = "".join(map(self.entry, names)) + "".join(self.entry(name, folder=True) for name in folders)
         text = f'<?xml version="1.0"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker/></EnumerationResults>'
         return web.Response(text=text, content_type="application/xml")
 

@@ -1,4 +1,4 @@
-"""Every example runs as it stands: all without Ray, two of them on Ray as well."""
+"""Every example runs as it stands: all without Ray, four of them on Ray as well."""
 
 import os
 import re
@@ -23,6 +23,12 @@ SAYS = {
         "average: 3.0",
     ],
     "custom_provider": ["Loud: HELLO FROM A FUNCTION! (3 marks kept)"],
+    "retriever": [
+        "Do you have noodles in a soup? On the menu: Laksa: rice noodles in a spicy coconut soup.",
+        "laksa costs $6.50",
+        "Is there parking? I have nothing on that.",
+    ],
+    "waiting": ["Somebody is asked: Refund $12.50?", "approved by Mei"],
     "testing": ["2 tests passed"],
     "in_process": ["{'name': 'Mei'}", "['user', 'assistant', 'tool', 'assistant']"],
 }
@@ -62,7 +68,7 @@ def test_example_without_ray(example: str, tmp_path: Path):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("example", ["session", "custom_provider"])
+@pytest.mark.parametrize("example", ["session", "custom_provider", "retriever", "waiting"])
 def test_example_on_ray(example: str, tmp_path: Path):
     out = run(example, storage=tmp_path, timeout_s=110)
     for words in SAYS[example]:

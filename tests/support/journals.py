@@ -110,6 +110,9 @@ class TamperedStore:
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         return await self._through("list", prefix, lambda: self.inner.list(prefix, after=after, limit=limit))
 
+    async def folders(self, prefix: str) -> list[str]:
+        return await self._through("folders", prefix, lambda: self.inner.folders(prefix))
+
     async def delete(self, key: str) -> None:
         await self._through("delete", key, lambda: self.inner.delete(key))
 

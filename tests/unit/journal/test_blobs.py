@@ -9,7 +9,7 @@ from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, StoreUnavailable
 from rojak_ray.journal.blobs import BLOB_BYTES
-from rojak_ray.journal.replay import replay
+from rojak_ray.journal.replay import read_records, replay
 from rojak_ray.messages import Message
 
 LARGE = "x" * (BLOB_BYTES + 1)
@@ -76,50 +76,53 @@ async def test_value_is_stored_once_however_many_records_and_snapshots_hold_it()
     assert [run.messages[0].content for run in state.queue] == [LARGE] * 4
 
 
-async def test_value_that_no_snapshot_or_record_needs_is_removed():
+async def test_values_of_records_stay_whatever_the_state_forgets():
     desk = Desk()
     journal = await desk.opened()
     await journal.append(opening(kept=LARGE, dropped=LARGE + "y"))
-    await snapshot(desk, journal)
-    assert len(desk.objects("blob")) == 2
-    await journal.append([context(kept=LARGE)])
-    await snapshot(desk, journal)
-    assert len(desk.objects("blob")) == 2, "the older snapshot still refers to it"
-    for number in range(2):
-        await journal.append([said("hi", f"r{number}")])
+    for number in range(4):
+        await journal.append([context(kept=LARGE), said("hi", f"r{number}")])
         await snapshot(desk, journal)
-    assert len(desk.objects("blob")) == 1
+    assert len(desk.objects("blob")) == 2
+    assert not desk.objects("sblo")
     assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"kept": LARGE}
+    first = (await read_records(desk.memory, PATHS, OWNER))[1]
+    assert first.events[-1].context_variables == {"kept": LARGE, "dropped": LARGE + "y"}
 
 
-async def test_value_removed_and_needed_again_gets_a_new_name():
+async def test_value_of_snapshots_alone_goes_with_the_last_of_them():
     desk = Desk()
+    await (await desk.opened()).append(opening(a=LARGE))
     journal = await desk.opened()
-    await journal.append(opening(a=LARGE))
-    (first,) = desk.objects("blob")
+    await snapshot(desk, journal)
+    (first,) = desk.objects("sblo")
     await journal.append([context(a=1)])
     for number in range(3):
         await journal.append([said("hi", f"r{number}")])
         await snapshot(desk, journal)
-    assert not desk.objects("blob")
-    await journal.append([context(a=LARGE)])
-    (second,) = desk.objects("blob")
-    assert second != first
+    assert not desk.objects("sblo")
+    again = await desk.opened()
+    await again.append([context(a=LARGE)])
+    third = await desk.opened()
+    await snapshot(desk, third)
+    (second,) = desk.objects("sblo")
+    assert second != first, "a name is used once"
     assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"a": LARGE}
 
 
-async def test_new_writer_removes_what_older_epochs_left_and_keeps_what_their_records_need():
+async def test_every_epoch_stores_a_value_of_its_snapshots_once():
     desk = Desk()
     old = await desk.opened()
     await old.append(opening(kept=LARGE, dropped=LARGE + "y"))
     await old.append([context(kept=LARGE)])
     for _ in range(3):
         new = await desk.opened()
-        await new.append([said("hi", f"r{new.position.slot}")])
-        await snapshot(desk, new)
+        for _ in range(3):
+            await new.append([said("hi", f"r{new.position.slot}")])
+            await snapshot(desk, new)
         assert (await replay(desk.memory, PATHS, OWNER)).state.context_variables == {"kept": LARGE}
-    kept = {key.rsplit("-", 1)[1] for key in desk.objects("blob")}
-    assert len(kept) == 1, "every epoch stores it once at most, and nothing refers to the other"
+        assert len(desk.objects("sblo")) == 1
+    assert len(desk.objects("blob")) == 2
 
 
 async def test_older_writers_collection_leaves_a_newer_writers_values_alone():

@@ -10,6 +10,7 @@ from support.journals import OWNER, PATHS, Desk, Operation, Weather, note, tags_
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged
+from rojak_ray.journal.aggregate import CONVERSATION
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import number_of
 from rojak_ray.journal.replay import replay
@@ -138,7 +139,7 @@ async def test_snapshot_taken_before_an_append_that_overtakes_it_covers_only_its
     await written(desk, journal, state, "c")
     await journal.save(taken)
 
-    found = await latest_snapshot(desk.memory, PATHS, OWNER)
+    found = await latest_snapshot(desk.memory, PATHS, OWNER, CONVERSATION)
     assert found is not None
     assert found.position == taken.position
     assert tags_in(await desk.journal().open()) == list("abc")

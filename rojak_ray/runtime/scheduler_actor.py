@@ -1,0 +1,91 @@
+"""The actor that holds the schedules of a namespace: a shell around `SchedulerService`, which does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from rojak_ray.clock import SystemClock
+from rojak_ray.errors import InternalError, RojakError
+from rojak_ray.ids import RandomIds
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.runtime.gateway import RayGateway
+from rojak_ray.runtime.settings import RuntimeSettings
+from rojak_ray.schedules.host import SchedulerStatistics
+from rojak_ray.schedules.requests import ScheduleAsk
+from rojak_ray.schedules.runs import GatewayRuns
+from rojak_ray.schedules.service import SchedulerService
+from rojak_ray.sessions.alarm import AlarmClock
+from rojak_ray.sessions.requests import Ask, Reply
+from rojak_ray.storage.open import open_store
+from rojak_ray.storage.probe import check_durable
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 15.0
+
+
+class SchedulerActor:
+    """The cluster's alarm clock: starts runs when their times come, also when no program is there.
+
+    It also wakes conversations that went to storage to wait for an answer or for another attempt.
+    """
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        """Go on with the schedules that an earlier life of this actor, or of the whole cluster, has left."""
+        logging.basicConfig(level=logging.WARNING)  # this process is ours; Ray forwards what it prints
+        logging.getLogger("rojak_ray").setLevel(logging.INFO)
+        self._store = open_store(settings.storage)
+        ids = RandomIds()
+        paths, clock = Paths(settings.namespace), SystemClock()
+        self._gateway = RayGateway(settings, lambda: False)
+        self._service = SchedulerService(self._store, paths, GatewayRuns(self._gateway, ids), clock, ids)
+        self._alarm = AlarmClock(self._store, paths, clock, self._wake)
+        self._ringing = asyncio.create_task(self._alarm.run(settings.pool.timers_s))
+        self._checked: asyncio.Task[None] | None = None
+        self._beginning = asyncio.create_task(self._begin())
+
+    async def ask(self, packed: bytes) -> bytes | RojakError:
+        """Bring a packed `ScheduleAsk` to the schedules; a packed `ScheduleReply` comes back.
+
+        Errors are returned, not raised: they cross processes as they are.
+
+        Crash safety: see `SchedulerService.ask`; what a reply says is durable.
+        """
+        try:
+            await self._check_storage()
+            reply = await self._service.ask(ScheduleAsk.model_validate_json(packed))
+            return reply.model_dump_json().encode()
+        except RojakError as error:
+            return error.with_traceback(None)
+        except Exception as error:
+            logger.exception("request to the scheduler failed")
+            return InternalError(f"{type(error).__name__}: {error}")
+
+    async def statistics(self) -> SchedulerStatistics:
+        """Counts for people."""
+        return self._service.statistics()
+
+    async def _wake(self, owner: Owner, ask: Ask) -> Reply:
+        await self._gateway.connect()
+        return await self._gateway.ask(owner, ask)
+
+    async def _begin(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._check_storage()
+                await self._service.start()
+            except RojakError as error:
+                logger.warning("schedules wait for their storage: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+            else:
+                return
+
+    async def _check_storage(self) -> None:
+        """Prove once that the storage keeps its promises; again if that failed."""
+        if self._checked is None or (self._checked.done() and self._checked.exception() is not None):
+            self._checked = asyncio.create_task(check_durable(self._store))
+        await asyncio.shield(self._checked)

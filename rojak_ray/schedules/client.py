@@ -1,0 +1,172 @@
+"""`SchedulingClient`: a client that also schedules runs. Base of `Rojak` and `InProcessRuntime`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+
+from rojak_ray.agents.agent import Agent
+from rojak_ray.core.events import RunStatus
+from rojak_ray.errors import InvalidAgent, InvalidId, InvalidLimit, InvalidSchedule, RunNotFound
+from rojak_ray.ids import MAX_ID_LENGTH, IdSource, check_id
+from rojak_ray.journal.paths import Owner
+from rojak_ray.messages import ContextVariables, MessageInput
+from rojak_ray.schedules.commands import CreateSchedule
+from rojak_ray.schedules.handle import ScheduleHandle, encode
+from rojak_ray.schedules.ports import Scheduler
+from rojak_ray.schedules.requests import ListedRun, ScheduleAsk
+from rojak_ray.schedules.spec import SchedulePolicy, ScheduleSpec, ScheduleState
+from rojak_ray.schedules.state import Status
+from rojak_ray.schedules.types import Schedule, ScheduleActionStartRun
+from rojak_ray.sessions.client import Client
+from rojak_ray.sessions.ports import Gateway
+from rojak_ray.sessions.requests import Ask
+
+_PAGE = 100
+_LONGEST_ID = MAX_ID_LENGTH - 30
+"""Leaves room for the time in a run's id."""
+
+_STATUSES: dict[str, Status] = {
+    "running": "running",
+    "completed": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+    "terminated": "terminated",
+    "timedout": "timed_out",
+}
+
+
+class SchedulingClient(Client):
+    """Runs agents, holds sessions and schedules runs."""
+
+    def __init__(self, gateway: Gateway, scheduler: Scheduler, ids: IdSource | None = None) -> None:
+        """Cheap: nothing is connected before the first use."""
+        super().__init__(gateway, ids)
+        self._scheduler = scheduler
+
+    async def create_schedule(
+        self,
+        schedule_id: str,
+        schedule_spec: ScheduleSpec,
+        agent: Agent | None = None,
+        messages: MessageInput = (),
+        context_variables: ContextVariables | None = None,
+        max_turns: int | float = math.inf,
+        debug: bool = False,
+        policy: SchedulePolicy | None = None,
+        state: ScheduleState | None = None,
+    ) -> ScheduleHandle:
+        """Start a run with these arguments whenever its time comes, whether or not this program is there.
+
+        A run's id is the schedule id, a dash and the nominal time, such as `daily-2026-06-01T09:00:00Z`. Its context
+        variable `schedule` tells it about itself: `id`, `scheduled_at`, `manual`, and of the runs before it
+        `last_result` and `last_failure`.
+
+        Args:
+            schedule_id: Names the schedule.
+            schedule_spec: When.
+            agent: Who answers first.
+            messages: A string, a message, or a list of messages.
+            context_variables: What functions and instructions can read and change; plain JSON data.
+            max_turns: Messages each run may append.
+            debug: Log every step of its runs.
+            policy: How to deal with runs that overlap, come late or fail.
+            state: Whether to act from the start, and how often.
+
+        Raises:
+            RequestError: Something cannot be followed or stored; the text names the field, and nothing was stored.
+            ScheduleExists: The id is in use.
+
+        Crash safety:
+            When it returns, the schedule is durable: a new cluster on the same storage goes on with it.
+        """
+        check_id(schedule_id, "schedule")
+        if len(schedule_id) > _LONGEST_ID:
+            raise InvalidId(f"A schedule id has at most {_LONGEST_ID} characters, so that run ids have room for times.")
+        if agent is None:
+            raise InvalidAgent("Pass an agent.")
+        action = ScheduleActionStartRun(agent, messages, context_variables or {}, max_turns, debug)
+        schedule = Schedule(action, schedule_spec, policy or SchedulePolicy(), state or ScheduleState())
+        definition, stored_state = await encode(self._caller, schedule)
+        command = CreateSchedule(
+            schedule_id=schedule_id, incarnation=self._new_id(), definition=definition, state=stored_state
+        )
+        await self._scheduler.ask(ScheduleAsk(schedule_id=schedule_id, command=command))
+        return self._handle(schedule_id)
+
+    async def get_schedule(self, schedule_id: str) -> ScheduleHandle:
+        """An existing schedule.
+
+        Raises:
+            ScheduleNotFound: No schedule has this id.
+        """
+        await self._scheduler.ask(ScheduleAsk(schedule_id=check_id(schedule_id, "schedule"), view=True))
+        return self._handle(schedule_id)
+
+    async def list_schedules(self) -> AsyncIterator[ScheduleHandle]:
+        """Every schedule of the namespace, by id."""
+        after = ""
+        while True:
+            reply = await self._scheduler.ask(ScheduleAsk(list_after=after, limit=_PAGE))
+            for view in reply.schedules:
+                after = view.schedule.schedule_id
+                yield self._handle(after)
+            if len(reply.schedules) < _PAGE:
+                return
+
+    async def list_scheduled_runs(
+        self, schedule_id: str, statuses: Sequence[str] | None = None, limit: int = 10, page_size: int = _PAGE
+    ) -> AsyncIterator[str]:
+        """Ids of the runs that a schedule started, also a deleted one, the latest first.
+
+        Args:
+            schedule_id: Names the schedule.
+            statuses: Only runs that are "Running", "Completed", "Failed", "Cancelled" (or "Canceled"), "Terminated" or
+                "TimedOut"; None or empty: all.
+            limit: At most so many.
+            page_size: How many are looked up at a time.
+
+        Raises:
+            InvalidSchedule: There is no such status.
+        """
+        check_id(schedule_id, "schedule")
+        wanted = _read_statuses(statuses)
+        if limit < 0 or page_size < 1:
+            raise InvalidLimit("limit must not be negative, and page_size at least 1.")
+        found, after = 0, ""
+        while found < limit:
+            ask = ScheduleAsk(schedule_id=schedule_id, runs_after=after, limit=page_size)
+            page = (await self._scheduler.ask(ask)).runs
+            for run in page:
+                after = run.place
+                if found < limit and await self._status(run) in wanted:
+                    found += 1
+                    yield run.run_id
+            if len(page) < page_size:
+                return
+
+    async def _status(self, run: ListedRun) -> Status | None:
+        """Where a listed run stands: the scheduler does not follow the runs of deleted schedules to their end."""
+        if run.status != "running":
+            return run.status
+        try:
+            reply = await self._caller.ask(Owner("run", run.run_id), Ask(await_run=run.run_id))
+        except RunNotFound:
+            return None
+        status = reply.run.status if reply.run else RunStatus.RUNNING
+        return _STATUSES.get(str(status).replace("_", ""), "running")
+
+    def _handle(self, schedule_id: str) -> ScheduleHandle:
+        return ScheduleHandle(self._caller, self._scheduler, schedule_id)
+
+
+def _read_statuses(given: Sequence[str] | None) -> frozenset[Status]:
+    if isinstance(given, str):
+        given = (given,)
+    unknown = [word for word in given or () if str(word).lower() not in _STATUSES]
+    if unknown:
+        raise InvalidSchedule(
+            f"There is no status {unknown[0]!r}; there are Running, Completed, Failed, Cancelled, Terminated, TimedOut."
+        )
+    return frozenset(_STATUSES[word.lower()] for word in given or _STATUSES)

@@ -1,0 +1,312 @@
+"""`SchedulerHost`: the one task that changes the schedules of a namespace, from opening their journal to losing it.
+
+The loop: take what arrived (commands, news of runs) and what came due, decide, append to the journal, fold, answer,
+start what was planned. Nothing is started before the decision is durable, and everything that is started has an id
+that follows from the decision: whoever takes over starts the same runs again, which is no second start.
+
+Idle schedules cost nothing: each waits in a heap for its next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from rojak_ray.clock import Clock
+from rojak_ray.errors import InternalError, RequestError, RojakError, ScheduleNotFound, StorageError, StoreUnavailable
+from rojak_ray.journal.journal import AggregateJournal
+from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.schedules.commands import Advance, Command, CreateSchedule
+from rojak_ray.schedules.decide import decide, next_ticks, wake_at
+from rojak_ray.schedules.events import Event, TimesPassed
+from rojak_ray.schedules.followers import Followers
+from rojak_ray.schedules.index import RunIndex
+from rojak_ray.schedules.ports import Runs
+from rojak_ray.schedules.requests import ScheduleView
+from rojak_ray.schedules.state import ScheduleRecord, SchedulerState, evolve
+
+logger = logging.getLogger(__name__)
+
+_LISTED_TIMES = 10
+_DUE_AT_ONCE = 200
+"""Schedules that are advanced in one append; those that come due at the same moment start in such portions."""
+
+_LOOK_S = 1.0
+"""A clock that was set, or slept with its machine, is noticed within this time."""
+
+
+@dataclass(slots=True)
+class _Item:
+    schedule_id: str
+    command: Command
+    answer: asyncio.Future[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStatistics:
+    """A look at the scheduler."""
+
+    schedules: int
+    runs: int
+    events: int
+
+
+class SchedulerHost:
+    """Drives all schedules of a namespace. When it ends, `failure` says why, and another one may take over."""
+
+    def __init__(
+        self,
+        journal: AggregateJournal[SchedulerState, Event],
+        runs: Runs,
+        index: RunIndex,
+        clock: Clock,
+        on_end: Callable[[SchedulerHost], None],
+    ) -> None:
+        """Nothing happens until `open`; `on_end` is told when the host has ended by itself."""
+        self.failure: RojakError | None = None
+        self._journal = journal
+        self._clock = clock
+        self._on_end = on_end
+        self._state = SchedulerState()
+        self._inbox: list[_Item] = []
+        self._arrived = asyncio.Event()
+        self._heap: list[tuple[float, str]] = []
+        self._wakes: dict[str, float] = {}
+        """When each schedule is to be woken; other entries of the heap are out of date."""
+
+        self._followers = Followers(runs, index, clock, self._look_up, self._post)
+        self._driver: asyncio.Task[None] | None = None
+        self._snapshotting: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Claim the journal, replay it and go on where it stops.
+
+        Raises:
+            StorageError: The journal cannot be opened; the host is of no use.
+        """
+        self._state = await self._journal.open()
+        now = self._clock.now().timestamp()
+        for schedule_id in self._state.schedules:
+            self._wake_at(schedule_id, now)  # to see what came due meanwhile, a portion at a time
+        self._driver = asyncio.create_task(self._drive(), name="drive schedules")
+
+    def statistics(self) -> SchedulerStatistics:
+        """Counts for people."""
+        return SchedulerStatistics(len(self._state.schedules), self._followers.count, self._journal.position.seq)
+
+    async def apply(self, schedule_id: str, command: Command) -> None:
+        """Take a command; when it returns, what it led to is durable.
+
+        Raises:
+            RequestError: It was refused, and nothing changed.
+            StorageError: It may or may not have been taken; the same command again is taken once.
+        """
+        if self.failure is not None:
+            raise self.failure
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._inbox.append(_Item(schedule_id, command, answer))
+        self._arrived.set()
+        await answer
+
+    def view(self, schedule_id: str) -> ScheduleView:
+        """A schedule as it stands.
+
+        Raises:
+            ScheduleNotFound: There is none of this id.
+        """
+        schedule = self._state.schedules.get(schedule_id)
+        if schedule is None:
+            raise ScheduleNotFound(f"The schedule {schedule_id!r} does not exist; create it with create_schedule.")
+        return self._view(schedule)
+
+    def views(self, after: str, limit: int) -> tuple[ScheduleView, ...]:
+        """The schedules whose ids come after one, in order."""
+        ids = heapq.nsmallest(limit, (one for one in self._state.schedules if one > after))
+        return tuple(self._view(self._state.schedules[one]) for one in ids)
+
+    async def close(self) -> None:
+        """Stop. Runs go on; what is planned is started by whoever opens the journal next."""
+        self._end(StoreUnavailable("The scheduler was closed; ask again."), told=False)
+        tasks = [task for task in (self._driver, self._snapshotting) if task is not None]
+        await asyncio.gather(*tasks, self._followers.close(), return_exceptions=True)
+
+    def _view(self, schedule: ScheduleRecord) -> ScheduleView:
+        most = _LISTED_TIMES
+        if schedule.state.limited_actions:
+            most = min(most, schedule.state.remaining_actions)
+        ticks = next_ticks(schedule, self._clock.now())
+        times = tuple(tick.due for tick in itertools.islice(ticks, most))
+        return ScheduleView(schedule=schedule, next_times=times)
+
+    def _look_up(self, schedule_id: str) -> ScheduleRecord | None:
+        return self._state.schedules.get(schedule_id)
+
+    def _post(self, schedule_id: str, command: Command) -> None:
+        if self.failure is None:
+            self._inbox.append(_Item(schedule_id, command))
+            self._arrived.set()
+
+    async def _drive(self) -> None:
+        try:
+            while True:
+                await self._wait()
+                items, self._inbox = self._inbox, []
+                due = self._take_due()
+                if items or due:
+                    await self._handle(items, due)
+        except asyncio.CancelledError:
+            raise
+        except RojakError as error:
+            self._end(error)
+        except Exception as error:
+            logger.exception("scheduler ended by a bug")
+            self._end(InternalError(f"The scheduler failed: {type(error).__name__}: {error}"))
+
+    async def _wait(self) -> None:
+        """Until something arrives or comes due, but not long."""
+        if self._inbox:
+            self._arrived.clear()
+            return
+        self._drop_outdated()
+        if not self._heap:
+            await self._arrived.wait()
+        elif (left := self._heap[0][0] - self._clock.now().timestamp()) > 0:
+            arriving = asyncio.create_task(self._arrived.wait())
+            sleeping = asyncio.create_task(self._clock.sleep(min(left, _LOOK_S)))
+            try:
+                await asyncio.wait({arriving, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                arriving.cancel()
+                sleeping.cancel()
+        self._arrived.clear()
+
+    def _drop_outdated(self) -> None:
+        while self._heap and self._wakes.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+
+    def _take_due(self) -> list[str]:
+        now = self._clock.now().timestamp()
+        due: list[str] = []
+        self._drop_outdated()
+        while self._heap and self._heap[0][0] <= now and len(due) < _DUE_AT_ONCE:
+            due.append(self._heap[0][1])
+            del self._wakes[due[-1]]
+            self._drop_outdated()
+        return due
+
+    def _wake_at(self, schedule_id: str, moment: float) -> None:
+        if self._wakes.get(schedule_id) != moment:
+            self._wakes[schedule_id] = moment
+            heapq.heappush(self._heap, (moment, schedule_id))
+
+    async def _handle(self, items: list[_Item], due: list[str]) -> None:
+        """Decide on a batch, make it durable, then answer and start what it leads to."""
+        now = self._clock.now()
+        batch = _Batch(self._state, now)
+        accepted: list[_Item] = []
+        try:
+            for item in items:
+                try:
+                    batch.take(item.schedule_id, item.command)
+                except RequestError as error:
+                    _answer(item, error)
+                else:
+                    accepted.append(item)
+            for schedule_id in due:
+                batch.take(schedule_id, Advance())
+            if batch.events:
+                await self._journal.append(batch.events)
+        except BaseException:
+            self._inbox = items + self._inbox  # whoever ends this host answers them
+            raise
+        self._state = SchedulerState.model_construct(schedules=batch.schedules)
+        self._snapshot_if_due()
+        for item in accepted:
+            _answer(item, None)
+        for schedule_id in batch.touched:
+            self._look_after(schedule_id, now)
+
+    def _look_after(self, schedule_id: str, now: datetime) -> None:
+        """Follow a schedule's runs, and wake it when its time comes."""
+        schedule = self._state.schedules.get(schedule_id)
+        if schedule is None:
+            self._wakes.pop(schedule_id, None)
+            return
+        self._followers.follow(schedule)
+        wake = wake_at(schedule, now)
+        if wake is None:
+            self._wakes.pop(schedule_id, None)
+        else:
+            self._wake_at(schedule_id, wake.timestamp())
+
+    def _snapshot_if_due(self) -> None:
+        """Beside the loop: nobody waits for a snapshot."""
+        if self._journal.wants_snapshot and self._snapshotting is None:
+            taken = self._journal.take_snapshot(self._state)
+            self._snapshotting = asyncio.create_task(self._save(taken), name="snapshot of schedules")
+
+    async def _save(self, snapshot: Snapshot[SchedulerState]) -> None:
+        try:
+            await self._journal.save(snapshot)
+        except StorageError as error:
+            logger.warning("no snapshot of the schedules: %s", error)
+        finally:
+            self._snapshotting = None
+
+    def _end(self, error: RojakError, *, told: bool = True) -> None:
+        if self.failure is not None:
+            return
+        self.failure = error
+        current = asyncio.current_task()
+        for task in (self._driver, self._snapshotting):
+            if task is not None and task is not current:
+                task.cancel()
+        self._followers.stop()
+        items, self._inbox = self._inbox, []
+        for item in items:
+            _answer(item, error)
+        if told:
+            self._on_end(self)
+
+
+class _Batch:
+    """Decisions that become durable together; later ones see earlier ones."""
+
+    def __init__(self, state: SchedulerState, now: datetime) -> None:
+        self.schedules = state.schedules.copy()
+        self.events: list[Event] = []
+        self.touched: dict[str, None] = {}
+        self._now = now
+
+    def take(self, schedule_id: str, command: Command) -> None:
+        """Decide on a command; raises RequestError."""
+        command = command.model_copy(update={"at": self._now})
+        schedule = self.schedules.get(schedule_id)
+        if schedule is None and not isinstance(command, CreateSchedule | Advance) and command.kind[:6] != "record":
+            raise ScheduleNotFound(f"The schedule {schedule_id!r} does not exist; create it with create_schedule.")
+        self.touched[schedule_id] = None
+        for event in decide(schedule, command):
+            self.events.append(event)
+            schedule = evolve(schedule, event)
+            if isinstance(event, TimesPassed) and event.missed + event.dropped:
+                logger.warning(
+                    "schedule %r: %d times noticed too late, %d without room", schedule_id, event.missed, event.dropped
+                )
+        if schedule is None:
+            self.schedules.pop(schedule_id, None)
+        else:
+            self.schedules[schedule_id] = schedule
+
+
+def _answer(item: _Item, error: RojakError | None) -> None:
+    if item.answer is None or item.answer.done():
+        return
+    if error is None:
+        item.answer.set_result(None)
+    else:
+        item.answer.set_exception(error)

@@ -1,0 +1,80 @@
+"""Which runs a schedule started, as keys in storage: found without reading a journal, the latest first.
+
+    v1/{namespace}/schedule-runs/{id}/{time}-{n}              a run was started
+    v1/{namespace}/schedule-runs/{id}/{time}-{n}.{status}     it ended so
+
+`{time}` counts down, so that keys in ascending order are runs in descending order. `{n}` is 1, or more for runs that
+were asked for at a time that had its run already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from rojak_ray.errors import ObjectExists
+from rojak_ray.ids import id_key
+from rojak_ray.journal.paths import Paths
+from rojak_ray.schedules.events import EndStatus, Start
+from rojak_ray.schedules.requests import ListedRun
+from rojak_ray.storage.base import Store
+
+_COUNT_FROM = 10**11
+_DIGITS = 12
+
+
+class RunIndex:
+    """The runs of every schedule of a namespace."""
+
+    def __init__(self, store: Store, paths: Paths) -> None:
+        """Nothing is read yet."""
+        self._store = store
+        self._root = f"{paths.root}schedule-runs/"
+
+    async def add(self, schedule_id: str, start: Start, copy: int, run_id: str) -> None:
+        """Note that a run was started; repeating it changes nothing."""
+        about = {"run_id": run_id, "due": start.due.isoformat(), "manual": start.manual}
+        await self._put(self._key(schedule_id, start, copy), about)
+
+    async def end(self, schedule_id: str, start: Start, copy: int, status: EndStatus) -> None:
+        """Note how a run ended; repeating it changes nothing."""
+        await self._put(f"{self._key(schedule_id, start, copy)}.{status.replace('_', '-')}", {"status": status})
+
+    async def list(self, schedule_id: str, after: str, limit: int) -> list[ListedRun]:
+        """Runs after a place (the empty one: from the latest on), those without an end as running."""
+        folder = f"{self._root}{id_key(schedule_id)}/"
+        found: dict[str, ListedRun] = {}
+        last = f"{folder}{after}.z" if after else ""  # behind every ending of that run, before the next one
+        while len(found) <= limit:
+            keys = await self._store.list(folder, after=last, limit=2 * limit + 2)
+            for key in keys:
+                place, _, status = key.removeprefix(folder).partition(".")
+                ended = cast("Any", status.replace("-", "_") or "running")
+                found[place] = ListedRun(run_id=_run_id(schedule_id, place), status=ended, place=place)
+            if not keys:
+                break
+            last = keys[-1]
+        return list(found.values())[:limit]
+
+    async def _put(self, key: str, about: dict[str, Any]) -> None:
+        with contextlib.suppress(ObjectExists):
+            await self._store.put_new(key, json.dumps(about, ensure_ascii=True).encode("ascii"))
+
+    def _key(self, schedule_id: str, start: Start, copy: int) -> str:
+        place = _COUNT_FROM - int(start.nominal.timestamp())
+        return f"{self._root}{id_key(schedule_id)}/{place:0{_DIGITS}}-{copy}"
+
+
+def run_id_of(schedule_id: str, start: Start, copy: int = 1) -> str:
+    """The id of the run a start leads to: the schedule's and the nominal time, and a number from the second copy on."""
+    run_id = f"{schedule_id}-{start.nominal.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return run_id if copy == 1 else f"{run_id}-{copy}"
+
+
+def _run_id(schedule_id: str, place: str) -> str:
+    """The id of a listed run."""
+    time, _, copy = place.partition("-")
+    nominal = datetime.fromtimestamp(_COUNT_FROM - int(time), UTC)
+    return run_id_of(schedule_id, Start(number=0, nominal=nominal, due=nominal), int(copy))

@@ -1,0 +1,48 @@
+"""What a client asks of the scheduler and what it hears back, as plain data that crosses processes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rojak_ray.messages import Record
+from rojak_ray.schedules.commands import Command
+from rojak_ray.schedules.state import ScheduleRecord, Status
+
+
+class ScheduleAsk(Record):
+    """A command to a schedule, or a look at one or many."""
+
+    schedule_id: str = ""
+    command: Command | None = None
+    view: bool = False
+    list_after: str | None = None
+    """List schedules whose ids come after this one."""
+
+    runs_after: str | None = None
+    """List runs of the schedule, the latest first, that come after this place."""
+
+    limit: int = 100
+
+
+class ScheduleView(Record):
+    """A schedule as it stands, and its times to come."""
+
+    schedule: ScheduleRecord
+    next_times: tuple[datetime, ...]
+
+
+class ListedRun(Record):
+    """A run that a schedule started."""
+
+    run_id: str
+    status: Status
+    place: str
+    """Where it stands in the list."""
+
+
+class ScheduleReply(Record):
+    """The answer. Everything it says is durable."""
+
+    view: ScheduleView | None = None
+    schedules: tuple[ScheduleView, ...] = ()
+    runs: tuple[ListedRun, ...] = ()

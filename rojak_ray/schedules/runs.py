@@ -1,0 +1,71 @@
+"""`GatewayRuns`: scheduled runs are ordinary runs outside sessions, reached like any other."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+from pydantic import JsonValue
+
+from rojak_ray.core.commands import CancelRun, OpenSession, StartRun
+from rojak_ray.core.events import RunStatus
+from rojak_ray.errors import RojakError, StoreUnavailable
+from rojak_ray.ids import IdSource, digest
+from rojak_ray.journal.paths import Owner
+from rojak_ray.schedules.events import Action
+from rojak_ray.schedules.ports import Outcome
+from rojak_ray.sessions.ports import Gateway
+from rojak_ray.sessions.requests import Ask, Reply
+
+logger = logging.getLogger(__name__)
+
+_ENDED = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}
+
+CONTEXT_KEY = "schedule"
+"""The context variable in which a scheduled run finds out about itself."""
+
+
+class GatewayRuns:
+    """`Runs` over the gateway that programs use, too."""
+
+    def __init__(self, gateway: Gateway, ids: IdSource) -> None:
+        """Nothing is connected yet."""
+        self._gateway = gateway
+        self._ids = ids
+
+    async def start(self, run_id: str, request: str, action: Action, schedule: dict[str, JsonValue]) -> None:
+        """See `Runs`. What a run knows of the ones before is not part of the request: a repetition may know more."""
+        opening = OpenSession(
+            owner_kind="run",
+            owner_id=run_id,
+            incarnation=self._ids.new_id(),
+            agent=action.agent,
+            context_variables={**action.context_variables, CONTEXT_KEY: schedule},
+            max_turns=action.max_turns,
+            debug=action.debug,
+        )
+        start = StartRun(run_id=run_id, input_digest=digest({"scheduled": request}), messages=action.messages)
+        await self._ask(run_id, Ask(commands=(opening, start)))
+
+    async def outcome(self, run_id: str, wait_s: float) -> Outcome | None:
+        """See `Runs`."""
+        run = (await self._ask(run_id, Ask(await_run=run_id, wait_s=wait_s))).run
+        if run is None or run.status not in _ENDED:
+            return None
+        answered = run.status is RunStatus.COMPLETED and run.messages
+        result = run.messages[-1].content if answered else None
+        return Outcome(cast("Any", str(run.status)), result, run.error)
+
+    async def cancel(self, run_id: str) -> None:
+        """See `Runs`."""
+        await self._ask(run_id, Ask(commands=(CancelRun(run_id=run_id),)))
+
+    async def _ask(self, run_id: str, ask: Ask) -> Reply:
+        try:
+            await self._gateway.connect()
+            return await self._gateway.ask(Owner("run", run_id), ask)
+        except RojakError:
+            raise
+        except Exception as error:
+            logger.exception("a run cannot be reached", extra={"run_id": run_id})
+            raise StoreUnavailable(f"Run {run_id!r} cannot be reached: {type(error).__name__}: {error}") from error

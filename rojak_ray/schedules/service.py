@@ -1,0 +1,151 @@
+"""`SchedulerService`: keeps one `SchedulerHost` going, and answers whoever asks it. A plain class, also within Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from pydantic import TypeAdapter
+
+from rojak_ray.clock import Clock
+from rojak_ray.errors import Fenced, RojakError, StorageError
+from rojak_ray.ids import IdSource
+from rojak_ray.journal.aggregate import Aggregate
+from rojak_ray.journal.journal import AggregateJournal
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.replay import exists
+from rojak_ray.schedules.events import Event
+from rojak_ray.schedules.host import SchedulerHost, SchedulerStatistics
+from rojak_ray.schedules.index import RunIndex
+from rojak_ray.schedules.ports import Runs
+from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
+from rojak_ray.schedules.state import SchedulerState, evolve_all
+from rojak_ray.storage.base import Store
+
+logger = logging.getLogger(__name__)
+
+SCHEDULER = Owner("scheduler", "schedules")
+"""All schedules of a namespace share a journal: what comes due together is written together."""
+
+SCHEDULES: Aggregate[SchedulerState, Event] = Aggregate(
+    TypeAdapter(tuple[Event, ...]), SchedulerState, lambda owner: SchedulerState(), evolve_all
+)
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 15.0
+
+
+async def has_schedules(store: Store, paths: Paths) -> bool:
+    """Whether anybody ever created a schedule here, so that a scheduler has to run."""
+    return await exists(store, paths, SCHEDULER)
+
+
+class SchedulerService:
+    """The scheduler of a namespace, opened again whenever storage failed under it."""
+
+    def __init__(self, store: Store, paths: Paths, runs: Runs, clock: Clock, ids: IdSource) -> None:
+        """Nothing is opened before `start` or the first request."""
+        self._store = store
+        self._paths = paths
+        self._runs = runs
+        self._clock = clock
+        self._ids = ids
+        self._index = RunIndex(store, paths)
+        self._opening: asyncio.Task[SchedulerHost] | None = None
+        self._reopening: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Go on with the schedules there are; nothing if there are none.
+
+        Crash safety:
+            Opening is a claim: of any number of schedulers of a namespace the last one acts, and what several of
+            them start is started once.
+        """
+        if self._opening is None and await has_schedules(self._store, self._paths):
+            await self._host()
+
+    async def ask(self, ask: ScheduleAsk) -> ScheduleReply:
+        """Answer a request.
+
+        Raises:
+            RequestError: The command was refused; nothing changed.
+            StorageError: It may or may not have been taken; the same again is taken once.
+        """
+        if ask.runs_after is not None:
+            return ScheduleReply(runs=tuple(await self._index.list(ask.schedule_id, ask.runs_after, ask.limit)))
+        host = await self._host()
+        if ask.command is not None:
+            try:
+                await host.apply(ask.schedule_id, ask.command)
+            except Fenced:  # another scheduler took over and may be gone again; commands are safe to take twice
+                host = await self._host()
+                await host.apply(ask.schedule_id, ask.command)
+        views = host.views(ask.list_after, ask.limit) if ask.list_after is not None else ()
+        return ScheduleReply(view=host.view(ask.schedule_id) if ask.view else None, schedules=views)
+
+    def statistics(self) -> SchedulerStatistics:
+        """Counts for people; zeros while nothing is open."""
+        opening = self._opening
+        if opening is None or not opening.done() or opening.cancelled() or opening.exception() is not None:
+            return SchedulerStatistics(0, 0, 0)
+        return opening.result().statistics()
+
+    async def close(self) -> None:
+        """Stop; the schedules go on when somebody opens them again."""
+        self._closed = True
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.gather(self._reopening, return_exceptions=True)
+        if self._opening is not None:
+            if not self._opening.done():
+                self._opening.cancel()
+            for host in await asyncio.gather(self._opening, return_exceptions=True):
+                if isinstance(host, SchedulerHost):
+                    await host.close()
+
+    async def _host(self) -> SchedulerHost:
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.create_task(self._open(), name="open schedules")
+        try:
+            # Shielded: a caller that gives up must not stop an opening that others wait for.
+            return await asyncio.shield(opening)
+        finally:
+            failed = opening.done() and (opening.cancelled() or opening.exception() is not None)
+            if failed and self._opening is opening:
+                self._opening = None
+
+    async def _open(self) -> SchedulerHost:
+        journal = AggregateJournal(self._store, self._paths, SCHEDULER, self._clock, self._ids, SCHEDULES)
+        host = SchedulerHost(journal, self._runs, self._index, self._clock, self._ended)
+        await host.open()
+        return host
+
+    def _ended(self, host: SchedulerHost) -> None:
+        """The host ended by itself: schedules must go on without being asked, unless somebody newer has them."""
+        self._opening = None
+        if self._closed or isinstance(host.failure, Fenced):
+            logger.info("schedules are somebody else's now: %s", host.failure)
+            return
+        logger.warning("the scheduler is opened again: %s", host.failure)
+        self._reopening = asyncio.create_task(self._reopen(), name="reopen schedules")
+
+    async def _reopen(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while not self._closed:
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            try:
+                await self._host()
+            except Fenced:
+                return
+            except StorageError as error:
+                logger.warning("could not open the schedules: %s", error)
+                if not error.retryable:
+                    return
+            except RojakError:
+                logger.exception("could not open the schedules")
+                return
+            else:
+                return

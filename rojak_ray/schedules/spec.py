@@ -1,0 +1,231 @@
+"""What people write to say when a schedule acts: Temporal's names, fields and defaults.
+
+Plain dataclasses, also what is stored: every value survives JSON. They are checked when a schedule is created
+(`times.compile_spec`, `check_policy`), where the text of the error names the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+
+from pydantic import ConfigDict
+
+from rojak_ray.errors import InvalidSchedule
+
+_STORED = ConfigDict(extra="forbid")
+"""What comes back from storage has these fields and no others."""
+
+DEFAULT_CATCHUP_WINDOW = timedelta(days=365)
+SHORTEST_CATCHUP_WINDOW = timedelta(seconds=10)
+
+
+class ScheduleOverlapPolicy(IntEnum):
+    """What to do when a run is due and the one before has not ended. The numbers are Temporal's."""
+
+    SKIP = 1
+    """Start nothing; the next time after the running one has ended counts again."""
+
+    BUFFER_ONE = 2
+    """Start one when the running one has ended: the first that was due meanwhile."""
+
+    BUFFER_ALL = 3
+    """Start all that were due meanwhile, one after another."""
+
+    CANCEL_OTHER = 4
+    """Cancel the running one and start when it has ended."""
+
+    TERMINATE_OTHER = 5
+    """As CANCEL_OTHER; the stopped run is listed as terminated."""
+
+    ALLOW_ALL = 6
+    """Start at once, beside whatever runs. Such a run neither holds others back nor hands on its result."""
+
+
+@dataclass(frozen=True)
+class ScheduleRange:
+    """Values from `start` to `end`, both included, in steps."""
+
+    __pydantic_config__ = _STORED
+
+    start: int
+    end: int = 0
+    """Below `start`: the same as `start`."""
+
+    step: int = 0
+    """0: the same as 1."""
+
+    def __post_init__(self) -> None:
+        """Fill in what 0 stands for."""
+        if self.end < self.start:
+            object.__setattr__(self, "end", self.start)
+        if self.step == 0:
+            object.__setattr__(self, "step", 1)
+
+
+@dataclass
+class ScheduleCalendarSpec:
+    """Wall-clock times at which all fields match; without any, midnight of every day."""
+
+    __pydantic_config__ = _STORED
+
+    second: Sequence[ScheduleRange] = (ScheduleRange(0),)
+    """0 to 59."""
+
+    minute: Sequence[ScheduleRange] = (ScheduleRange(0),)
+    """0 to 59."""
+
+    hour: Sequence[ScheduleRange] = (ScheduleRange(0),)
+    """0 to 23."""
+
+    day_of_month: Sequence[ScheduleRange] = (ScheduleRange(1, 31),)
+    """1 to 31."""
+
+    month: Sequence[ScheduleRange] = (ScheduleRange(1, 12),)
+    """1 to 12."""
+
+    year: Sequence[ScheduleRange] = ()
+    """2000 to 2100; empty: every year."""
+
+    day_of_week: Sequence[ScheduleRange] = (ScheduleRange(0, 6),)
+    """0 (Sunday) to 6."""
+
+    comment: str | None = None
+    """For people, at most 200 characters."""
+
+
+@dataclass
+class ScheduleIntervalSpec:
+    """Times a fixed distance apart, counted from the Unix epoch."""
+
+    __pydantic_config__ = _STORED
+
+    every: timedelta
+    """At least a second; fractions of seconds are cut off."""
+
+    offset: timedelta | None = None
+    """Moves all of them; less than `every`."""
+
+
+@dataclass
+class ScheduleSpec:
+    """When a schedule acts: whenever any calendar, interval or cron expression matches and no `skip` does."""
+
+    __pydantic_config__ = _STORED
+
+    calendars: Sequence[ScheduleCalendarSpec] = field(default_factory=list[ScheduleCalendarSpec])
+    intervals: Sequence[ScheduleIntervalSpec] = field(default_factory=list[ScheduleIntervalSpec])
+    cron_expressions: Sequence[str] = field(default_factory=list[str])
+    """`minute hour day-of-month month day-of-week`, then perhaps a year; with seven fields seconds come first.
+
+    Both day fields must match. Also `@daily` and its like, `@every 45m` or `@every 6h/5h` (with an offset), a prefix
+    `TZ=` or `CRON_TZ=`, and a comment after `#`.
+    """
+
+    skip: Sequence[ScheduleCalendarSpec] = field(default_factory=list[ScheduleCalendarSpec])
+    """Times left out."""
+
+    start_at: datetime | None = None
+    """Nothing before; without a zone it is UTC."""
+
+    end_at: datetime | None = None
+    """Nothing after; without a zone it is UTC."""
+
+    jitter: timedelta | None = None
+    """Each time is put off by some part of this, always the same for the same schedule, never past the next time."""
+
+    time_zone_name: str | None = None
+    """IANA name (`Europe/Berlin`) of the zone of calendars and cron expressions; None: UTC."""
+
+
+@dataclass
+class SchedulePolicy:
+    """How a schedule deals with runs that overlap, come late or fail."""
+
+    __pydantic_config__ = _STORED
+
+    overlap: ScheduleOverlapPolicy = ScheduleOverlapPolicy.SKIP
+    catchup_window: timedelta | None = None
+    """A time that is noticed later than this is missed. None: 365 days; less than 10 seconds counts as 10."""
+
+    pause_on_failure: bool = False
+    """Pause when a run fails or times out. Cancelled runs do not count."""
+
+
+@dataclass
+class ScheduleState:
+    """Whether a schedule acts, and how often still."""
+
+    __pydantic_config__ = _STORED
+
+    note: str | None = None
+    """For people; replaced by pausing, also by `pause_on_failure`."""
+
+    paused: bool = False
+    limited_actions: bool = False
+    """Whether `remaining_actions` counts. Triggers and backfills neither need nor use it up."""
+
+    remaining_actions: int = 0
+
+
+@dataclass
+class ScheduleBackfill:
+    """A span of time to go through as if it passed now, both ends included."""
+
+    __pydantic_config__ = _STORED
+
+    start_at: datetime
+    end_at: datetime
+    overlap: ScheduleOverlapPolicy | None = None
+    """None: the schedule's own policy."""
+
+
+def in_utc(moment: datetime, field_name: str) -> datetime:
+    """The instant in UTC; one without a zone is taken for UTC, as Temporal's SDK does.
+
+    Raises:
+        InvalidSchedule: It is no datetime.
+    """
+    if not isinstance(moment, datetime):
+        raise InvalidSchedule(f"{field_name} must be a datetime, not {type(moment).__name__}.")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def check_policy(policy: SchedulePolicy) -> None:
+    """Refuse a policy that cannot be followed.
+
+    Raises:
+        InvalidSchedule: The text names the field.
+    """
+    if not isinstance(policy, SchedulePolicy):
+        raise InvalidSchedule(f"policy must be a SchedulePolicy, not {type(policy).__name__}.")
+    check_overlap(policy.overlap, "policy.overlap")
+    window = policy.catchup_window
+    if window is not None and (not isinstance(window, timedelta) or window < timedelta(0)):
+        raise InvalidSchedule(f"policy.catchup_window must be a timedelta that is not negative, not {window!r}.")
+
+
+def check_overlap(overlap: object, field_name: str) -> None:
+    """Refuse what is no overlap policy; raises InvalidSchedule naming the field."""
+    if not isinstance(overlap, ScheduleOverlapPolicy):
+        names = ", ".join(policy.name for policy in ScheduleOverlapPolicy)
+        raise InvalidSchedule(f"{field_name} must be a ScheduleOverlapPolicy ({names}), not {overlap!r}.")
+
+
+def check_state(state: ScheduleState) -> None:
+    """Refuse a state that contradicts itself.
+
+    Raises:
+        InvalidSchedule: The text names the field.
+    """
+    if not isinstance(state, ScheduleState):
+        raise InvalidSchedule(f"state must be a ScheduleState, not {type(state).__name__}.")
+    remaining = state.remaining_actions
+    if isinstance(remaining, bool) or not isinstance(remaining, int) or remaining < 0:
+        raise InvalidSchedule(f"state.remaining_actions must be a count, not {remaining!r}.")
+    if remaining and not state.limited_actions:
+        raise InvalidSchedule("state.remaining_actions counts only with limited_actions=True; set both or neither.")
+    if state.note is not None and not isinstance(state.note, str):
+        raise InvalidSchedule(f"state.note must be text, not {type(state.note).__name__}.")

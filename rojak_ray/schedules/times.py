@@ -1,0 +1,214 @@
+"""`Timetable`: a checked spec, and the times it stands for. Pure; instants are whole seconds since the epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rojak_ray.errors import InvalidSchedule
+from rojak_ray.schedules.calendar import LAST_YEAR, CompiledCalendar, Wall, compile_calendar
+from rojak_ray.schedules.cron import read_cron
+from rojak_ray.schedules.spec import ScheduleIntervalSpec, ScheduleSpec, in_utc
+from rojak_ray.schedules.zone import Zone, as_datetime, instants
+
+MOST_SKIPPED = 20_000
+"""Matches in a row that `skip` may leave out; after so many the schedule is taken to have no more times."""
+
+_LAST = int(datetime.fromisoformat(f"{LAST_YEAR + 1}-01-01T00:00:00+00:00").timestamp()) - 1
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One time of a schedule."""
+
+    nominal: datetime
+    """As the spec says it."""
+
+    due: datetime
+    """With jitter: when it is acted on."""
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """A spec ready to be asked."""
+
+    zone: Zone
+    walls: tuple[Wall, ...]
+    intervals: tuple[tuple[int, int], ...]
+    """Period and offset, in seconds."""
+
+    skip: tuple[CompiledCalendar, ...]
+    first: int
+    last: int
+    jitter_ms: int
+
+    def after(self, instant: int) -> Iterator[int]:
+        """Nominal times after an instant, in order, each once."""
+        skipped = 0
+        position: int | None = max(instant, self.first - 1)
+        while position is not None:
+            begin, position = position, None
+            for found in self._matches(begin):
+                if found > self.last:
+                    return
+                blocked_until = self._skipped_until(found)
+                if blocked_until is None:
+                    skipped = 0
+                    yield found
+                    continue
+                skipped += 1
+                if skipped > MOST_SKIPPED:
+                    return
+                if blocked_until > found:
+                    position = blocked_until
+                    break
+
+    def ticks(self, after: datetime, seed: str) -> Iterator[Tick]:
+        """Times after a nominal one, with jitter that depends on nothing but them and the seed."""
+        found = self.after(int(after.timestamp()))
+        if not self.jitter_ms:
+            yield from (Tick(nominal, nominal) for nominal in map(as_datetime, found))
+            return
+        current = next(found, None)
+        while current is not None:
+            following = next(found, None)
+            limit_ms = self.jitter_ms if following is None else min(self.jitter_ms, 1000 * (following - current))
+            nominal = as_datetime(current)
+            yield Tick(nominal, nominal + timedelta(milliseconds=_jitter_ms(current, seed, limit_ms)))
+            current = following
+
+    def passed(self, now: datetime, seed: str) -> datetime:
+        """A nominal time, or `now`: every tick up to it is due by now, every later one is not."""
+        if not self.jitter_ms:
+            return now
+        # Jitter ends before the next time, so of the times up to now only the last can still be to come.
+        back = 1.0
+        while back < 2 * self.jitter_ms / 1000:
+            recent = list(itertools.takewhile(lambda tick: tick.nominal <= now, self.ticks(now - back * _SECOND, seed)))
+            if recent:
+                return now if recent[-1].due <= now else recent[-1].nominal - _SECOND
+            back *= 2
+        return now
+
+    def _matches(self, after: int) -> Iterator[int]:
+        """What calendars, cron expressions and intervals match together."""
+        sources: list[Iterator[int]] = [instants(self.zone, wall, after) for wall in self.walls]
+        sources += [_multiples(every, offset, after) for every, offset in self.intervals]
+        previous = after
+        for found in heapq.merge(*sources):
+            if found > previous:
+                yield found
+                previous = found
+
+    def _skipped_until(self, instant: int) -> int | None:
+        """None if the instant counts, else the end of the stretch around it of which nothing does."""
+        if not self.skip:
+            return None
+        local = self.zone.local(instant)
+        until: int | None = None
+        for calendar in self.skip:
+            if calendar.matches(local):
+                rest = 0
+                if calendar.whole_hours:
+                    rest = 3599 - 60 * local.minute - local.second
+                if calendar.whole_days:
+                    rest += 3600 * (23 - local.hour)
+                until = max(until or 0, instant + rest)
+        if until is None or until == instant:
+            return until
+        return min(until, self.zone.stretch(instant)[1] - 1)
+
+
+def _multiples(every: int, offset: int, after: int) -> Iterator[int]:
+    return itertools.count(((after - offset) // every + 1) * every + offset, every)
+
+
+def _jitter_ms(instant: int, seed: str, below_ms: int) -> int:
+    if below_ms <= 0:
+        return 0
+    fingerprint = hashlib.sha256(f"{instant}/{seed}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(fingerprint[:8], "big") * below_ms >> 64
+
+
+def compile_spec(spec: ScheduleSpec) -> Timetable:
+    """Check a spec and make it ready.
+
+    Raises:
+        InvalidSchedule: It cannot be followed; the text names the field.
+    """
+    if not isinstance(spec, ScheduleSpec):
+        raise InvalidSchedule(f"A schedule's spec must be a ScheduleSpec, not {type(spec).__name__}.")
+    for name in ("calendars", "intervals", "cron_expressions", "skip"):
+        if isinstance(getattr(spec, name), str) or not isinstance(getattr(spec, name), Sequence):
+            raise InvalidSchedule(f"{name} must be a list.")
+    crons = [read_cron(text, f"cron_expressions[{index}]") for index, text in enumerate(spec.cron_expressions)]
+    zone = Zone(_agreed_zone(spec.time_zone_name, {cron.zone_name for cron in crons}))
+    walls: list[Wall] = [compile_calendar(one, f"calendars[{index}]") for index, one in enumerate(spec.calendars)]
+    walls += [cron.wall for cron in crons if cron.wall is not None]
+    intervals = [_read_interval(one, f"intervals[{index}]") for index, one in enumerate(spec.intervals)]
+    intervals += [
+        _read_interval(cron.interval, f"cron_expressions[{index}]")
+        for index, cron in enumerate(crons)
+        if cron.interval is not None
+    ]
+    jitter = spec.jitter or timedelta(0)
+    if not isinstance(jitter, timedelta) or jitter < timedelta(0):
+        raise InvalidSchedule(f"jitter must be a timedelta that is not negative, not {spec.jitter!r}.")
+    first = -(-in_utc(spec.start_at, "start_at").timestamp() // 1) if spec.start_at is not None else 0
+    last = in_utc(spec.end_at, "end_at").timestamp() if spec.end_at is not None else _LAST
+    return Timetable(
+        zone=zone,
+        walls=tuple(walls),
+        intervals=tuple(intervals),
+        skip=tuple(compile_calendar(one, f"skip[{index}]") for index, one in enumerate(spec.skip)),
+        first=int(first),
+        last=min(int(last // 1), _LAST),
+        jitter_ms=jitter // timedelta(milliseconds=1),
+    )
+
+
+def _agreed_zone(given: str | None, named: set[str]) -> str | None:
+    """The one zone of a spec: all cron expressions name the same or none, and not another than the field."""
+    if len(named) > 1:
+        names = " and ".join(repr(name) for name in sorted(named))
+        raise InvalidSchedule(f"cron_expressions have conflicting time zones ({names}); all must name the same.")
+    from_cron = next(iter(named), "")
+    if from_cron and given and from_cron != given:
+        raise InvalidSchedule(f"time_zone_name {given!r} is in conflict with {from_cron!r} in cron_expressions.")
+    return given or from_cron or None
+
+
+def _read_interval(spec: ScheduleIntervalSpec, name: str) -> tuple[int, int]:
+    if not isinstance(spec, ScheduleIntervalSpec) or not isinstance(spec.every, timedelta):
+        raise InvalidSchedule(f"{name} must be a ScheduleIntervalSpec whose `every` is a timedelta.")
+    offset = spec.offset if spec.offset is not None else timedelta(0)
+    if not isinstance(offset, timedelta):
+        raise InvalidSchedule(f"{name}.offset must be a timedelta, not {type(offset).__name__}.")
+    if spec.every < _SECOND:
+        raise InvalidSchedule(f"{name}.every is {spec.every}; it must be at least a second.")
+    if offset < timedelta(0):
+        raise InvalidSchedule(f"{name}.offset is negative.")
+    if offset >= spec.every:
+        raise InvalidSchedule(f"{name}.offset ({offset}) must be less than every ({spec.every}).")
+    return spec.every // _SECOND, offset // _SECOND
+
+
+def matching_times(spec: ScheduleSpec, after: datetime, until: datetime) -> list[datetime]:
+    """The times a spec stands for within a span, in order, in UTC; without jitter, which belongs to a schedule.
+
+    Args:
+        spec: When.
+        after: Start of the span, excluded; without a zone it is UTC.
+        until: End of the span, included.
+
+    Raises:
+        InvalidSchedule: (a ValueError) The spec cannot be followed; the text names the field.
+    """
+    end = in_utc(until, "until").timestamp()
+    found = compile_spec(spec).after(int(in_utc(after, "after").timestamp() // 1))
+    return [as_datetime(instant) for instant in itertools.takewhile(lambda instant: instant <= end, found)]
