@@ -10,8 +10,9 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Awaitable
-from typing import Any
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
@@ -36,10 +37,18 @@ from rojak_ray.sessions.steps import Offer, StepRunner, error_of
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _REFRESH_S = 1.0
 _REGISTRATION_WAIT_S = 10.0
 _RECOVERY_WAIT_S = 600.0
 """Patience with code for a run that outlived a host: after a loss, workers come back later than hosts."""
+
+_REPAIR_WAIT_S = 600.0
+"""Patience with a catalog or step workers that are on their way back from a loss, before a step has started."""
+
+_AVOID_S = 10.0
+"""A step worker that was lost may be on a dead node, which takes Ray seconds to notice: others come first."""
 
 _POLL_S = 0.25
 _REPLY_GRACE_S = 20.0
@@ -68,7 +77,9 @@ class RayStepExecutor:
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
-        self._turn = itertools.count()
+        self._lost_at: dict[str, float] = {}
+        self._awaited: set[str] = set()
+        self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
         self._pace = Pace()
         self._tasks: dict[str, Any] = {}
         """Remote functions with their options, by parcel: making one takes half as long as a short task."""
@@ -81,7 +92,7 @@ class RayStepExecutor:
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
         try:
-            assignment, entry = await self._assign(step)
+            assignment, entry = await self._when_reachable(lambda: self._assign(step))
             if isinstance(entry, ProviderEntry):
                 return await self._retrieve(assignment, entry)
             if entry is not None and not entry.is_async:
@@ -91,6 +102,18 @@ class RayStepExecutor:
             return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
         except RojakError as error:
             return error_of(error)
+
+    async def _when_reachable(self, find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` finds. The step has not started, so a cluster under repair costs it time and nothing else."""
+        deadline = self._clock.monotonic() + _REPAIR_WAIT_S
+        while True:
+            try:
+                return await find()
+            except StoreUnavailable as error:
+                if self._clock.monotonic() > deadline:
+                    raise
+                logger.warning("a step waits for the cluster to be repaired: %s", error)
+                await self._clock.sleep(_POLL_S)
 
     async def _assign(self, step: Step) -> tuple[Assignment, FunctionEntry | ProviderEntry | None]:
         """Find the code a step needs; for a function call or a retrieval, also how that is run."""
@@ -128,8 +151,11 @@ class RayStepExecutor:
 
     def _patience(self, step: Step, what: str, found: object) -> float:
         """Until when code that nobody has registered is waited for."""
-        if found is None:
-            logger.info("step %s waits for a worker that registers the %s", step.step_id, what)
+        if found is None and what not in self._awaited:
+            self._awaited.add(what)  # said once, however many conversations wait for it
+            logger.warning("waiting for a worker that registers the %s", what)
+        elif found is not None:
+            self._awaited.discard(what)
         wait = _REGISTRATION_WAIT_S if not step.recovered else _RECOVERY_WAIT_S
         return self._clock.monotonic() + wait
 
@@ -175,13 +201,18 @@ class RayStepExecutor:
         return await StepRunner(sources, sources, code.refer, self._pace).execute(assignment.step, on_delta)
 
     async def _run_on_worker(self, assignment: Assignment, limit: float, on_delta: OnDelta | None = None) -> StepResult:
-        worker = await self._step_worker()
+        name = await self._when_reachable(self._step_worker)
+        worker = self._workers[name]
         if on_delta is None:
             reference: Any = worker.execute.remote(assignment.pack())
-            return await self._await_result(reference, reference, limit + _REPLY_GRACE_S, limit, force=False)
-        items: Any = worker.stream.options(num_returns="streaming").remote(assignment.pack())
-        last = _last_item(items, on_delta)
-        return await self._await_result(items, last, limit + _REPLY_GRACE_S, limit, force=False)
+            last = reference
+        else:
+            reference = worker.stream.options(num_returns="streaming").remote(assignment.pack())
+            last = _last_item(reference, on_delta)
+        result = await self._await_result(reference, last, limit + _REPLY_GRACE_S, limit, force=False)
+        if isinstance(result, StepError) and result.lost:
+            self._lost_at[name] = self._clock.monotonic()
+        return result
 
     async def _retrieve(self, assignment: Assignment, entry: ProviderEntry) -> StepResult:
         limit = min(_timeout_of(assignment.step), entry.timeout_s or math.inf)
@@ -236,21 +267,26 @@ class RayStepExecutor:
                 return StepError(error_type="TimeoutError", message=text, transient=True)
             return _lost(error)
 
-    async def _step_worker(self) -> ActorHandle[Any]:
-        """The step workers in turn."""
+    async def _step_worker(self) -> str:
+        """The step workers in turn, those that were lost lately only if there are no others."""
         names = self._directory.step_workers
         if not names:
             await self._refresh(0.0)
             names = self._directory.step_workers
         if not names:
             raise StoreUnavailable("The cluster has no step worker yet.")
-        return await self._actor(names[next(self._turn) % len(names)])
+        since = self._clock.monotonic() - _AVOID_S
+        names = [name for name in names if self._lost_at.get(name, since) <= since] or list(names)
+        name = names[next(self._turn) % len(names)]
+        await self._actor(name)
+        return name
 
     async def _actor(self, name: str) -> ActorHandle[Any]:
         if name not in self._workers:
             try:
                 self._workers[name] = await asyncio.to_thread(ray.get_actor, name, self._ray_namespace)
             except ValueError as error:
+                self._lost_at[name] = self._clock.monotonic()
                 raise StoreUnavailable(f"The actor {name} is gone: {error}") from error
         return self._workers[name]
 

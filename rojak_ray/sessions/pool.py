@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import Delete, OpenSession
@@ -43,8 +44,11 @@ from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
+_MARKERS_AT_ONCE = 32
 _LOOK_S = 1.0
 """How often storage is looked at for a follower of something that is not open here."""
 
@@ -120,6 +124,11 @@ class HostPool:
         hosts = self._open_hosts()
         steps = sum(host.statistics().running_steps for host in hosts)
         return PoolStatistics(len(hosts), sum(not host.idle for host in hosts), steps)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it holds nothing and nothing is on its way in or out: its process may end without leaving work."""
+        return not (self._hosts or self._closing or self._trying)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Bring commands to the owner's host, opening it if need be.
@@ -209,13 +218,7 @@ class HostPool:
         except StorageError:
             self._keep_trying("recover", lambda: self.recover(mine))
             raise
-        limit = asyncio.Semaphore(_RECOVERIES_AT_ONCE)
-
-        async def open_again(owner: Owner) -> None:
-            async with limit:
-                await self._try_to_open(owner)
-
-        await asyncio.gather(*(open_again(owner) for owner in owners))
+        await at_most(_RECOVERIES_AT_ONCE, self._try_to_open, owners)
         return len(owners)
 
     async def wake(self, owner: Owner) -> None:
@@ -227,6 +230,10 @@ class HostPool:
             raise
         if marked:
             await self._try_to_open(owner)
+
+    async def wake_all(self, owners: Sequence[Owner]) -> None:
+        """`wake` those of these owners that are not open here."""
+        await at_most(_RECOVERIES_AT_ONCE, self.wake, [owner for owner in owners if owner not in self._hosts])
 
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
@@ -439,13 +446,39 @@ def _may_pass(error: BaseException | None) -> bool:
     return isinstance(error, StorageError) and not isinstance(error, JournalDamaged | SchemaTooNew)
 
 
-async def active_owners(store: Store, paths: Paths) -> list[Owner]:
-    """The owners that some process had open when it was last heard of."""
-    owners: dict[Owner, None] = {}
-    for key in await store.list(paths.active):
-        try:
+async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | None = None) -> list[Owner]:
+    """The owners that some process had open when it was last heard of.
+
+    Args:
+        store: Where.
+        paths: Of the namespace.
+        known: Owners by marker, from an earlier look; brought up to date. A marker never changes, so each is read once.
+    """
+    before = {} if known is None else known
+    found: dict[str, Owner] = {}
+
+    async def read(key: str) -> None:
+        with contextlib.suppress(ObjectNotFound):
             marker = json.loads(await store.get(key))
-        except ObjectNotFound:
-            continue
-        owners[Owner(marker["kind"], marker["id"])] = None
-    return list(owners)
+            found[key] = Owner(marker["kind"], marker["id"])
+
+    keys = await store.list(paths.active)
+    found |= {key: before[key] for key in keys if key in before}
+    await at_most(_MARKERS_AT_ONCE, read, [key for key in keys if key not in found])
+    before.clear()
+    before |= found
+    return list(dict.fromkeys(found[key] for key in keys if key in found))
+
+
+async def at_most(number: int, work: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:
+    """Do the work for every item, so many at a time; the first error is raised when all have had their turn."""
+    limit = asyncio.Semaphore(number)
+
+    async def one(item: T) -> None:
+        async with limit:
+            await work(item)
+
+    results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
