@@ -1,8 +1,8 @@
 """A schedule starts a run every second, each of which sees what the one before answered; then it is paused."""
 
 import asyncio
+import secrets
 import sys
-import uuid
 from datetime import UTC, datetime, timedelta
 
 from rojak_ray import (
@@ -36,7 +36,7 @@ async def finished(rojak, schedule_id, count):
 
 async def main():
     async with InProcessRuntime() if "--in-process" in sys.argv else Rojak() as rojak:
-        schedule_id = f"door-{uuid.uuid4().hex[:6]}"
+        schedule_id = f"door-{secrets.token_hex(3)}"
         spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=1))])
         schedule = await rojak.create_schedule(schedule_id, spec, agent, "Count the guests.")
         # The schedule is durable now: this program could end, and a new cluster on the storage would go on with it.

@@ -125,6 +125,14 @@ class Client:
             async for event in events:
                 yield event
 
+    def get_run(self, id: str) -> RunHandle:
+        """The handle of a run that was started here or anywhere. Whether there is one is found out when it is asked.
+
+        Raises:
+            InvalidId: No run can have this id.
+        """
+        return RunHandle(self._caller, Owner("run", check_id(id, "run")))
+
     async def get_run_result(self, id: str) -> OrchestratorResponse:
         """The result of a run, waiting for it if it is still going.
 

@@ -264,7 +264,8 @@ class HostPool:
             raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
         if looks:
             return Reply(view=view_session(state))
-        if not state.opened or not state.idle:
+        deletes = any(isinstance(command, Delete) for command in ask.commands)
+        if not state.opened or not state.idle or deletes:
             return None
         for command in ask.commands:
             if command.kind == "start_run":

@@ -28,6 +28,7 @@ SAYS = {
         "laksa costs $6.50",
         "Is there parking? I have nothing on that.",
     ],
+    "schedule": ["the first guest", "one more guest than before", "paused: closed for today", "backfilled: "],
     "waiting": ["Somebody is asked: Refund $12.50?", "approved by Mei"],
     "testing": ["2 tests passed"],
     "in_process": ["{'name': 'Mei'}", "['user', 'assistant', 'tool', 'assistant']"],

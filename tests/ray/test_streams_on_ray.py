@@ -52,6 +52,7 @@ class SpeakingAgent(PlanAgent):
     """An agent of that provider."""
 
     type: str = "speaking"
+    model: str = "speaking-1"
 
 
 @pytest_asyncio.fixture(autouse=True)

@@ -285,3 +285,15 @@ def test_stored_policy_is_the_policy_given():
     agent = OpenAIAgent(retry_options=RetryOptions(2, RetryPolicy(maximum_attempts=3)))
     spec = encode_agent(agent, FunctionRegistry().refer)
     assert (spec.retry.timeout_s, spec.retry.policy) == (2, PolicySpec(maximum_attempts=3))
+
+
+def test_undecorated_subclass_of_an_undecorated_subclass_has_its_defaults():
+    class Base(Agent):
+        type: str = "base"
+        model: str = "base-1"
+
+    class Derived(Base):
+        type: str = "derived"
+
+    made = Derived(name="D")
+    assert (made.type, made.model, made.name) == ("derived", "base-1", "D")
