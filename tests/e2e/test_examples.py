@@ -82,10 +82,10 @@ def test_the_testing_example_is_a_pytest_file(tmp_path: Path):
     assert "2 passed" in finished.stdout, finished.stdout
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_program_of_the_readme_runs_as_it_stands_on_the_offline_model(number: int, tmp_path: Path):
     blocks = re.findall(r"^```python\n(.*?)^```", (EXAMPLES.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     program = blocks[number].replace("OpenAIAgent", "OfflineAgent").replace("Rojak()", "InProcessRuntime()")
     program = f"from rojak_ray.testing.runtime import InProcessRuntime\n{program}"
     if "def test_" in program:
