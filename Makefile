@@ -29,8 +29,9 @@ format: $(STAMP)
 simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make simulate N=100000
 	@$(BIN)/python -m tests.simulation --count $(or $(N),100000)
 
-bench: $(STAMP) ## Measure turns, and how late schedules are, against their budgets
+bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 	$(BIN)/python -m benchmarks.turn
+	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.schedules
 
 compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)

@@ -156,8 +156,9 @@ async def _claimed_id(store: Store, folder: str) -> str | None:
 
 
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
-    """Whether anybody ever wrote this owner's journal."""
-    return bool(await store.list(paths.log(owner), limit=1))
+    """Whether anybody ever wrote this owner's journal: a claim is not enough, and whatever else is there is."""
+    behind_claims = paths.epochs(owner)[:-1] + "0"
+    return bool(await store.list(paths.owner(owner), after=behind_claims, limit=1))
 
 
 @overload

@@ -459,9 +459,14 @@ async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | No
     found: dict[str, Owner] = {}
 
     async def read(key: str) -> None:
-        with contextlib.suppress(ObjectNotFound):
+        try:
             marker = json.loads(await store.get(key))
             found[key] = Owner(marker["kind"], marker["id"])
+        except ObjectNotFound:
+            return  # its host let it go meanwhile
+        except (ValueError, KeyError, TypeError) as error:
+            # One marker that cannot be read must not keep the others from being found.
+            logger.error("the marker %s is damaged (%s); look at that conversation, then remove it", key, error)  # noqa: TRY400
 
     keys = await store.list(paths.active)
     found |= {key: before[key] for key in keys if key in before}

@@ -11,6 +11,7 @@ from simulation.world import PATHS, LaneClock, LaneIds
 from rojak_ray.errors import Fenced, StoreUnavailable
 from rojak_ray.journal.journal import Journal
 from rojak_ray.sessions.pool import HostPool, PoolSettings, active_owners
+from rojak_ray.storage.memory import MemoryStore
 
 
 def impatient(scene: Scene, name: str) -> HostPool:
@@ -76,3 +77,12 @@ def test_request_that_keeps_being_overtaken_may_be_asked_again(monkeypatch: pyte
         await scene.ask(start("r"))
 
     played(play)
+
+
+@pytest.mark.parametrize("content", [b"not json", b"[]", b'{"kind": "session"}'])
+async def test_damaged_marker_is_named_and_hides_nobody(content: bytes, caplog: pytest.LogCaptureFixture):
+    store = MemoryStore()
+    await store.put_new(f"{PATHS.active}session/p-broken/{1:020}", content)
+    await store.put_new(PATHS.marker(OWNER, 1), b'{"kind": "session", "id": "%s"}' % OWNER.id.encode())
+    assert await active_owners(store, PATHS) == [OWNER]
+    assert "p-broken" in caplog.text
