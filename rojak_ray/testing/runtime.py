@@ -60,9 +60,9 @@ class InProcessGateway:
         """Go on with what an earlier process on the same storage left unfinished, once."""
         if not self._recovered:
             self._recovered = True
-            self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
             await self._pool.recover(lambda owner: True)
             await self.scheduler.start()
+            self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the pool."""
