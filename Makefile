@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check unit simulate format bench compare lock clean
+.PHONY: demo test check unit simulate chaos format bench compare lock clean
 
 demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
@@ -28,6 +28,9 @@ format: $(STAMP)
 
 simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make simulate N=100000
 	@$(BIN)/python -m tests.simulation --count $(or $(N),100000)
+
+chaos: $(STAMP) ## Kill processes under load for MINUTES, then audit every message and side effect
+	@$(BIN)/python -m benchmarks.chaos --minutes $(or $(MINUTES),2)
 
 bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 	$(BIN)/python -m benchmarks.turn
