@@ -36,6 +36,8 @@ bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 	$(BIN)/python -m benchmarks.turn
 	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.schedules
+	$(BIN)/python -m benchmarks.recovery
+	$(BIN)/python -m benchmarks.journal
 
 compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
 	$(BIN)/python -m benchmarks.compare $(MORE)
