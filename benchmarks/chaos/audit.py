@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.chaos.load import FUNCTIONS, Conversation
@@ -35,7 +35,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "faults": dict(self.faults), "ok": self.ok}
+        return {**vars(self), "faults": dict(self.faults), "ok": self.ok}
 
 
 async def audit(

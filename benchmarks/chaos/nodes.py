@@ -60,6 +60,7 @@ class Cluster:
 
     def __init__(self, *, redis: bool = False, quick: bool = True) -> None:
         """Nothing is started yet; `quick` lets the head notice dead nodes within seconds."""
+        self.keeps_head_tables = redis
         # Short: the path of a Unix socket below it has to fit into 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="rj-", dir="/tmp"))
         self._port = free_port()
