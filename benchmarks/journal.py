@@ -27,7 +27,6 @@ from rojak_ray import OfflineAgent, Rojak
 from rojak_ray.runtime import cluster
 from rojak_ray.testing.runtime import InProcessRuntime
 
-_EARLY = range(10, 110)
 _WINDOW = 100
 
 
@@ -50,23 +49,28 @@ async def bench(turns: int, folder: Path, console: Console) -> dict[str, dict[st
         "shared": Rojak(str(folder / "shared"), placement="shared"),
     }
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("turns", total=turns * len(runtimes))
+        bar = progress.add_task("turns", total=(turns + 20 + 2 * _WINDOW) * len(runtimes))
         for name, runtime in runtimes.items():
             async with runtime:
                 session = await runtime.create_session("long", OfflineAgent(name="A"))
-                times = await conversation(session, _EARLY.stop, progress, bar)
-                early_bytes = _used(folder / name)
-                times += await conversation(session, turns - _EARLY.stop - _WINDOW, progress, bar)
-                before = _used(folder / name)
-                times += await conversation(session, _WINDOW, progress, bar)
-                after = _used(folder / name)
-            early = statistics.median(times[_EARLY.start : _EARLY.stop])
-            late = statistics.median(times[-_WINDOW:])
+                await conversation(session, _WINDOW, progress, bar)
+                first_bytes = await asyncio.to_thread(_used, folder / name)
+                await conversation(session, turns - 2 * _WINDOW, progress, bar)
+                before = await asyncio.to_thread(_used, folder / name)
+                late_times = await conversation(session, _WINDOW, progress, bar)
+                after = await asyncio.to_thread(_used, folder / name)
+                # The disk is not the same from minute to minute: a young session takes turns with the old one.
+                young = await runtime.create_session("young", OfflineAgent(name="A"))
+                early_times = (await conversation(young, 20, progress, bar))[10:]
+                for _ in range(_WINDOW // 10):
+                    late_times = late_times[10:] + await conversation(session, 10, progress, bar)
+                    early_times += await conversation(young, 10, progress, bar)
+            early, late = statistics.median(early_times), statistics.median(late_times)
             found[name] = {
                 "early ms": early * 1e3,
                 "late ms": late * 1e3,
                 "ratio": late / early,
-                "bytes a turn, first": early_bytes / _EARLY.stop,
+                "bytes a turn, first": first_bytes / _WINDOW,
                 "bytes a turn, last": (after - before) / _WINDOW,
             }
     return found
@@ -83,8 +87,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.turns < _EARLY.stop + 2 * _WINDOW:
-        parser.error(f"--turns must be at least {_EARLY.stop + 2 * _WINDOW}")
+    if options.turns < 3 * _WINDOW:
+        parser.error(f"--turns must be at least {3 * _WINDOW}")
     console = Console(stderr=options.json)
     cluster.prepare_environment()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
