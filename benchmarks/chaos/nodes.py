@@ -60,6 +60,7 @@ class Cluster:
 
     def __init__(self, *, redis: bool = False, quick: bool = True) -> None:
         """Nothing is started yet; `quick` lets the head notice dead nodes within seconds."""
+        self.keeps_head_tables = redis
         # Short: the path of a Unix socket below it has to fit into 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="rj-", dir="/tmp"))
         self._port = free_port()
@@ -84,6 +85,8 @@ class Cluster:
 
     def start_head(self, num_cpus: int = 0) -> Node:
         """Start the head, or with a Redis start it again as the head of the same cluster."""
+        # Ray would take the surviving nodes of a killed head for a head that runs.
+        (self.folder / "ray_current_cluster").unlink(missing_ok=True)
         arguments = ["--head", f"--port={self._port}", "--include-dashboard=false", f"--temp-dir={self.folder}"]
         return self._start("head", _HEAD, num_cpus, arguments)
 
