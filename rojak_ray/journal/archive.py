@@ -54,6 +54,11 @@ async def read_archives(store: Store, paths: Paths, owner: Owner, after_seq: int
     return found
 
 
+def last_slot(key: str) -> int:
+    """The last record in an archive, from its name."""
+    return _numbers(key)[1]
+
+
 def _numbers(key: str) -> tuple[int, int, int]:
     """First slot, last slot and last event, from an archive's name."""
     parts = key.rsplit("/", 1)[1].split("-")

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 
 from rojak_ray.errors import ObjectNotFound
-from rojak_ray.journal.archive import archived_slots, write_archive
+from rojak_ray.journal.archive import archived_slots, last_slot, write_archive
 from rojak_ray.journal.blobs import Blobs, key_of, refs_of, same_blobs, stored_ref
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.records import unseal
@@ -65,7 +65,7 @@ async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot
     records = [key for key in log if number_of(key) <= slot and number_of(key) not in kept.fences]
     snapshots = [key for key in await store.list(paths.snapshots(owner)) if key < snapshot_key]
     tails = [key for key in await store.list(paths.tails(owner)) if number_of(key) < slot]
-    archives = await store.list(paths.archives(owner))
+    archives = [key for key in await store.list(paths.archives(owner)) if last_slot(key) <= slot]
     stored = await _stored(store, paths, owner)
     values = [key for key, ref in stored.items() if ref.epoch <= blobs.epoch and ref.slot <= slot]
     for key in values:

@@ -6,13 +6,17 @@ from typing import Any
 import pytest
 from support.journals import OWNER, PATHS, Desk, Operation, Weather, note, tags_in
 
+from rojak_ray.core.events import RunAccepted
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import Fenced, JournalDamaged, StoreUnavailable
 from rojak_ray.journal.aggregate import CONVERSATION
+from rojak_ray.journal.blobs import BLOB_BYTES
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.records import JournalRecord, encode_record
 from rojak_ray.journal.replay import read_records, read_stretch, replay
+from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.messages import Message
 from rojak_ray.storage.base import Store
 
 
@@ -190,3 +194,48 @@ async def test_append_whose_slot_was_taken_and_compacted_since_says_that_it_was_
     weather.handler = compacted
     with pytest.raises(Fenced):
         await old.append(note("b"))
+
+
+async def test_purge_of_a_writer_that_was_overtaken_leaves_the_newer_ones_archives():
+    desk = Desk()
+    state = SessionState(owner_id="s")
+
+    async def overtaken(operation: Operation) -> Any:
+        if operation.name == "list" and operation.key == PATHS.archives(OWNER):
+            await told(await desk.opened(), state, "abcdefghi")
+        return await operation.run()
+
+    old = desk.journal(overtaken)
+    await old.open()
+    await old.purge(state)
+    assert desk.objects("arch")
+    assert await history(desk.memory) == "abcdefghi"
+
+
+async def test_values_of_records_that_another_writer_archived_stay():
+    desk = Desk()
+    large = "x" * (BLOB_BYTES + 1)
+    first = await desk.opened()
+    said = RunAccepted(run_id="large", input_digest="", messages=(Message(role="user", content=large),))
+    await first.append([said])
+    second = await desk.opened()
+    state = fold(SessionState(owner_id="s"), [said])
+    state = await told(second, state, "abc")
+    looked = False
+
+    async def beside(operation: Operation) -> Any:
+        nonlocal looked
+        if operation.name == "list" and operation.key == PATHS.log(OWNER) and not looked:
+            looked = True
+            await second.save(late)  # archives the records before the third one lists what is left
+        return await operation.run()
+
+    third_weather = Weather()
+    third = await desk.opened(third_weather)
+    late = Snapshot(second.position, second.take_snapshot(state).fences, state)
+    third_weather.handler = beside
+    await told(third, state, "def")
+    await told(third, fold(state, note("d", "e", "f")), "ghi")
+    assert looked
+    assert desk.objects("arch")
+    assert (await read_records(desk.memory, PATHS, OWNER))[1].events == (said,)
