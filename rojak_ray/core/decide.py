@@ -206,7 +206,9 @@ def _recover(state: SessionState, command: Recover) -> Events:
     """Steps found pending may have run: count the interruption, and report calls that must not run twice."""
     if state.run is None or state.set_aside is not None:
         return []
-    if state.run.rested or not pending(state):
+    if state.run.rested:
+        return [Recovered(interrupted=False)]  # each time: what begins after this rest may be interrupted
+    if not pending(state):
         return [] if state.run.recovered else [Recovered(interrupted=False)]
     if state.run.recoveries >= command.most_recoveries:
         steps = ", ".join(step.step_id for step in pending(state))

@@ -82,11 +82,19 @@ def test_host_that_finds_a_resting_conversation_counts_no_interruption():
     story = waits(running().asks(call("c1")), "c1").when(Rest()).then(Rested())
     story = story.when(Recover()).then(Recovered(interrupted=False))
     for _ in range(20):
-        story = story.when(Rest()).when(Recover()).then()
+        story = story.when(Rest()).when(Recover()).then(Recovered(interrupted=False))
     assert story.state.set_aside is None
+    assert story.state.run.recoveries == 0
     again = story.when(answer("c1"))
     assert not again.state.run.rested
     again.when(Recover()).then_kinds("recovered")
+
+
+def test_what_a_host_begins_after_a_second_rest_counts_as_under_way():
+    story = waits(running().asks(call("c1")), "c1")
+    for _ in range(2):
+        story = story.when(Rest()).then(Rested()).when(Recover()).then(Recovered(interrupted=False))
+        assert not story.state.run.rested, "or the next host would take what this one begins for never begun"
 
 
 def test_only_a_conversation_with_nothing_to_do_may_rest():
