@@ -155,6 +155,26 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._refusal = None
         return self._position.seq
 
+    async def confirm(self) -> None:
+        """See that nobody has taken over, for answers that rest on what was appended before.
+
+        Raises:
+            Fenced: A newer writer took over. Stop, answer nobody.
+            StorageError: It cannot be told now; the journal may still be appended to.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        last = self._paths.slot(self.owner, self._position.slot)
+        for key in await self._store.list(self._paths.log(self.owner), after=last):
+            slot = listed_number(key)
+            try:
+                other = read_header(key, unseal(key, await self._store.get(key))[0], self.owner, slot)
+            except ObjectNotFound:
+                other = None  # only a newer writer compacts what comes after ours
+            if other is None or other.epoch > self._epoch:
+                self._refusal = Fenced(f"A newer writer took over {self.owner}.", key=key)
+                raise self._refusal
+
     @property
     def wants_snapshot(self) -> bool:
         """Whether enough was appended since the last snapshot: as much as it takes, so that cost per event is flat."""

@@ -30,6 +30,7 @@ from rojak_ray.errors import (
     SessionNotFound,
     SessionSetAside,
     StorageError,
+    StoreRefused,
     StoreUnavailable,
 )
 from rojak_ray.journal.journal import Journal
@@ -329,7 +330,7 @@ class SessionHost:
     async def _handle(self, items: list[_Item]) -> None:
         """Decide on a batch, make it durable, then answer."""
         state, events, accepted = self._state, list[Event](), list[_Item]()
-        ended: list[RunView] = []
+        refused, ended = list[tuple[_Item, RojakError | None]](), list[RunView]()
         told: list[SessionEvent] | None = [] if self._feed.wanted else None
         number = self._journal.position.seq
         try:
@@ -337,7 +338,7 @@ class SessionHost:
                 try:
                     new = decide(state, item.command)
                 except RequestError as error:
-                    _answer(item, error)
+                    refused.append((item, error))
                     continue
                 accepted.append(item)
                 item.created = any(isinstance(event, Opened) for event in new)
@@ -350,26 +351,39 @@ class SessionHost:
             if events:
                 self._ask_early(state)
                 await self._journal.append(events)
+            elif any(item.answer is not None for item in items) and (error := await self._unconfirmed()):
+                refused, accepted = [*refused, *((item, error) for item in accepted)], []
             if any(isinstance(item.command, Delete) for item in accepted):
                 await self._purge(state)
         except BaseException:
             self._inbox = items + self._inbox  # whoever ends this host answers them
             raise
         self._state = state
-        self._held = self._held and not any(isinstance(item.command, Recover) for item in accepted)
+        self._held = self._held and not any(isinstance(item.command, Recover) for item in items)
         if state.run is None or not state.run.recoveries or state.set_aside is not None:
             self._progress.set()
         self._snapshot_if_due()
-        for item in accepted:
-            _answer(item, None)
-        for run in ended:
-            ending = self._endings.pop(run.run_id, None)
-            if ending is not None and not ending.done():
-                ending.set_result(run)
+        self._answer_all([*((item, None) for item in accepted), *refused], ended)
         if state.set_aside is not None:
             self._fail_waiting(SessionSetAside(set_aside_text(state)))
         self._start_pending()
         self._advance_feed(told)
+
+    def _answer_all(self, items: list[tuple[_Item, RojakError | None]], ended: list[RunView]) -> None:
+        for item, error in items:
+            _answer(item, error)
+        for run in ended:
+            ending = self._endings.pop(run.run_id, None)
+            if ending is not None and not ending.done():
+                ending.set_result(run)
+
+    async def _unconfirmed(self) -> StorageError | None:
+        """Why an answer that needs no record must not be given; storage that fails ends no steps here."""
+        try:
+            await self._journal.confirm()
+        except (StoreUnavailable, StoreRefused) as error:
+            return error
+        return None
 
     def _advance_feed(self, told: list[SessionEvent] | None) -> None:
         state = self._state

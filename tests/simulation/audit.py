@@ -134,9 +134,7 @@ def _acknowledged(truth: Truth, acknowledged: list[Acknowledged], sent: Mapping[
                 if not durable:
                     wrong.append(f"run {command.run_id} was acknowledged, but is not in the journal")
                 told.setdefault(command.run_id, ack.at)
-            elif isinstance(command, Delete) and not any(
-                entry.at <= ack.at and not entry.state.opened for entry in truth.entries
-            ):
+            elif isinstance(command, Delete) and not _was_gone(truth, ack):
                 wrong.append("a deletion was acknowledged, but is not in the journal")
         run = ack.reply.run
         if run is not None and run.status in _ENDED:
@@ -149,6 +147,13 @@ def _acknowledged(truth: Truth, acknowledged: list[Acknowledged], sent: Mapping[
             if at < began and run_id != later and first.get(run_id, 0) > first.get(later, 1e9):
                 wrong.append(f"run {run_id} was acknowledged before {later} was sent, but comes after it")
     return wrong
+
+
+def _was_gone(truth: Truth, ack: Acknowledged) -> bool:
+    """Whether there was no conversation at some moment between a request and its answer."""
+    before = [entry for entry in truth.entries if entry.at <= ack.asked]
+    meanwhile = [entry for entry in truth.entries if ack.asked < entry.at <= ack.at]
+    return any(not entry.state.opened for entry in [*before[-1:], *meanwhile])
 
 
 def _executions(truth: Truth, executions: list[Execution]) -> list[str]:

@@ -128,6 +128,7 @@ class Process:
 class Acknowledged:
     """A reply that reached its client."""
 
+    asked: float
     at: float
     owner: Owner
     ask: Ask
@@ -220,6 +221,7 @@ class World:
 
     async def ask(self, sequencer: Sequencer, owner: Owner, ask: Ask) -> Reply:
         """What a gateway does: a process that dies is asked again in its next life; one that is silent is given up."""
+        asked = self.loop.time()
         place = sequencer.enter(owner) if ask.commands else None
         sent = ask.model_copy(update={"place": place}) if place else ask
         for command in ask.commands:
@@ -242,7 +244,7 @@ class World:
                 sequencer.leave(owner, place)
         if isinstance(answer, RojakError):
             raise answer
-        self.acknowledged.append(Acknowledged(self.loop.time(), owner, ask, answer))
+        self.acknowledged.append(Acknowledged(asked, self.loop.time(), owner, ask, answer))
         return answer
 
     async def _call(self, owner: Owner, ask: Ask) -> Reply | RojakError:

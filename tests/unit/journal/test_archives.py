@@ -239,3 +239,27 @@ async def test_values_of_records_that_another_writer_archived_stay():
     assert looked
     assert desk.objects("arch")
     assert (await read_records(desk.memory, PATHS, OWNER))[1].events == (said,)
+
+
+async def test_writer_that_was_overtaken_confirms_nothing():
+    desk = Desk()
+    old = await desk.opened()
+    await old.confirm()
+    await desk.opened()
+    with pytest.raises(Fenced):
+        await old.confirm()
+    with pytest.raises(Fenced):
+        await old.append(note("a"))
+
+
+async def test_void_record_of_an_older_writer_keeps_nobody_from_confirming():
+    desk = Desk()
+    old = await desk.opened()
+    new = await desk.opened()
+    void = JournalRecord(
+        owner_kind="session", owner_id="s", slot=3, epoch=1, write_id="v", previous="", first_seq=1, at=""
+    )
+    await desk.memory.put_new(PATHS.slot(OWNER, 3), encode_record(void)[0])
+    await new.confirm()
+    with pytest.raises(Fenced):
+        await old.confirm()

@@ -1,0 +1,95 @@
+"""Hosts that were overtaken without knowing it, and alarms that ring at the worst moment. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from simulation.scene import OWNER, Scene, played, start
+from simulation.work import message
+from simulation.world import PATHS, LaneClock, LaneIds
+
+from rojak_ray.core.commands import CancelRun, CheckTimers, Delete, StartRun
+from rojak_ray.errors import SessionNotFound, StoreUnavailable
+from rojak_ray.journal.replay import replay
+from rojak_ray.sessions.pool import HostPool, PoolSettings
+from rojak_ray.sessions.requests import Ask
+from rojak_ray.testing.stores import FailBefore
+
+
+def impatient(scene: Scene, name: str) -> HostPool:
+    """A pool that lets everything go as soon as nothing is to be done."""
+    settings = PoolSettings(session_idle_s=0.05, sweep_s=0.02)
+    return HostPool(scene.store, PATHS, scene.worker, LaneClock(scene.loop), LaneIds(name), settings)
+
+
+def flaky(run_id: str) -> StartRun:
+    """A request for a call that has to be tried again after a while."""
+    return StartRun(run_id=run_id, input_digest="d", messages=(message(run_id, [["flaky"]]),))
+
+
+def timers(scene: Scene) -> list[str]:
+    return [key for key in scene.memory.snapshot() if key.startswith(PATHS.timers)]
+
+
+def test_alarm_that_rings_at_an_overtaken_host_reaches_the_conversation():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        old, scene.pool = scene.pool, impatient(scene, "new")
+        await scene.ask(flaky("r"))
+        while not timers(scene) or scene.pool.statistics().open_hosts:
+            await asyncio.sleep(0.01)
+        late = LaneClock(scene.loop).now() + timedelta(minutes=1)
+        await old.ask(OWNER, Ask(commands=(CheckTimers(at=late),)))
+        await asyncio.sleep(60.0)
+        assert await scene.status("r") == "completed"
+        await old.close()
+
+    played(play)
+
+
+def test_deletion_that_reaches_an_overtaken_host_deletes_what_is_there():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.ask(Delete())
+        with pytest.raises(SessionNotFound):
+            await scene.ask(start("r"))  # from now on a host holds the deleted session
+        old, scene.pool = scene.pool, scene.new_pool()
+        await scene.opened()
+        await old.ask(OWNER, Ask(commands=(Delete(),)))
+        assert not (await replay(scene.memory, PATHS, OWNER)).state.opened
+        await old.close()
+
+    played(play)
+
+
+def test_overtaken_host_refuses_nothing_that_has_become_possible():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.ask(Delete())
+        with pytest.raises(SessionNotFound):
+            await scene.ask(start("r"))
+        old, scene.pool = scene.pool, scene.new_pool()
+        await scene.opened()
+        await old.ask(OWNER, Ask(commands=(start("r"),)))
+        await asyncio.sleep(60.0)
+        assert await scene.status("r") == "completed"
+        await old.close()
+
+    played(play)
+
+
+def test_answer_that_cannot_be_confirmed_is_not_given_and_ends_nothing():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.ask(start("r"), wait_for="r")
+        scene.store.script = lambda call: FailBefore() if call.operation == "list" else None
+        with pytest.raises(StoreUnavailable):
+            await scene.ask(CancelRun())
+        scene.store.script = lambda call: None
+        epochs = len(await scene.memory.list(PATHS.epochs(OWNER)))
+        await scene.ask(CancelRun())
+        assert len(await scene.memory.list(PATHS.epochs(OWNER))) == epochs, "its host is still there"
+
+    played(play)
