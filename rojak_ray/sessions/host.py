@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover, Rest, StartRun
+from rojak_ray.core.commands import CheckTimers, Command, Delete, PassProbation, RecordStep, Recover, Rest, StartRun
 from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
@@ -128,6 +128,8 @@ class SessionHost:
         """Whether steps must not start yet: what the last host left has not been taken over."""
 
         self._progress = asyncio.Event()
+        self._rang_at: datetime | None = None
+        """Up to when the alarm clock has rung here: timers until then are used up."""
 
     @property
     def state(self) -> SessionState:
@@ -147,8 +149,12 @@ class SessionHost:
     @property
     def may_go(self) -> bool:
         """Whether nothing is left to do here: it is idle, or its run is recorded as resting."""
-        resting = self._state.run is not None and self._state.run.rested
+        resting = self._state.run is not None and self._state.run.rested and not self._rang(next_due(self._state))
         return self.idle or (resting and not self._inbox and not self._recording)
+
+    def _rang(self, at: datetime | None) -> bool:
+        """Whether the timer for then was taken here already, so that nobody will be woken by it."""
+        return at is not None and self._rang_at is not None and self._rang_at >= at
 
     def statistics(self) -> HostStatistics:
         """Counts for people."""
@@ -283,7 +289,7 @@ class SessionHost:
         return next_due(self._state) or FOR_EVER
 
     async def rest(self, until: datetime) -> bool:
-        """Record that nothing is to be done for a while; False if something came up before.
+        """Record that nothing is to be done for a while, once its timer is stored; False if something came up before.
 
         Raises:
             StorageError: It is not recorded, and the host has ended.
@@ -292,6 +298,8 @@ class SessionHost:
             No step begins while it is being recorded, nor after it returned True: close the host then. So a journal
             that says that it rests tells the next host that nothing was under way.
         """
+        if self.resting_until != until or self._rang(until):
+            return False  # while its timer was being stored
         self._under_way.hold()
         await self._submit((Rest(until=None if until == FOR_EVER else until),))
         if self._state.run is not None and self._state.run.rested:
@@ -341,6 +349,8 @@ class SessionHost:
                     refused.append((item, error))
                     continue
                 accepted.append(item)
+                if isinstance(item.command, CheckTimers):
+                    self._rang_at = max(item.command.at, self._rang_at or item.command.at)
                 item.created = any(isinstance(event, Opened) for event in new)
                 events.extend(new)
                 for event in new:

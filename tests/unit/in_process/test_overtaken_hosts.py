@@ -13,9 +13,10 @@ from simulation.world import PATHS, LaneClock, LaneIds
 from rojak_ray.core.commands import CancelRun, CheckTimers, Delete, StartRun
 from rojak_ray.errors import SessionNotFound, StoreUnavailable
 from rojak_ray.journal.replay import replay
+from rojak_ray.sessions.alarm import AlarmClock
 from rojak_ray.sessions.pool import HostPool, PoolSettings
 from rojak_ray.sessions.requests import Ask
-from rojak_ray.testing.stores import FailBefore
+from rojak_ray.testing.stores import Call, FailBefore, Fault, Hold
 
 
 def impatient(scene: Scene, name: str) -> HostPool:
@@ -31,6 +32,46 @@ def flaky(run_id: str) -> StartRun:
 
 def timers(scene: Scene) -> list[str]:
     return [key for key in scene.memory.snapshot() if key.startswith(PATHS.timers)]
+
+
+@pytest.mark.parametrize("place", ["/wake/", "/log/"], ids=["its timer is stored", "it is recorded"])
+def test_alarm_that_rings_for_a_rest_while_is_not_lost(place: str):
+    async def play(scene: Scene) -> None:
+        await scene.pool.close()
+        scene.pool = impatient(scene, "i")
+        alarm = AlarmClock(scene.store, PATHS, LaneClock(scene.loop), scene.pool.ask)
+        await scene.opened()
+        hold, resting = Hold(), list[str]()
+
+        def script(call: Call) -> Fault | None:
+            if call.operation != "put" or not (resting or "/wake/" in call.key):
+                return None
+            resting.append(call.key)
+            return hold if place in call.key and not hold.reached.is_set() else None
+
+        scene.store.script = script
+        await scene.ask(flaky("r"))
+        await hold.reached.wait()
+        if place == "/wake/":  # it has landed, and only the reply takes so long
+            timer = f'{{"kind": "session", "id": "s", "at": "{LaneClock(scene.loop).now().isoformat()}"}}'
+            await scene.memory.put_new(resting[0], timer.encode())
+            begun = len(scene.outside.executions)
+            while len(scene.outside.executions) == begun:  # its time comes, and the call begins
+                await asyncio.sleep(0.001)
+        else:
+            await asyncio.sleep(5.0)  # until it is due
+        ringing = asyncio.create_task(alarm.ring())
+        await asyncio.sleep(0.001)
+        hold.release.set()
+        await ringing
+        ringing = asyncio.create_task(alarm.run(0.1))
+        await asyncio.sleep(60.0)
+        ringing.cancel()
+        assert await scene.status("r") == "completed", "nobody is left to wake it"
+        attempts = [(execution.step.step_id, execution.step.attempt) for execution in scene.outside.executions]
+        assert len(attempts) == len(set(attempts)), "what had begun was cut off and began again"
+
+    played(play)
 
 
 def test_alarm_that_rings_at_an_overtaken_host_reaches_the_conversation():
