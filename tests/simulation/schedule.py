@@ -111,12 +111,12 @@ async def _play(world: World) -> list[str]:
     if poison:
         clients.append(Client(world, owners[0], "poisoner").poison())
     plan_bad_luck(world)
+    world.later(world.conditions.ends_at, world.clear_up)  # also for clients that are still asking
     tasks = [asyncio.create_task(client) for client in clients]
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, BaseException):
             world.wrong.append(f"a client met {type(result).__name__}: {result}")
     await asyncio.sleep(max(0.0, world.conditions.ends_at - world.loop.time()))
-    world.clear_up()
     return [*world.wrong, *await _settle(world, owners)]
 
 
