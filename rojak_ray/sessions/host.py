@@ -41,7 +41,7 @@ from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.narration import narrate, warn
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
-from rojak_ray.sessions.probation import Probation
+from rojak_ray.sessions.probation import Suspicion
 from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
 from rojak_ray.sessions.under_way import UnderWay
@@ -63,20 +63,6 @@ class HostStatistics:
     running_steps: int
     queued_runs: int
     idle: bool
-
-
-@dataclass(frozen=True)
-class Suspicion:
-    """How a host finds out that its conversation is what ends processes."""
-
-    most_recoveries: int = 6
-    """Take-overs in a row without a recorded result after which the conversation is set aside."""
-
-    probation: Probation | None = None
-    """Of the process; None where the conversation is alone, and nobody else can be to blame."""
-
-    probation_s: float = 10.0
-    """A suspect that has run so long without ending its process is none any more."""
 
 
 @dataclass(slots=True)
@@ -144,13 +130,18 @@ class SessionHost:
     @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or has just arrived."""
-        return self._state.idle and not self._inbox and not self._recording and not self._under_way.count
+        return self._state.idle and not self._asked and not self._under_way.count
+
+    @property
+    def _asked(self) -> bool:
+        """Whether somebody has asked for something that is not in the state yet."""
+        return bool(self._inbox or self._recording or self._turnstile.waiting)
 
     @property
     def may_go(self) -> bool:
         """Whether nothing is left to do here: it is idle, or its run is recorded as resting."""
         resting = self._state.run is not None and self._state.run.rested and not self._rang(next_due(self._state))
-        return self.idle or (resting and not self._inbox and not self._recording)
+        return self.idle or (resting and not self._asked)
 
     def _rang(self, at: datetime | None) -> bool:
         """Whether the timer for then was taken here already, so that nobody will be woken by it."""
@@ -283,7 +274,7 @@ class SessionHost:
 
         None: there is something to do, or somebody waits for the outcome. `FOR_EVER`: nothing before an answer comes.
         """
-        busy = self._inbox or self._recording or self._held or self._waiters or not self._under_way.quiet
+        busy = self._asked or self._held or self._waiters or not self._under_way.quiet
         if busy or self._state.run is None or self._state.set_aside is not None or self.failure is not None:
             return None
         return next_due(self._state) or FOR_EVER

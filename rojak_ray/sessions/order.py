@@ -54,18 +54,22 @@ class Turnstile:
         """Nobody came yet."""
         self._entered: dict[str, set[int]] = {}
         self._arrivals: dict[tuple[str, int], asyncio.Event] = {}
+        self.waiting = 0
+        """Requests that wait for their turn."""
 
     async def enter(self, place: Place) -> None:
         """Return when it is this request's turn. The caller acts on it before its next await."""
         entered = self._entered.setdefault(place.client, set())
         if place.after and place.after not in entered:
             arrival = self._arrivals.setdefault((place.client, place.after), asyncio.Event())
+            self.waiting += 1
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     await arrival.wait()
             except TimeoutError:
                 pass
             finally:
+                self.waiting -= 1
                 self._arrivals.pop((place.client, place.after), None)
         if not place.after:
             entered.clear()  # nothing earlier is under way, so nothing later will ask for it

@@ -35,9 +35,9 @@ from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.replay import exists, replay
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
-from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost, Suspicion
+from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost
 from rojak_ray.sessions.ports import StepExecutor
-from rojak_ray.sessions.probation import Probation
+from rojak_ray.sessions.probation import Probation, Suspicion
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
 from rojak_ray.sessions.stored import not_found, read_stored
 from rojak_ray.storage.base import Store

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 _SUSPECT_AFTER = 2
 _ALONE_AFTER = 4
@@ -43,3 +44,17 @@ class Probation:
         finally:
             for _ in range(taken):
                 self._places.release()
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """How a host finds out that its conversation is what ends processes."""
+
+    most_recoveries: int = 6
+    """Take-overs in a row without a recorded result after which the conversation is set aside."""
+
+    probation: Probation | None = None
+    """Of the process; None where the conversation is alone, and nobody else can be to blame."""
+
+    probation_s: float = 10.0
+    """A suspect that has run so long without ending its process is none any more."""

@@ -10,7 +10,9 @@ from simulation.world import PATHS, LaneClock, LaneIds
 
 from rojak_ray.errors import Fenced, StoreUnavailable
 from rojak_ray.journal.journal import Journal
+from rojak_ray.sessions.order import Place
 from rojak_ray.sessions.pool import HostPool, PoolSettings, active_owners
+from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.memory import MemoryStore
 
 
@@ -86,3 +88,16 @@ async def test_damaged_marker_is_named_and_hides_nobody(content: bytes, caplog: 
     await store.put_new(PATHS.marker(OWNER, 1), b'{"kind": "session", "id": "%s"}' % OWNER.id.encode())
     assert await active_owners(store, PATHS) == [OWNER]
     assert "p-broken" in caplog.text
+
+
+def test_host_is_not_let_go_under_a_request_that_waits_for_its_turn():
+    async def play(scene: Scene) -> None:
+        await scene.pool.close()
+        scene.pool = impatient(scene, "i")  # in less time than a request waits for one that was lost
+        await scene.opened()
+        place = Place("c", number=2, after=1)
+        async with asyncio.timeout(10.0):
+            await scene.pool.ask(OWNER, Ask(commands=(start("r"),), place=place))
+        assert len(await scene.memory.list(PATHS.epochs(OWNER))) <= 2
+
+    played(play)
