@@ -314,7 +314,7 @@ class SessionHost:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                items, self._inbox = self._inbox, []
+                items = self._take()
                 self._recording = True  # what arrived is neither in the inbox nor in the state yet
                 await self._handle(items)
                 self._recording = False
@@ -325,6 +325,14 @@ class SessionHost:
         except Exception as error:
             logger.exception("host ended by a bug", extra={"owner": str(self.owner)})
             self._end(InternalError(f"The host of {self.owner} failed: {type(error).__name__}: {error}"))
+
+    def _take(self) -> list[_Item]:
+        """What arrived, up to a deletion: a record that also began something new would hide it from the next host."""
+        until = next((n for n, item in enumerate(self._inbox, 1) if isinstance(item.command, Delete)), None)
+        items, self._inbox = self._inbox[:until], [] if until is None else self._inbox[until:]
+        if self._inbox:
+            self._arrived.set()
+        return items
 
     async def _handle(self, items: list[_Item]) -> None:
         """Decide on a batch, make it durable, then answer."""

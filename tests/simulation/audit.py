@@ -153,7 +153,8 @@ def _was_gone(truth: Truth, ack: Acknowledged) -> bool:
     """Whether there was no conversation at some moment between a request and its answer."""
     before = [entry for entry in truth.entries if entry.at <= ack.asked]
     meanwhile = [entry for entry in truth.entries if ack.asked < entry.at <= ack.at]
-    return any(not entry.state.opened for entry in [*before[-1:], *meanwhile])
+    deleted = any(isinstance(event, Deleted) for entry in meanwhile for event in entry.record.events)
+    return deleted or any(not entry.state.opened for entry in [*before[-1:], *meanwhile])
 
 
 def _executions(truth: Truth, executions: list[Execution]) -> list[str]:

@@ -115,6 +115,23 @@ async def test_deletion_that_was_recorded_is_finished_by_whoever_comes_next():
         assert not holds(store.snapshot())
 
 
+async def test_deletion_is_finished_by_whoever_comes_next_also_if_the_id_was_asked_for_at_once():
+    recording = RecordingStore(MemoryStore())
+    async with world(recording) as w:
+        session = await w.rojak.create_session("s", AGENT)
+        await session.send_messages(plan(SECRET))
+        before = len(recording.writes)
+        await asyncio.gather(w.rojak.delete_session("s"), w.rojak.create_session("s", PlanAgent(name="B")))
+        total = len(recording.writes)
+    for count in range(before, total + 1):
+        store = recording.rebuild(count)
+        deleted = (await replay(store, PATHS, OWNER)).state.history == ()
+        async with world(store) as w:
+            with contextlib.suppress(SessionNotFound):
+                await (await w.rojak.get_session("s")).cancel()
+        assert not deleted or not holds(store.snapshot()), f"after {count - before} of {total - before} writes"
+
+
 @pytest.mark.parametrize("number", range(1, 6))
 async def test_deletion_whose_storage_fails_can_be_repeated(number):
     inner = MemoryStore()
