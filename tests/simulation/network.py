@@ -64,7 +64,7 @@ def now(coroutine: Any) -> Any:
     raise AssertionError("a memory store does not wait")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
     """How often calls meet with which trouble."""
 

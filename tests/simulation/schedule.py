@@ -67,7 +67,16 @@ def draw_conditions(random: Random, crowded: bool = False) -> Conditions:
     def some(most: float) -> float:
         return random.uniform(0, most) if random.random() < 0.5 else 0.0
 
-    weather = Weather(some(0.05), some(0.08), some(0.08), some(0.05), some(0.05), some(0.3), random.choice((1, 10, 60)))
+    weather = Weather(
+        lost_request=some(0.05),
+        lost_reply=some(0.08),
+        late=some(0.08),
+        repeated=some(0.05),
+        slow=some(0.05),
+        torn=some(0.3),
+        stalled_write=some(0.02),
+        latest_s=random.choice((1, 10, 60)),
+    )
     settings = PoolSettings(
         session_idle_s=random.choice((0.3, 2.0, 300.0)),
         run_idle_s=random.choice((0.3, 5.0)),
