@@ -26,8 +26,9 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure turns against the vendor's own client in the same run
+bench: $(STAMP) ## Measure turns against the vendor's own client in the same run, and schedules
 	$(BIN)/python -m benchmarks.turn
+	$(BIN)/python -m benchmarks.schedules
 
 lock: ## Pin what a fresh install takes; run it when pyproject.toml changes
 	$(PYTHON) -m venv .lock && .lock/bin/pip install -q --group dev -e '.[all]' && \

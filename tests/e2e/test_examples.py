@@ -22,6 +22,12 @@ SAYS = {
         "charged $12.50 for Cashier (attempt 1",
         "average: 3.0",
     ],
+    "schedule": [
+        "the first guest",
+        "one more guest than before",
+        "paused: closed for today (10 times to come)",
+        "['12:00:02Z', '12:00:01Z', '12:00:00Z']",
+    ],
     "custom_provider": ["Loud: HELLO FROM A FUNCTION! (3 marks kept)"],
     "testing": ["2 tests passed"],
     "in_process": ["{'name': 'Mei'}", "['user', 'assistant', 'tool', 'assistant']"],
