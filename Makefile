@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check unit format bench lock clean
+.PHONY: demo test check unit simulate chaos format bench compare lock clean
 
 demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
@@ -26,9 +26,21 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure turns against the vendor's own client in the same run, and schedules
+simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make simulate N=100000
+	@$(BIN)/python -m tests.simulation --count $(or $(N),100000)
+
+chaos: $(STAMP) ## Kill processes under load for MINUTES, then audit every message and side effect
+	@$(BIN)/python -m benchmarks.chaos --minutes $(or $(MINUTES),2)
+
+bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 	$(BIN)/python -m benchmarks.turn
+	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.schedules
+	$(BIN)/python -m benchmarks.recovery
+	$(BIN)/python -m benchmarks.journal
+
+compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
+	$(BIN)/python -m benchmarks.compare $(MORE)
 
 lock: ## Pin what a fresh install takes; run it when pyproject.toml changes
 	$(PYTHON) -m venv .lock && .lock/bin/pip install -q --group dev -e '.[all]' && \
@@ -43,4 +55,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .lock
+	rm -rf $(VENV) benchmarks/.envs .pytest_cache .ruff_cache .lock

@@ -20,7 +20,8 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ RequestConflict          same id, different content
 │   │   ├─ ScheduleExists       a schedule of this id is there already
 │   │   └─ ScheduleChanged      somebody else changed it since it was looked at
-│   └─ SessionSetAside          it kept ending its process; a person has to look and resume it
+│   ├─ SessionSetAside          it kept ending its process; a person has to look and resume it
+│   └─ CallNotWaiting (LookupError)  no such call waits for an answer: not yet, or not any more
 ├─ RunError                     the run ended without an answer
 │   ├─ RunFailed                a step failed for good; the vendor's words are in the text
 │   ├─ RunCancelled             somebody cancelled it
@@ -29,11 +30,13 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ ModelUnavailable         retryable: connection, timeout, 408, 409, 429, 5xx
 │   ├─ ModelRejected            the vendor refused the request; the same request fails again
 │   ├─ ModelMisbehaved          the reply broke the vendor's own contract (retryable)
+│   ├─ RetrieverUnavailable     retryable: the retriever's database or embedder does not answer
+│   ├─ RetrieverRejected        its database or embedder refused; the text says what to correct
 │   ├─ ProviderNotFound         nobody serves this agent type
 │   └─ FunctionNotFound         nobody has registered this function
 ├─ StorageError
 │   ├─ StoreUnavailable         retryable; whether a write landed is unknown
-│   ├─ StoreRefused             permission, disk full, read-only: a person has to act
+│   ├─ StoreRefused             retryable once a person has acted: permission, disk full, read-only
 │   ├─ ObjectExists             put-if-absent found the key taken
 │   ├─ ObjectNotFound           nothing under this key
 │   ├─ Fenced                   a newer owner exists; stop, never retry
@@ -142,6 +145,10 @@ class SessionSetAside(RequestError):
     """A conversation kept ending the processes that held it, so nothing of it is run until somebody resumes it."""
 
 
+class CallNotWaiting(RequestError, LookupError):
+    """No call of this id waits for an answer: it has not got so far, was answered, or its time is over."""
+
+
 class RunError(RojakError):
     """The run ended without an answer. `run_id` and `error_type` say which and why."""
 
@@ -195,6 +202,23 @@ class ModelMisbehaved(StepError):
     retryable = True
 
 
+class RetrieverUnavailable(StepError):
+    """A retriever's database or embedder could not be reached or asked us to come back later.
+
+    `retry_after_s` is its Retry-After in seconds, if it sent one.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RetrieverRejected(StepError):
+    """A retriever's database or embedder cannot answer as it is asked; repeating it cannot help."""
+
+
 class ProviderNotFound(StepError):
     """No worker serves this agent (or retriever) type."""
 
@@ -218,7 +242,9 @@ class StoreUnavailable(StorageError):
 
 
 class StoreRefused(StorageError):
-    """The store answers but refuses: permission, disk full, read-only."""
+    """The store answers but refuses: permission, disk full, read-only. Repeating helps once a person has acted."""
+
+    retryable = True
 
 
 class ObjectExists(StorageError):

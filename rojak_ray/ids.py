@@ -76,6 +76,21 @@ def id_key(value: str) -> str:
     return f"h-{hashlib.sha256(raw).hexdigest()}"
 
 
+def id_of_key(key: str) -> str | None:
+    """The id that a segment made by `id_key` stands for; None if it is a hash, or was not made by it."""
+    kind, text = key[:2], key[2:]
+    if kind == "p-":
+        found = text
+    elif kind == "b-":
+        try:
+            found = base64.b32decode(text.upper() + "=" * (-len(text) % 8)).decode("utf-8")
+        except ValueError:
+            return None
+    else:
+        return None
+    return found if id_key(found) == key else None
+
+
 def digest(value: Any) -> str:
     """A stable fingerprint (32 hex digits) of plain JSON data."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

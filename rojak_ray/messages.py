@@ -231,6 +231,16 @@ def clean_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8") if has_lone_surrogate(text) else text
 
 
+def join_halves(text: str) -> str:
+    """The text with halves that stand side by side as the character they are, and every other half replaced.
+
+    A vendor that spells characters as two escapes may send them in two pieces of a stream.
+    """
+    if not has_lone_surrogate(text):
+        return text
+    return clean_text(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass"))
+
+
 def read_context(given: Mapping[str, Any] | None) -> dict[str, JsonValue]:
     """Check context variables and return them as plain JSON data (tuples become lists).
 

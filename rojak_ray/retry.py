@@ -59,7 +59,7 @@ class RetryOptions:
     """Seconds one attempt of a model call or function may take."""
 
     retry_policy: RetryPolicy | None = field(default=None)
-    """None: only the model's transient errors are retried, a few times."""
+    """None: only transient errors are retried, the model's a few times and a retriever's once."""
 
     def __post_init__(self) -> None:
         """Refuse a time that no call can keep."""
@@ -70,6 +70,11 @@ class RetryOptions:
 
 
 DEFAULT_POLICY = RetryPolicy(maximum_attempts=DEFAULT_MAXIMUM_ATTEMPTS)
+
+RETRIEVAL_POLICY = RetryPolicy(
+    initial_interval_in_seconds=0.5, maximum_attempts=2, non_retryable_error_types=["TimeoutError"]
+)
+"""For retrievers, which a run can do without: one quick retry, none where an attempt has used up its time."""
 
 
 def delay_before_retry(policy: RetryPolicy, failures: int) -> float:

@@ -43,11 +43,11 @@ async def main():
 
         for run_id in reversed(await finished(rojak, schedule_id, 2)):
             response = await rojak.get_run_result(run_id)
-            print(response.messages[-1].content)
+            print(f"{run_id.removeprefix(schedule_id)[1:5]}: {response.messages[-1].content}")
 
         await schedule.pause(note="closed for today")
         found = await schedule.describe()
-        print(f"paused: {found.state.note} ({len(found.info.next_action_times)} times to come)")
+        print(f"paused: {found.state.note}, next would be {found.info.next_action_times[0]:%Y}")
 
         # Triggers and backfills work while it is paused.
         noon = datetime(2026, 1, 1, 12, tzinfo=UTC)

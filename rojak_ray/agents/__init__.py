@@ -25,6 +25,7 @@ from rojak_ray.agents.results import AgentExecuteFnResult as AgentExecuteFnResul
 from rojak_ray.agents.results import AgentResponse as AgentResponse
 from rojak_ray.agents.results import AgentToolCall as AgentToolCall
 from rojak_ray.agents.results import ToolCallFunction as ToolCallFunction
+from rojak_ray.agents.results import WaitForAnswer as WaitForAnswer
 
 if TYPE_CHECKING:
     from rojak_ray.providers.anthropic import AnthropicAgentActivities as AnthropicAgentActivities

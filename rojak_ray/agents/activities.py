@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from rojak_ray.agents.results import AgentResponse
 from rojak_ray.messages import ConversationMessage
+
+OnDelta: TypeAlias = Callable[[str], None]
+"""Takes a piece of an answer's text, as soon as it is there."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class AgentCallParams:
 
     timeout_s: float | None = None
     """Seconds this attempt may take."""
+
+    on_delta: OnDelta | None = field(default=None, repr=False, compare=False)
+    """Somebody watches: a provider that can stream calls it with each piece of the answer's text, and still returns
+    the whole. The pieces, joined, are the beginning of the returned text. May be called from any thread; None: nobody
+    watches, ask without streaming."""
 
 
 @dataclass

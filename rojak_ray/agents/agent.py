@@ -58,20 +58,21 @@ class Agent:
     parallel_tool_calls: bool = True
     """Whether the model may ask for several functions in one answer."""
 
-    retriever: Retriever | None = None
-    """Asked with the last message before every answer."""
+    retriever: Retriever | Sequence[Retriever] | None = None
+    """Asked with the last user message, once; what it finds follows the instructions. Several are asked at once."""
 
     retry_options: RetryOptions = field(default_factory=RetryOptions)
     """Time limit of one attempt, and what to do when it fails."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Agent:
         """Make a subclass that was not decorated a dataclass, so that `class Mine(Agent): type = "mine"` works."""
-        if "__dataclass_fields__" not in cls.__dict__:
-            own = dict(inspect.get_annotations(cls))
-            inherited: dict[str, Any] = getattr(cls, "__dataclass_fields__", {})
-            own.update({name: "Any" for name in inherited if name in cls.__dict__ and name not in own})
-            cls.__annotations__ = own
-            dataclass(cls)
+        for one in reversed(cls.__mro__):  # a base may be undecorated and never have been used itself
+            if issubclass(one, Agent) and "__dataclass_fields__" not in one.__dict__:
+                own = dict(inspect.get_annotations(one))
+                inherited: dict[str, Any] = getattr(one, "__dataclass_fields__", {})
+                own.update({name: "Any" for name in inherited if name in one.__dict__ and name not in own})
+                one.__annotations__ = own
+                dataclass(one)
         return super().__new__(cls)
 
 

@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.function import ToolContext
-from rojak_ray.agents.results import AgentExecuteFnResult
+from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
 from rojak_ray.agents.schema import CONTEXT_PARAMETER, FunctionDefinition, signature_of
 from rojak_ray.errors import InvalidAgent
 from rojak_ray.messages import clean_text, read_context
@@ -43,6 +43,9 @@ class FunctionOutcome:
 
     context_deleted: tuple[str, ...] = ()
     """Context variables that are gone."""
+
+    waits: WaitForAnswer | None = None
+    """Set if the result comes later, from outside."""
 
 
 def build_arguments(
@@ -95,7 +98,10 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
     agent: Agent | None = None
     output = ""
     context = dict(after)
-    if isinstance(value, Agent):
+    waits = value if isinstance(value, WaitForAnswer) else None
+    if waits is not None:
+        output = clean_text(waits.question)
+    elif isinstance(value, Agent):
         agent = value
     elif isinstance(value, AgentExecuteFnResult):
         agent = value.agent
@@ -111,6 +117,7 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
         agent=agent,
         context_set={key: new for key, new in kept.items() if key not in before or not _is_same(before[key], new)},
         context_deleted=tuple(key for key in before if key not in kept),
+        waits=waits,
     )
 
 

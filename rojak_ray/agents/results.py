@@ -56,6 +56,27 @@ class AgentResponse:
             ]
 
 
+@dataclass(frozen=True)
+class WaitForAnswer:
+    """Returned by a function whose result comes later, from a person or another system.
+
+    The call stays open, for weeks if need be, and costs no process meanwhile. `Session.answer` or `RunHandle.answer`
+    ends it: the answer becomes the function's result. Tell whoever is to answer the session or run id and
+    `ToolContext.tool_call_id`.
+    """
+
+    question: str = ""
+    """What is asked, for whoever lists open questions."""
+
+    timeout_in_seconds: float | None = None
+    """After this time the model is told that nobody answered; None waits for ever."""
+
+    def __post_init__(self) -> None:
+        """Refuse a time that is over before it begins."""
+        if self.timeout_in_seconds is not None and self.timeout_in_seconds <= 0:
+            raise ValueError("timeout_in_seconds of WaitForAnswer must be more than 0.")
+
+
 @dataclass
 class AgentExecuteFnResult:
     """A function's result with more to say than text.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol, cast
 
@@ -79,6 +79,10 @@ class RetrieverSpec(Record):
     type: str
     settings: dict[str, JsonValue] = {}
 
+    def digest(self) -> str:
+        """What identifies this retriever: two agents that have the same one share what it found."""
+        return digest(self.model_dump(mode="json"))
+
 
 class AgentSpec(Record):
     """An agent as stored."""
@@ -90,11 +94,18 @@ class AgentSpec(Record):
     functions: tuple[FunctionRef, ...] = ()
     tool_choice: JsonValue = None
     parallel_tool_calls: bool = True
-    retriever: RetrieverSpec | None = None
+    retriever: RetrieverSpec | tuple[RetrieverSpec, ...] | None = None
     retry: RetrySpec = RetrySpec()
     inference_config: dict[str, JsonValue] | None = None
     extra: dict[str, JsonValue] = {}
     """Fields that a subclass adds."""
+
+    @property
+    def retrievers(self) -> tuple[RetrieverSpec, ...]:
+        """Its retrievers, however many."""
+        if self.retriever is None:
+            return ()
+        return self.retriever if isinstance(self.retriever, tuple) else (self.retriever,)
 
     def digest(self) -> str:
         """What identifies this definition."""
@@ -150,7 +161,7 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
             functions=_encode_functions(agent, refer),
             tool_choice=read_json(agent.tool_choice, "tool_choice"),
             parallel_tool_calls=bool(agent.parallel_tool_calls),
-            retriever=_encode_retriever(agent),
+            retriever=_encode_retrievers(agent),
             retry=RetrySpec(timeout_s=options.timeout_in_seconds, policy=policy),
             inference_config=cast("Any", read_json(config, "inference_config")),
             extra=cast("Any", read_json(extra, "fields")),
@@ -199,14 +210,27 @@ def _encode_functions(agent: Agent, refer: Refer) -> tuple[FunctionRef, ...]:
     return tuple(found.values())
 
 
-def _encode_retriever(agent: Agent) -> RetrieverSpec | None:
-    retriever = agent.retriever
-    if retriever is None:
+def _encode_retrievers(agent: Agent) -> RetrieverSpec | tuple[RetrieverSpec, ...] | None:
+    given: Any = agent.retriever
+    if given is None:
         return None
-    if not isinstance(retriever, Retriever):
-        raise InvalidAgent(f"Agent {agent.name!r} has a retriever that is not a Retriever.")
-    settings = {name: value for name, value in vars(retriever).items() if name != "type"}
-    return RetrieverSpec(type=retriever.type, settings=cast("Any", read_json(settings, "retriever")))
+    if not isinstance(given, list | tuple):
+        return _encode_retriever(agent, given)
+    specs = [_encode_retriever(agent, retriever) for retriever in cast("Sequence[Any]", given)]
+    distinct = {spec.digest(): spec for spec in specs}
+    return tuple(distinct.values()) or None
+
+
+def _encode_retriever(agent: Agent, given: Any) -> RetrieverSpec:
+    if not isinstance(given, Retriever):
+        raise InvalidAgent(
+            f"Agent {agent.name!r} has {given!r:.60} as a retriever; it must be a Retriever (QdrantRetriever, ...) or "
+            "a list of them."
+        )
+    if not isinstance(given.type, str) or not given.type:
+        raise InvalidAgent(f"Agent {agent.name!r} has a retriever whose type is {given.type!r}; it must be text.")
+    settings = {name: value for name, value in vars(given).items() if name != "type"}
+    return RetrieverSpec(type=given.type, settings=cast("Any", read_json(settings, "retriever")))
 
 
 def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: Restore) -> Agent:
@@ -233,7 +257,7 @@ def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: R
         "functions": [restore(ref) for ref in spec.functions],
         "tool_choice": spec.tool_choice,
         "parallel_tool_calls": spec.parallel_tool_calls,
-        "retriever": _decode_retriever(spec.retriever),
+        "retriever": _decode_retrievers(spec),
         "retry_options": RetryOptions(int(timeout) if timeout == int(timeout) else timeout, policy),
         "inference_config": spec.inference_config,
         **spec.extra,
@@ -265,9 +289,14 @@ def _signature(cls: type[Agent]) -> inspect.Signature:
     return inspect.signature(cls)
 
 
-def _decode_retriever(spec: RetrieverSpec | None) -> Retriever | None:
-    if spec is None:
-        return None
+def _decode_retrievers(spec: AgentSpec) -> Retriever | list[Retriever] | None:
+    found = [_decode_retriever(one) for one in spec.retrievers]
+    if isinstance(spec.retriever, tuple):
+        return found
+    return found[0] if found else None
+
+
+def _decode_retriever(spec: RetrieverSpec) -> Retriever:
     retriever = Retriever(type=spec.type)
     for name, value in spec.settings.items():
         setattr(retriever, name, value)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rojak_ray.cli.demo_agents import EXAMPLES, SCRIPT, open_stall
+from rojak_ray.cli.live import LiveAnswer
 from rojak_ray.cli.models import ModelChoice
 from rojak_ray.cli.output import Voice, prepare_streams
 from rojak_ray.clock import SystemClock
@@ -165,12 +166,24 @@ class Conversation:
             self._voice.say("")
 
     def _exchange(self, line: str) -> None:
+        answer = LiveAnswer(self._voice, self._speaker)
+        try:
+            self._runner.run(self._listen(line, answer))
+        finally:
+            answer.close()
+        self._speaker = answer.speaker
+        context = answer.context_after(self._context)
+        self._voice.context_changed(self._context, context)
+        self._context = context
+
+    async def _listen(self, line: str, answer: LiveAnswer) -> None:
+        # The agent is named each time, so that an earlier session goes on with the model chosen now.
+        events = self._session.stream_messages(line, self._stall.agent(self._speaker))
         with self._voice.waiting(f"{self._speaker} ..."):
-            # The agent is named each time, so that an earlier session goes on with the model chosen now.
-            answer = self._runner.run(self._session.send_messages(line, self._stall.agent(self._speaker)))
-        self._speaker = self._voice.answered(answer.messages, self._speaker)
-        self._voice.context_changed(self._context, answer.context_variables)
-        self._context = answer.context_variables
+            first = await anext(events)
+        answer.show(first)
+        async for event in events:
+            answer.show(event)
 
     def _say_where_it_is(self) -> None:
         place, session_id = self._options.place, self._session.id

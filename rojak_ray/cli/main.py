@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from rojak_ray import __version__
-from rojak_ray.cli import schedules
+from rojak_ray.cli import schedules, storage_check
+from rojak_ray.cli.conversations import conversations
 
 app = typer.Typer(
     name="rojak",
@@ -19,7 +20,10 @@ app = typer.Typer(
 )
 
 
+app.add_typer(conversations("session"), name="sessions")
+app.add_typer(conversations("run"), name="runs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(storage_check.app, name="storage")
 
 
 def _show_version(is_asked: bool) -> None:

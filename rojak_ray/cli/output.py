@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.text import Text
 
 from rojak_ray.errors import InternalError, RojakError
-from rojak_ray.messages import ConversationMessage
 
 DEBUG_VARIABLE = "ROJAK_DEBUG"
 
@@ -52,30 +51,24 @@ class Voice:
             return nullcontext()
         return self._console.status(Text(printable(reason), style="dim"))
 
-    def answered(self, messages: Sequence[ConversationMessage], speaker: str) -> str:
-        """Show what agents did and said.
+    def handed_over(self, before: str, after: str) -> None:
+        """Show who answers from here on."""
+        self.say(f"  handed over: {before} -> {after}", "bold")
 
-        Args:
-            messages: Of one run; what users said in it is left out.
-            speaker: Who would have answered when it began.
+    def called(self, speaker: str, name: str, arguments: str, output: str) -> None:
+        """Show a function call and what came of it."""
+        self.say(f"  {speaker} called {_as_code({'name': name, 'arguments': arguments})}")
+        self.note(f"    -> {_indented(output or '(nothing)', 7)}")
 
-        Returns:
-            Who spoke last.
-        """
-        calls: dict[str, str] = {}
-        for message in messages:
-            if message.role == "assistant":
-                if message.sender and message.sender != speaker:
-                    self.say(f"  handed over: {speaker} -> {message.sender}", "bold")
-                    speaker = message.sender
-                calls |= {call["id"]: _as_code(call["function"]) for call in message.tool_calls or ()}
-                if message.content:
-                    self._speak(speaker, message.content, self._colour(speaker))
-            elif message.role == "tool":
-                call = calls.get(message.tool_call_id or "", "a function")
-                self.say(f"  {speaker} called {call}")
-                self.note(f"    -> {_indented(message.content or '(nothing)', 7)}")
-        return speaker
+    def piece(self, name: str, text: str, *, begins: bool) -> None:
+        """Show a piece of an answer behind the one before."""
+        if begins:
+            self._console.print(Text(f"{printable(name)}: ", style=self._colour(name)), end="", soft_wrap=True)
+        self._console.print(Text(printable(text.replace("\n", "\n  "))), end="", soft_wrap=True)
+
+    def piece_ends(self) -> None:
+        """The answer is complete."""
+        self._console.print()
 
     def context_changed(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Show in a dim line which context variables are new, different or gone."""

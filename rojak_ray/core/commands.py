@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
@@ -87,8 +88,46 @@ class RecordStep(Record):
     step_id: str
     attempt: int
     result: StepResult
+    at: datetime | None = None
+    """When it finished; waits are counted from here."""
+
+
+class AnswerCall(Record):
+    """The result of a call that waits for it. The same `answer_id` again is the same answer."""
+
+    kind: Literal["answer_call"] = "answer_call"
+    call_id: str
+    """The model's id of the call."""
+
+    answer_id: str
+    output: str
+
+
+class CheckTimers(Record):
+    """Time has passed; no effect if nothing was due."""
+
+    kind: Literal["check_timers"] = "check_timers"
+    at: datetime
+
+
+class Rest(Record):
+    """Nothing is to be done before `until`: the host is about to let the conversation go."""
+
+    kind: Literal["rest"] = "rest"
+    until: datetime | None = None
 
 
 Command: TypeAlias = (
-    OpenSession | StartRun | UpdateConfig | CancelRun | Resume | Delete | Recover | PassProbation | RecordStep
+    OpenSession
+    | StartRun
+    | UpdateConfig
+    | CancelRun
+    | Resume
+    | Delete
+    | Recover
+    | PassProbation
+    | RecordStep
+    | AnswerCall
+    | CheckTimers
+    | Rest
 )

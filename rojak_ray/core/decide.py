@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from rojak_ray.agents.spec import AgentSpec, PolicySpec
 from rojak_ray.core.commands import (
+    AnswerCall,
     CancelRun,
+    CheckTimers,
     Command,
     Delete,
     OpenSession,
     PassProbation,
     RecordStep,
     Recover,
+    Rest,
     Resume,
     StartRun,
     UpdateConfig,
 )
 from rojak_ray.core.events import (
     AgentAdded,
+    AnswerAwaited,
     ConfigUpdated,
     Deleted,
     Event,
@@ -28,6 +34,7 @@ from rojak_ray.core.events import (
     Opened,
     ProbationPassed,
     Recovered,
+    Rested,
     Resumed,
     Retrieved,
     RunAccepted,
@@ -50,12 +57,17 @@ from rojak_ray.core.steps import (
     Step,
     StepError,
     TextResult,
+    WaitingResult,
 )
+from rojak_ray.core.waiting import answer, may_rest, overdue
 from rojak_ray.errors import InternalError, RequestConflict, SessionNotFound, SessionSetAside
-from rojak_ray.retry import DEFAULT_POLICY, delay_before_retry, may_retry
+from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, delay_before_retry, may_retry
 
 MOST_LOSSES = 5
 """Processes one step may take with it before it counts as failed, whatever its retry policy says."""
+
+LONGEST_RETRIEVAL_WAIT_S = 2.0
+"""A retriever that asks for more patience than this is done without."""
 
 Events = list[Event]
 
@@ -67,8 +79,9 @@ def decide(state: SessionState, command: Command) -> Events:
         RequestConflict: The run id is taken by different input.
         SessionNotFound: The conversation was never opened, or deleted.
         SessionSetAside: Nothing new is taken until somebody resumes it.
+        CallNotWaiting: An answer is for a call that does not wait.
     """
-    if isinstance(command, StartRun | UpdateConfig | CancelRun | Resume) and not state.opened:
+    if isinstance(command, StartRun | UpdateConfig | CancelRun | Resume | AnswerCall) and not state.opened:
         raise SessionNotFound(f"Session {state.owner_id!r} does not exist; create it with create_session first.")
     match command:
         case OpenSession():
@@ -89,6 +102,12 @@ def decide(state: SessionState, command: Command) -> Events:
             return _pass_probation(state)
         case RecordStep():
             return _record_step(state, command)
+        case AnswerCall():
+            return _after(state, answer(state, command))
+        case CheckTimers():
+            return _after(state, overdue(state, command))
+        case Rest():
+            return [Rested(until=command.until)] if may_rest(state, command) else []
         case _:
             assert_never(command)
 
@@ -187,6 +206,8 @@ def _recover(state: SessionState, command: Recover) -> Events:
     """Steps found pending may have run: count the interruption, and report calls that must not run twice."""
     if state.run is None or state.set_aside is not None:
         return []
+    if state.run.rested or not pending(state):
+        return [] if state.run.recovered else [Recovered(interrupted=False)]
     if state.run.recoveries >= command.most_recoveries:
         steps = ", ".join(step.step_id for step in pending(state))
         reason = f"its process ended {state.run.recoveries} times without a result of {steps}."
@@ -214,7 +235,7 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
     story = _Story(state)
     match command.result:
         case StepError():
-            _step_error(story, step, command.result)
+            _step_error(story, step, command.result, command.at)
         case TextResult():
             _text_result(story, step, command.result)
         case ModelResult() if isinstance(step, CallModel):
@@ -230,6 +251,8 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
             )
         case FunctionResult() if isinstance(step, CallFunction):
             _function_result(story, step, command.result)
+        case WaitingResult() if isinstance(step, CallFunction):
+            _await_answer(story, step, command.result, command.at)
         case _:
             raise InternalError(f"Step {step.step_id!r} ({step.kind}) cannot end in a {command.result.kind} result.")
     _after_turn(story)
@@ -258,6 +281,29 @@ def _function_result(story: _Story, step: Step, result: FunctionResult) -> None:
     )
 
 
+def _await_answer(story: _Story, step: CallFunction, result: WaitingResult, at: datetime | None) -> None:
+    limited = result.timeout_s is not None and at is not None
+    story.tell(
+        AnswerAwaited(
+            step_id=step.step_id,
+            question=result.question,
+            until=at + timedelta(seconds=result.timeout_s) if limited and at and result.timeout_s else None,
+            context_set=result.context_set,
+            context_deleted=result.context_deleted,
+        )
+    )
+
+
+def _after(state: SessionState, events: Iterable[Event]) -> Events:
+    """These events, and what follows from them for the run."""
+    story = _Story(state)
+    for event in events:
+        story.tell(event)
+    if story.events:
+        _after_turn(story)
+    return story.events
+
+
 def _after_turn(story: _Story) -> None:
     """End the run if its last answer asked for nothing more, or it has appended all it may; then the next one."""
     run = story.state.run
@@ -267,7 +313,7 @@ def _after_turn(story: _Story) -> None:
     _start_next(story)
 
 
-def _step_error(story: _Story, step: Step, error: StepError) -> None:
+def _step_error(story: _Story, step: Step, error: StepError, at: datetime | None) -> None:
     if isinstance(step, CallFunction) and step.plan.at_most_once and error.lost:
         story.tell(FunctionReturned(step_id=step.step_id, output=_interrupted(step), failed=True))
         return
@@ -280,6 +326,7 @@ def _step_error(story: _Story, step: Step, error: StepError) -> None:
                 error_type=error.error_type,
                 error=error.message,
                 retry_in_s=wait,
+                retry_at=at + timedelta(seconds=wait) if at else None,
                 lost=error.lost,
             )
         )
@@ -309,7 +356,8 @@ def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | No
     """Seconds until the next attempt, or None if there is to be none.
 
     Functions have side effects: without an explicit policy (their own or their agent's) only a lost process makes
-    one run again. A call that may run at most once is never repeated.
+    one run again. A call that may run at most once is never repeated. What a retriever would find is not worth a
+    long wait, unless the agent's policy says so.
     """
     if not error.transient and not error.lost:
         return None
@@ -320,11 +368,13 @@ def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | No
         given = step.plan.policy or given
         if given is None and not error.lost:
             return None
-    policy = given.policy() if given else DEFAULT_POLICY
+    expendable = isinstance(step, Retrieve) and given is None
+    policy = given.policy() if given else RETRIEVAL_POLICY if expendable else DEFAULT_POLICY
     attempts = active_run(state).attempts.get(step.step_id)
     failures = 1 + (attempts.failures if attempts else 0)
     if error.lost and attempts is not None and attempts.losses + 1 >= MOST_LOSSES:
         return None
     if not may_retry(policy, failures, error.error_type):
         return None
-    return max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)
+    wait = max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)
+    return None if expendable and wait > LONGEST_RETRIEVAL_WAIT_S else wait

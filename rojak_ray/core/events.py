@@ -6,6 +6,7 @@ a function's in `FunctionReturned`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
@@ -100,7 +101,10 @@ class InstructionsRendered(Record):
 
 
 class Retrieved(Record):
-    """The retriever answered, or gave up (`text` is None) and the run goes on without it."""
+    """A retriever answered, or gave up (`text` is None) and the run goes on without it.
+
+    The step's id tells which of the agent's retrievers: see `retriever_index`.
+    """
 
     kind: Literal["retrieved"] = "retrieved"
     step_id: str
@@ -131,6 +135,21 @@ class FunctionReturned(Record):
     context_set: dict[str, JsonValue] = {}
     context_deleted: tuple[str, ...] = ()
     failed: bool = False
+    answer_id: str | None = None
+    """Of the answer from outside that this result is."""
+
+
+class AnswerAwaited(Record):
+    """A function returned without a result: somebody outside will give it."""
+
+    kind: Literal["answer_awaited"] = "answer_awaited"
+    step_id: str
+    question: str = ""
+    until: datetime | None = None
+    """When the model is told that nobody answered."""
+
+    context_set: dict[str, JsonValue] = {}
+    context_deleted: tuple[str, ...] = ()
 
 
 class StepFailed(Record):
@@ -142,6 +161,9 @@ class StepFailed(Record):
     error_type: str
     error: str
     retry_in_s: float
+    retry_at: datetime | None = None
+    """When that time is over, so that a wait survives the loss of its host."""
+
     lost: bool = False
     """The process running it was lost."""
 
@@ -150,6 +172,15 @@ class Recovered(Record):
     """A new host took over; steps it found pending may have run already."""
 
     kind: Literal["recovered"] = "recovered"
+    interrupted: bool = True
+    """False if nothing was under way: the run only waited."""
+
+
+class Rested(Record):
+    """Its host let the conversation go although a run is in progress: nothing is to be done for a while."""
+
+    kind: Literal["rested"] = "rested"
+    until: datetime | None = None
 
 
 class ProbationPassed(Record):
@@ -208,8 +239,10 @@ Event: TypeAlias = Annotated[
     | Retrieved
     | ModelResponded
     | FunctionReturned
+    | AnswerAwaited
     | StepFailed
     | Recovered
+    | Rested
     | ProbationPassed
     | SetAside
     | Resumed

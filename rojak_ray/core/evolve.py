@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from rojak_ray.core.events import (
     AgentAdded,
+    AnswerAwaited,
     ConfigUpdated,
     Deleted,
     Event,
@@ -16,6 +17,7 @@ from rojak_ray.core.events import (
     Opened,
     ProbationPassed,
     Recovered,
+    Rested,
     Resumed,
     Retrieved,
     RunAccepted,
@@ -25,10 +27,11 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
-from rojak_ray.core.pending import active_run, call_index, pending
+from rojak_ray.core.pending import active_run, call_index, pending, retriever_index
 from rojak_ray.core.state import (
     KEPT_OUTCOMES,
     Attempts,
+    AwaitedAnswer,
     CallState,
     ContextPatch,
     QueuedRun,
@@ -48,6 +51,12 @@ def fold(state: SessionState, events: Iterable[Event]) -> SessionState:
 
 def evolve(state: SessionState, event: Event) -> SessionState:
     """The state after this event."""
+    if state.run is not None and state.run.rested:
+        state = _with_run(state, state.run.model_copy(update={"rested": False}))
+    return _evolve(state, event)
+
+
+def _evolve(state: SessionState, event: Event) -> SessionState:
     match event:
         case Opened():
             return _opened(state, event)
@@ -60,17 +69,16 @@ def evolve(state: SessionState, event: Event) -> SessionState:
         case InstructionsRendered():
             return _with_run(state, _settled(active_run(state), event.step_id, instructions=event.text))
         case Retrieved():
-            run = _settled(active_run(state), event.step_id, retrieval_done=True, retrieved=event.text)
-            return _with_run(state, run)
+            return _retrieved(state, event)
         case ModelResponded():
             return _model_responded(state, event)
-        case FunctionReturned():
-            return _function_returned(state, event)
+        case FunctionReturned() | AnswerAwaited():
+            return _call_moved(state, event)
         case StepFailed():
             return _step_failed(state, event)
         case Recovered():
-            return _recovered(state)
-        case ProbationPassed() | SetAside() | Resumed() | Deleted():
+            return _recovered(state, event)
+        case ProbationPassed() | SetAside() | Resumed() | Deleted() | Rested():
             return _supervised(state, event)
         case ConfigUpdated():
             return _config_updated(state, event)
@@ -117,9 +125,11 @@ def _with_run(state: SessionState, run: RunState) -> SessionState:
     return state.model_copy(update={"run": run})
 
 
-def _supervised(state: SessionState, event: ProbationPassed | SetAside | Resumed | Deleted) -> SessionState:
+def _supervised(state: SessionState, event: ProbationPassed | SetAside | Resumed | Deleted | Rested) -> SessionState:
     if isinstance(event, Deleted):
         return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id)
+    if isinstance(event, Rested):
+        return _with_run(state, active_run(state).model_copy(update={"rested": True}))
     if isinstance(event, SetAside):
         return state.model_copy(update={"set_aside": event.reason})
     run = state.run.model_copy(update={"recoveries": 0}) if state.run is not None else None
@@ -132,6 +142,12 @@ def _settled(run: RunState, step_id: str, **changes: object) -> RunState:
     if step_id in run.attempts:
         changes["attempts"] = {key: value for key, value in run.attempts.items() if key != step_id}
     return run.model_copy(update=changes)
+
+
+def _retrieved(state: SessionState, event: Retrieved) -> SessionState:
+    run = active_run(state)
+    retriever = state.agents[run.agent].retrievers[retriever_index(event.step_id)]
+    return _with_run(state, _settled(run, event.step_id, found={**run.found, retriever.digest(): event.text}))
 
 
 def _model_responded(state: SessionState, event: ModelResponded) -> SessionState:
@@ -150,23 +166,33 @@ def _model_responded(state: SessionState, event: ModelResponded) -> SessionState
             messages=(*run.messages, message),
             turn=run.turn + 1,
             instructions=None,
-            retrieval_done=False,
-            retrieved=None,
             calls=tuple(CallState(planned=planned) for planned in event.calls),
             usage=run.usage + event.usage,
         ),
     )
 
 
-def _function_returned(state: SessionState, event: FunctionReturned) -> SessionState:
+def _call_moved(state: SessionState, event: FunctionReturned | AnswerAwaited) -> SessionState:
     run = active_run(state)
     index = call_index(run, event.step_id)
-    patch = ContextPatch(set=event.context_set, deleted=event.context_deleted)
-    call = run.calls[index].model_copy(update={"output": event.output, "agent": event.agent, "patch": patch})
-    calls = (*run.calls[:index], call, *run.calls[index + 1 :])
+    if isinstance(event, AnswerAwaited):
+        patch = ContextPatch(set=event.context_set, deleted=event.context_deleted)
+        awaited = AwaitedAnswer(question=event.question, until=event.until)
+        call = run.calls[index].model_copy(update={"awaited": awaited, "patch": patch})
+        return _with_run(state, _settled(run, event.step_id, calls=_with_call(run, index, call)))
+    if event.answer_id is not None:
+        run = run.model_copy(update={"answers": (*run.answers, event.answer_id)})
+    patch = run.calls[index].patch.then(ContextPatch(set=event.context_set, deleted=event.context_deleted))
+    changes = {"output": event.output, "agent": event.agent, "patch": patch, "awaited": None}
+    call = run.calls[index].model_copy(update=changes)
+    calls = _with_call(run, index, call)
     if not all(call.done for call in calls):
         return _with_run(state, _settled(run, event.step_id, calls=calls))
     return _with_run(state, _turn_closed(state, _settled(run, event.step_id, calls=calls)))
+
+
+def _with_call(run: RunState, index: int, call: CallState) -> tuple[CallState, ...]:
+    return (*run.calls[:index], call, *run.calls[index + 1 :])
 
 
 def _turn_closed(state: SessionState, run: RunState) -> RunState:
@@ -191,15 +217,18 @@ def _step_failed(state: SessionState, event: StepFailed) -> SessionState:
             "failures": before.failures + 1,
             "losses": before.losses + event.lost,
             "retry_in_s": event.retry_in_s,
+            "retry_at": event.retry_at,
             "last_error": event.error,
         }
     )
     return _with_run(state, run.model_copy(update={"attempts": {**run.attempts, event.step_id: after}}))
 
 
-def _recovered(state: SessionState) -> SessionState:
+def _recovered(state: SessionState, event: Recovered) -> SessionState:
     if state.run is None:
         return state
+    if not event.interrupted:
+        return _with_run(state, state.run.model_copy(update={"recovered": True}))
     attempts = dict(state.run.attempts)
     for step in pending(state):
         before = attempts.get(step.step_id, Attempts())

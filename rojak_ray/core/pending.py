@@ -34,20 +34,52 @@ def pending(state: SessionState) -> tuple[Step, ...]:
                 context_variables=current_context(state, run),
             )
         )
-    query = _retrieval_query(run) if agent.retriever and not run.retrieval_done else None
-    if query:
-        before.append(Retrieve(**_common(state, run, f"{run.turn}/retrieve"), text=query))
+    before.extend(_retrievals(state, run, agent))
     if before:
         return tuple(before)
     instructions = run.instructions if isinstance(agent.instructions, FunctionRef) else agent.instructions
-    found = RETRIEVED_PREFIX + run.retrieved if run.retrieved is not None else ""
+    found = _found(run, agent)
     return (
         CallModel(
-            **_common(state, run, f"{run.turn}/model", asked=_new_to_the_model(run)),
-            instructions=(instructions or "") + found,
+            **_common(state, run, f"{run.turn}/model", asked=_new_to_the_model(run, found)),
+            instructions=(instructions or "") + (RETRIEVED_PREFIX + found if found else ""),
             messages=(*state.history, *run.messages),
         ),
     )
+
+
+def _retrievals(state: SessionState, run: RunState, agent: AgentSpec) -> list[Step]:
+    """What the agent's retrievers have yet to look up: the last user message, once, whoever's retriever it was."""
+    query = _retrieval_query(run) if agent.retrievers else None
+    if query is None:
+        return []
+    return [
+        Retrieve(**_common(state, run, _retrieval_place(run, index)), retriever=retriever, text=query)
+        for index, retriever in enumerate(agent.retrievers)
+        if retriever.digest() not in run.found
+    ]
+
+
+def _retrieval_query(run: RunState) -> str | None:
+    """The last user message that has a text; what functions return is not looked up."""
+    asked = (message.content for message in reversed(run.messages) if message.role == "user")
+    return next((text for text in asked if text), None)
+
+
+def _retrieval_place(run: RunState, index: int) -> str:
+    return f"{run.turn}/retrieve/{index}" if index else f"{run.turn}/retrieve"
+
+
+def retriever_index(step_id: str) -> int:
+    """Which of the agent's retrievers a step id names."""
+    last = step_id.rsplit("/", 1)[1]
+    return 0 if last == "retrieve" else int(last)
+
+
+def _found(run: RunState, agent: AgentSpec) -> str | None:
+    """What the agent's retrievers found, in their order; None if that is nothing."""
+    texts = [run.found.get(retriever.digest()) for retriever in agent.retrievers]
+    return "\n".join(text for text in texts if text) or None
 
 
 def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
@@ -60,13 +92,16 @@ def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
         if call.done:
             context = context.then(call.patch) if sequential else context
             continue
+        if call.awaited:
+            sequential_open = sequential_open or sequential
+            continue
         if sequential and sequential_open:
             continue
         sequential_open = sequential_open or sequential
         seen = run.patch.then(context) if sequential else run.patch
         steps.append(
             CallFunction(
-                **_common(state, run, f"{run.turn - 1}/call/{index}"),
+                **_common(state, run, call_id_of(run, index).removeprefix(f"{run.run_id}/")),
                 call=call.planned.call,
                 plan=call.planned.plan,
                 context_variables=seen.apply(state.context_variables),
@@ -75,14 +110,14 @@ def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _new_to_the_model(run: RunState) -> str:
+def _new_to_the_model(run: RunState, found: str | None) -> str:
     """What this turn's question adds to the one before.
 
     It is part of the idempotency key, because a question may be asked before the results in it are durable. A crash
     then lets a function run again with another result, and the vendor must not take the new question for the old.
     """
     results = itertools.takewhile(lambda message: message.role == "tool", reversed(run.messages))
-    return json.dumps([run.instructions, run.retrieved, *(message.content for message in results)])
+    return json.dumps([run.instructions, found, *(message.content for message in results)])
 
 
 def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> dict[str, Any]:
@@ -95,6 +130,7 @@ def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> 
         "idempotency_key": key[:32],
         "attempt": 1 + attempts.failures + attempts.interruptions,
         "wait_s": attempts.retry_in_s,
+        "due": attempts.retry_at,
         "recovered": run.recovered,
         "run_id": run.run_id,
         "session_id": state.owner_id if state.owner_kind == "session" else None,
@@ -102,16 +138,16 @@ def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> 
     }
 
 
-def _retrieval_query(run: RunState) -> str | None:
-    """The last message's text, whatever its role; an answer after a tool call is looked up with the tool's output."""
-    return run.messages[-1].content if run.messages else None
-
-
 def active_run(state: SessionState) -> RunState:
     """The run in progress; a journal that says otherwise was not written by us."""
     if state.run is None:
         raise InternalError(f"An event of {state.owner_id!r} belongs to a run, but none is in progress.")
     return state.run
+
+
+def call_id_of(run: RunState, index: int) -> str:
+    """Step id of a call of the current turn."""
+    return f"{run.run_id}/{run.turn - 1}/call/{index}"
 
 
 def call_index(run: RunState, step_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import JsonValue
@@ -34,11 +35,21 @@ class ContextPatch(Record):
         return {**{key: value for key, value in context.items() if key not in self.deleted}, **self.set}
 
 
+class AwaitedAnswer(Record):
+    """What a call waits for."""
+
+    question: str = ""
+    until: datetime | None = None
+
+
 class CallState(Record):
     """A function call of the current turn and, once it returned, its result."""
 
     planned: PlannedCall
     output: str | None = None
+    awaited: AwaitedAnswer | None = None
+    """Set while somebody outside has yet to give the result."""
+
     agent: str | None = None
     patch: ContextPatch = ContextPatch()
 
@@ -57,6 +68,9 @@ class Attempts(Record):
 
     retry_in_s: float = 0.0
     """Wait before the next attempt, counted from the last failure."""
+
+    retry_at: datetime | None = None
+    """When that wait is over."""
 
     losses: int = 0
     """Failures in which the process running it was lost."""
@@ -91,8 +105,9 @@ class RunState(Record):
     instructions: str | None = None
     """Rendered for this turn, where the agent's instructions are a function."""
 
-    retrieval_done: bool = False
-    retrieved: str | None = None
+    found: dict[str, str | None] = {}
+    """What retrievers found for the run's last user message, by their digest; None where one failed."""
+
     calls: tuple[CallState, ...] = ()
     """Function calls of this turn, in the model's order."""
 
@@ -105,6 +120,12 @@ class RunState(Record):
 
     recoveries: int = 0
     """Hosts that took over since the last recorded result."""
+
+    rested: bool = False
+    """Whether its last host let it go because nothing was to be done: then no step was under way."""
+
+    answers: tuple[str, ...] = ()
+    """Ids of the answers from outside that were taken."""
 
     usage: Usage = Usage()
 
@@ -162,6 +183,11 @@ class SessionState(Record):
     def idle(self) -> bool:
         """Whether there is nothing to do: nothing runs or waits, or it was set aside."""
         return (self.run is None and not self.queue) or self.set_aside is not None
+
+    @property
+    def awaited(self) -> tuple[CallState, ...]:
+        """The calls that wait for an answer from outside."""
+        return tuple(call for call in self.run.calls if call.awaited and not call.done) if self.run else ()
 
     def outcome(self, run_id: str) -> RunOutcome | None:
         """The remembered outcome of a run."""

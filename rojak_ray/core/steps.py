@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
-from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef, RetrieverSpec
 from rojak_ray.core.events import CallPlan, PlannedCall
 from rojak_ray.messages import Message, Record, ToolCall, Usage
 
@@ -21,6 +22,9 @@ class StepBase(Record):
     attempt: int = 1
     wait_s: float = 0.0
     """Wait before this attempt."""
+
+    due: datetime | None = None
+    """When that wait is over."""
 
     recovered: bool = False
     """Whether the run outlived a host: its code may be registered again only after the step is due."""
@@ -39,9 +43,10 @@ class RenderInstructions(StepBase):
 
 
 class Retrieve(StepBase):
-    """Look `text` up with the agent's retriever."""
+    """Look `text` up with one of the agent's retrievers."""
 
     kind: Literal["retrieve"] = "retrieve"
+    retriever: RetrieverSpec
     text: str
 
 
@@ -92,6 +97,16 @@ class FunctionResult(Record):
     context_deleted: tuple[str, ...] = ()
 
 
+class WaitingResult(Record):
+    """A function returned without a result: somebody outside will give it."""
+
+    kind: Literal["waiting"] = "waiting"
+    question: str = ""
+    timeout_s: float | None = None
+    context_set: dict[str, JsonValue] = {}
+    context_deleted: tuple[str, ...] = ()
+
+
 class StepError(Record):
     """Why an attempt has no result."""
 
@@ -109,4 +124,6 @@ class StepError(Record):
     retry_after_s: float | None = None
 
 
-StepResult: TypeAlias = Annotated[TextResult | ModelResult | FunctionResult | StepError, Field(discriminator="kind")]
+StepResult: TypeAlias = Annotated[
+    TextResult | ModelResult | FunctionResult | WaitingResult | StepError, Field(discriminator="kind")
+]

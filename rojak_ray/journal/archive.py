@@ -35,10 +35,10 @@ async def write_archive(store: Store, paths: Paths, owner: Owner, records: Mappi
         await store.put_new(paths.archive(owner, slots[0], slots[-1], last_seq), head + body)
 
 
-async def archived_up_to(store: Store, paths: Paths, owner: Owner, before: int) -> int:
-    """The last slot of the archives that end before a slot; 0 if there are none."""
-    ends = [_numbers(key)[1] for key in await store.list(paths.archives(owner))]
-    return max((end for end in ends if end < before), default=0)
+async def archived_slots(store: Store, paths: Paths, owner: Owner) -> set[int]:
+    """Slots that were archived, with the fences between them."""
+    ranges = [_numbers(key) for key in await store.list(paths.archives(owner))]
+    return {slot for first, last, _ in ranges for slot in range(first, last + 1)}
 
 
 async def read_archives(store: Store, paths: Paths, owner: Owner, after_seq: int) -> dict[int, bytes]:

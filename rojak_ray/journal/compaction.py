@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 
 from rojak_ray.errors import ObjectNotFound
-from rojak_ray.journal.archive import archived_up_to, write_archive
+from rojak_ray.journal.archive import archived_slots, write_archive
 from rojak_ray.journal.blobs import Blobs, key_of, refs_of, same_blobs, stored_ref
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.records import unseal
@@ -37,14 +37,20 @@ async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> Non
     newest, older = [await _header(store, key, owner) for key in (keys[-1], keys[-_KEPT])]
     log = await store.list(paths.log(owner))
     superseded = [key for key in log if number_of(key) <= older.position.slot and number_of(key) not in older.fences]
-    archived = await _read(store, superseded)
-    before = await archived_up_to(store, paths, owner, min(map(number_of, archived), default=0))
+    read = await _read(store, superseded)
+    # A slot that compaction has freed may be written by a request that was under way for long: that is no record. The
+    # archives are listed after the records were read, because what is in them may have been freed before.
+    freed = await archived_slots(store, paths, owner)
+    archived = {
+        key: body for key, body in read.items() if number_of(key) > older.begins.slot and number_of(key) not in freed
+    }
     if archived:
         await write_archive(store, paths, owner, archived)
     await _delete(store, [*superseded, *keys[:-_KEPT]])
     await _collect_of_snapshots(store, paths, owner, blobs, (*newest.blobs, *older.blobs))
     later = [key for key in log if number_of(key) > older.position.slot]
-    await _collect_of_records(store, paths, owner, blobs, range(before + 1, older.position.slot + 1), archived, later)
+    slots = _judged({*map(number_of, archived), *older.fences}, older.position.slot)
+    await _collect_of_records(store, paths, owner, blobs, slots, archived, later)
 
 
 async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot_key: str) -> None:
@@ -78,6 +84,14 @@ async def _stored(store: Store, paths: Paths, owner: Owner) -> dict[str, BlobRef
     return {**found, **{key: stored_ref(key, "snapshot") for key in await store.list(paths.blobs(owner, "snapshot"))}}
 
 
+def _judged(known: set[int], last: int) -> range:
+    """The slots up to `last` of which every record was just read: another writer may have archived those before."""
+    first = last + 1
+    while first - 1 in known:
+        first -= 1
+    return range(first, last + 1)
+
+
 async def _collect_of_snapshots(
     store: Store, paths: Paths, owner: Owner, blobs: Blobs, kept: Iterable[BlobRef]
 ) -> None:
@@ -101,8 +115,8 @@ async def _collect_of_records(
 ) -> None:
     """Remove the values of records that an older writer did not get to write.
 
-    A record refers to values whose names bear its own slot or an earlier one. So among those with slots after the
-    earlier archives, the ones that neither the records just archived nor later ones refer to are nobody's.
+    A record refers to values whose names bear its own slot or an earlier one. So among those with slots from which on
+    every record was read, the ones that neither the records just archived nor later ones refer to are nobody's.
     """
     stored = {key: stored_ref(key, "record") for key in await store.list(paths.blobs(owner, "record"))}
     needed = {key_of(paths, owner, ref) for key, body in archived.items() for ref in refs_of(key, unseal(key, body)[0])}

@@ -56,6 +56,7 @@ class AggregateJournal(Generic[StateT, EventT]):
         clock: Clock,
         ids: IdSource,
         aggregate: Aggregate[StateT, EventT],
+        snapshot_bytes: int = SNAPSHOT_BYTES,
     ) -> None:
         """Nothing is read or claimed yet; call `open`."""
         self.owner = owner
@@ -64,6 +65,7 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._clock = clock
         self._ids = ids
         self._aggregate = aggregate
+        self._snapshot_after = snapshot_bytes
         self._epoch = 0
         self._position = Position()
         self._fences: tuple[int, ...] = ()
@@ -156,7 +158,7 @@ class AggregateJournal(Generic[StateT, EventT]):
     @property
     def wants_snapshot(self) -> bool:
         """Whether enough was appended since the last snapshot: as much as it takes, so that cost per event is flat."""
-        return self._bytes_since_snapshot >= max(SNAPSHOT_BYTES, self._snapshot_bytes)
+        return self._bytes_since_snapshot >= max(self._snapshot_after, self._snapshot_bytes)
 
     def take_snapshot(self, state: StateT) -> Snapshot[StateT]:
         """A snapshot of `state`, which is the fold of exactly what was appended so far; `save` writes it."""
@@ -187,7 +189,10 @@ class AggregateJournal(Generic[StateT, EventT]):
         key, self._snapshot_bytes = await write_snapshot(
             self._store, self._paths, self.owner, snapshot, self._blobs, self._ids.new_id()
         )
-        await purge(self._store, self._paths, self.owner, self._blobs, key)
+        try:
+            await purge(self._store, self._paths, self.owner, self._blobs, key)
+        except ObjectNotFound as error:
+            raise Fenced(f"A newer writer took over {self.owner} and removed our snapshot.", key=key) from error
 
     @property
     def tail_marked(self) -> bool:
@@ -236,12 +241,20 @@ class AggregateJournal(Generic[StateT, EventT]):
             )
             data, checksum = await self._encode(record)
             key = self._paths.slot(self.owner, slot)
-            if await self._create(key, data, write_id):
+            try:
+                created = await self._create(key, data, write_id)
+                if not created:
+                    await self._yield_to(key, slot, fencing=kind == "fence")
+            except ObjectNotFound as error:
+                # It was there, and a newer writer compacted it before we could read whose it is.
+                if kind == "fence":
+                    raise _Unsettled from error
+                raise Fenced(f"A newer writer took over {self.owner}.", key=key) from error
+            if created:
                 seq = self._position.seq + len(events)
                 self._position = Position(slot=slot, seq=seq, epoch=self._epoch, checksum=checksum)
                 self._bytes_since_snapshot += len(data)
                 return
-            await self._yield_to(key, slot, fencing=kind == "fence")
             slot += 1
 
     async def _encode(self, record: JournalRecord) -> tuple[bytes, str]:
@@ -291,6 +304,14 @@ class AggregateJournal(Generic[StateT, EventT]):
 class Journal(AggregateJournal[SessionState, Event]):
     """The journal of a conversation."""
 
-    def __init__(self, store: Store, paths: Paths, owner: Owner, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self,
+        store: Store,
+        paths: Paths,
+        owner: Owner,
+        clock: Clock,
+        ids: IdSource,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
+    ) -> None:
         """Nothing is read or claimed yet; call `open`."""
-        super().__init__(store, paths, owner, clock, ids, CONVERSATION)
+        super().__init__(store, paths, owner, clock, ids, CONVERSATION, snapshot_bytes)

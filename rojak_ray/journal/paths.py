@@ -7,7 +7,8 @@
     v1/{namespace}/{kind}/{hh}/{id}/blob/{e}-{s}-{x} a large value of a record
     v1/{namespace}/{kind}/{hh}/{id}/sblo/{e}-{s}-{x} a large value of a snapshot alone
     v1/{namespace}/{kind}/{hh}/{id}/tail/{slot}      mark: this record was written, and nothing after it for a while
-    v1/{namespace}/active/{kind}.{id}                marker: some host has this owner open
+    v1/{namespace}/active/{kind}/{id}/{epoch}        marker: the host of this epoch has this owner open
+    v1/{namespace}/wake/{minute}/{kind}.{id}         timer: this owner has something to do from then on
 
 `{hh}` spreads owners over the partitions of a bucket.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from rojak_ray.ids import id_key
@@ -108,9 +110,22 @@ class Paths:
         """Prefix of the markers of open owners."""
         return f"{self.root}active/"
 
-    def marker(self, owner: Owner) -> str:
-        """Key of an owner's marker."""
-        return f"{self.active}{owner.kind}.{id_key(owner.id)}"
+    def markers(self, owner: Owner) -> str:
+        """Prefix of an owner's markers."""
+        return f"{self.active}{owner.kind}/{id_key(owner.id)}/"
+
+    def marker(self, owner: Owner, epoch: int) -> str:
+        """Key of the marker of one of an owner's hosts."""
+        return f"{self.markers(owner)}{epoch:0{_DIGITS}}"
+
+    @property
+    def timers(self) -> str:
+        """Prefix of the timers, in the order of their minutes."""
+        return f"{self.root}wake/"
+
+    def timer(self, owner: Owner, at: datetime) -> str:
+        """Key of an owner's timer for the minute of `at`."""
+        return f"{self.timers}{at.astimezone(UTC):%Y%m%dT%H%M}/{owner.kind}.{id_key(owner.id)}"
 
 
 def number_of(key: str) -> int:

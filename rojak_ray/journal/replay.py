@@ -6,6 +6,7 @@ Nothing is claimed, so readers may follow a writer; what they see is a prefix of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,11 +14,12 @@ from functools import reduce
 from typing import Any, Generic, overload
 
 from rojak_ray.core.state import SessionState
-from rojak_ray.errors import JournalDamaged, ObjectNotFound
+from rojak_ray.errors import JournalDamaged, ObjectNotFound, SchemaTooNew
+from rojak_ray.ids import id_of_key
 from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.archive import read_archives
 from rojak_ray.journal.blobs import inflate
-from rojak_ray.journal.paths import Owner, Paths, number_of
+from rojak_ray.journal.paths import Owner, OwnerKind, Paths, number_of
 from rojak_ray.journal.records import JournalRecord, damaged, read_events, read_header, unseal
 from rojak_ray.journal.snapshots import BEGINNING, Position, all_snapshots, latest_snapshot
 from rojak_ray.journal.tail import check_tail, marked_slot
@@ -54,6 +56,8 @@ class Stretch(Generic[StateT]):
     """Likewise."""
 
     records: list[JournalRecord]
+    end: Position
+    """After the last of them."""
 
 
 async def read_records(
@@ -92,12 +96,69 @@ async def read_stretch(
             if tries == _STRETCH_TRIES:
                 raise
             continue  # records may have moved into an archive while we looked
-        return Stretch(start.state if start else aggregate.begin(owner), position, records)
+        return Stretch(start.state if start else aggregate.begin(owner), position, records, end)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What can be read of a conversation's journal."""
+
+    records: list[JournalRecord]
+    damage: JournalDamaged | SchemaTooNew | None = None
+    """What keeps the rest from being read."""
+
+
+async def inspect(store: Store, paths: Paths, owner: Owner) -> Inspection:
+    """Every record that counts, in order, up to the first object that cannot be trusted; for people who look."""
+    records: list[JournalRecord] = []
+    try:
+        stretch = await read_stretch(store, paths, owner, CONVERSATION, after_seq=0)
+    except (JournalDamaged, SchemaTooNew) as error:
+        damage = error
+    except ObjectNotFound as error:
+        damage = damaged(error.key, "it was listed, but is missing")
+    else:
+        return Inspection(stretch.records)
+    with contextlib.suppress(JournalDamaged, SchemaTooNew, ObjectNotFound):
+        archived = await read_archives(store, paths, owner, 0)
+        await _load(store, paths, owner, BEGINNING, CONVERSATION, archived, records)
+    return Inspection(records, damage)
+
+
+async def stored_owners(store: Store, paths: Paths, kind: OwnerKind) -> list[Owner]:
+    """Everyone of a kind who ever wrote, in the order of their ids, deleted ones included.
+
+    An owner whose id was too long for a readable key is found through its claims; without any, the key stands for it.
+    """
+    limit = asyncio.Semaphore(_READS_AT_ONCE)
+
+    async def below(folder: str) -> list[str]:
+        async with limit:
+            return await store.folders(folder)
+
+    async def identify(folder: str) -> Owner:
+        key = folder.rstrip("/").rpartition("/")[2]
+        async with limit:
+            return Owner(kind, id_of_key(key) or await _claimed_id(store, folder) or key)
+
+    spread = await asyncio.gather(*map(below, await store.folders(f"{paths.root}{kind}/")))
+    owners = await asyncio.gather(*(identify(folder) for folders in spread for folder in folders))
+    return sorted(owners, key=lambda owner: owner.id)
+
+
+async def _claimed_id(store: Store, folder: str) -> str | None:
+    """The id that an owner's first claim tells."""
+    for key in await store.list(f"{folder}epoch/", limit=1):
+        with contextlib.suppress(JournalDamaged, ObjectNotFound):
+            found = unseal(key, await store.get(key))[0].get("owner_id")
+            return found if isinstance(found, str) else None
+    return None
 
 
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
-    """Whether anybody ever wrote this owner's journal."""
-    return bool(await store.list(paths.log(owner), limit=1))
+    """Whether anybody ever wrote this owner's journal: a claim is not enough, and whatever else is there is."""
+    behind_claims = paths.epochs(owner)[:-1] + "0"
+    return bool(await store.list(paths.owner(owner), after=behind_claims, limit=1))
 
 
 @overload
@@ -154,15 +215,19 @@ async def _load(
     start: Position,
     aggregate: Aggregate[Any, Any],
     archived: Mapping[int, bytes] | None = None,
+    records: list[JournalRecord] | None = None,
 ) -> tuple[list[JournalRecord], Position]:
-    """Read the records after `start`, checking that none is missing, and drop the void ones."""
+    """Read the records after `start`, checking that none is missing, and drop the void ones.
+
+    They are added to `records`, so that whoever passes it has what could be read before an error.
+    """
     known = {slot: body for slot, body in (archived or {}).items() if slot > start.slot}
     listed = await store.list(paths.log(owner), after=paths.slot(owner, start.slot) if start.slot else "")
     slots = sorted({listed_number(key) for key in listed} | set(known))
     for slot, expected in zip(slots, itertools.count(start.slot + 1), strict=False):
         if slot != expected:
             raise damaged(paths.slot(owner, expected), "it is missing, although later records exist")
-    records: list[JournalRecord] = []
+    records = [] if records is None else records
     position = start
 
     async def read(slot: int) -> bytes:

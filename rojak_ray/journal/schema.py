@@ -5,7 +5,8 @@ version has a golden journal in `tests/data/golden/`, which every later version 
 
 Versions:
     1  the first
-    2  large values may be stored beside a record (`blobs`); events of probation, setting aside and deletion
+    2  large values may be stored beside a record (`blobs`); events of probation, setting aside, deletion, waiting
+       and resting; what retrievers found is kept for the whole run
 """
 
 from __future__ import annotations
@@ -37,8 +38,17 @@ class BlobRef(Record):
     sha256: str
 
 
+_RETRIEVED_ONCE = ("retrieval_done", "retrieved")
+
+
 def _from_1(document: Document) -> Document:
-    return {**document, "version": 2, "blobs": []}
+    document = {**document, "version": 2, "blobs": []}
+    state = document.get("state")
+    if isinstance(state, dict) and isinstance(state.get("run"), dict):
+        # What was retrieved used to be kept for one answer; without it, it is looked up once more.
+        run = {name: value for name, value in state["run"].items() if name not in _RETRIEVED_ONCE}
+        document["state"] = {**state, "run": run}
+    return document
 
 
 UPCASTS: Mapping[int, Callable[[Document], Document]] = {1: _from_1}

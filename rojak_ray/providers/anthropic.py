@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import ConversationMessage, Usage, clean_text, has_lone_surrogate
+from rojak_ray.providers.anthropic_stream import MessageAssembly
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
@@ -67,7 +68,7 @@ class AnthropicAgentActivities(VendorActivities):
                 self._endpoint.warn_once(
                     name, f"Anthropic's API no longer takes {name!r}; it is not sent. Take it out of inference_config."
                 )
-        return await self._endpoint.ask(message_request(params, defaults), params, read_message)
+        return await self._endpoint.ask(message_request(params, defaults), params, read_message, MessageAssembly())
 
 
 def message_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:

@@ -59,6 +59,7 @@ class Connection:
     def __init__(self, vendor: Vendor, options: EndpointOptions) -> None:
         self.sdk: ModuleType = import_sdk(vendor.package)
         self.reply_class: Any = import_sdk("httpx2").Response
+        self.http_error: type[Exception] = import_sdk("httpx2").HTTPError
         self._make: Callable[[], Any] | None = None
         given = options.client
         overrides = _overrides(options)

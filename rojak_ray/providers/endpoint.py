@@ -10,17 +10,18 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import ValidationError
 
-from rojak_ray.agents.activities import AgentActivities, AgentCallParams
+from rojak_ray.agents.activities import AgentActivities, AgentCallParams, OnDelta
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
 from rojak_ray.providers.connection import Connection, Vendor
-from rojak_ray.providers.failures import causes, redact, status_failure
+from rojak_ray.providers.failures import causes, redact, status_failure, stream_failure
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import UnusableReply, VendorRequest
 
@@ -29,6 +30,27 @@ Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 _EXCERPT = 300
+_FIRST_ERROR_STATUS = 400
+
+
+class Assembly(Protocol):
+    """Puts one answer together from the events of a stream."""
+
+    asking: ClassVar[Mapping[str, Any]]
+    """What a request for a streamed answer has in its body."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the event came that no whole answer lacks."""
+        ...
+
+    def add(self, piece: Any) -> str | None:
+        """Take an event; the text it adds to the answer, if any."""
+        ...
+
+    def reply(self) -> Any:
+        """What the vendor would have answered without streaming."""
+        ...
 
 
 @dataclass(eq=False)
@@ -46,8 +68,10 @@ class Endpoint:
         """Leave connections behind."""
         return type(self), (self.vendor, self.options)
 
-    async def ask(self, request: VendorRequest, params: AgentCallParams, read: Callable[[Any], Answer]) -> Answer:
-        """Post the request once and read the answer.
+    async def ask(
+        self, request: VendorRequest, params: AgentCallParams, read: Callable[[Any], Answer], assembly: Assembly
+    ) -> Answer:
+        """Post the request once and read the answer; with `params.on_delta` it comes, and is put together, in pieces.
 
         Raises:
             ModelUnavailable: No answer in time, no connection, or a status that may pass.
@@ -56,7 +80,54 @@ class Endpoint:
             MissingKey, MissingExtra, ConfigError: The vendor cannot even be asked.
         """
         connection = self._connect()
+        if params.on_delta is not None:
+            return await self._ask_streaming(connection, request, params, read, assembly)
         text = await self._post(connection, request, params)
+        return self._read(connection, text, read)
+
+    async def _ask_streaming(
+        self,
+        connection: Connection,
+        request: VendorRequest,
+        params: AgentCallParams,
+        read: Callable[[Any], Answer],
+        assembly: Assembly,
+    ) -> Answer:
+        async with self._asking(connection, params) as client:
+            stream = await client.post(
+                self.vendor.path,
+                cast_to=object,
+                body={**assembly.asking, **request.body},
+                options=_send_options(request, params, connection),
+                stream=True,
+            )
+            async with stream:
+                if stream.response.headers.get("content-type", "").startswith("application/json"):
+                    # A server that does not stream: its whole answer, as if it had not been asked to.
+                    text = (await stream.response.aread()).decode("utf-8", "replace")
+                    return self._read(connection, text, read)
+                await self._receive(connection, stream, params.on_delta, assembly)
+        if not assembly.complete:
+            raise ModelMisbehaved(
+                f"{self.vendor.name}'s answer was cut short: the stream ended without its last event."
+            )
+        return self._read(connection, json.dumps(assembly.reply()), read)
+
+    async def _receive(self, connection: Connection, stream: Any, on_delta: OnDelta | None, assembly: Assembly) -> None:
+        events = aiter(stream)
+        while True:
+            try:
+                piece = await anext(events)
+            except StopAsyncIteration:
+                return
+            except ValueError as error:
+                words = causes(error, connection.secrets)
+                raise ModelMisbehaved(f"{self.vendor.name} sent an event that is not JSON: {words}") from None
+            text = assembly.add(piece)
+            if text and on_delta is not None:
+                on_delta(text)
+
+    def _read(self, connection: Connection, text: str, read: Callable[[Any], Answer]) -> Answer:
         try:
             return read(_read_json(text))
         except (UnusableReply, ValidationError) as error:
@@ -67,32 +138,42 @@ class Endpoint:
             ) from None
 
     async def _post(self, connection: Connection, request: VendorRequest, params: AgentCallParams) -> str:
-        sdk = connection.sdk
-        sdk_error: type[Exception] = getattr(sdk, self.vendor.error_class)
+        async with self._asking(connection, params) as client:
+            response = await client.post(
+                self.vendor.path,
+                cast_to=connection.reply_class,
+                body=request.body,
+                options=_send_options(request, params, connection),
+            )
+        return response.text
+
+    @asynccontextmanager
+    async def _asking(self, connection: Connection, params: AgentCallParams) -> AsyncGenerator[Any, None]:
+        """A client for one question, to be answered to its end in time; what goes wrong is an error of ours."""
+        sdk_error: type[Exception] = getattr(connection.sdk, self.vendor.error_class)
         try:
             async with asyncio.timeout(params.timeout_s), connection.client() as client:
-                response = await client.post(
-                    self.vendor.path,
-                    cast_to=connection.reply_class,
-                    body=request.body,
-                    options=_send_options(request, params, connection),
-                )
+                yield client
         except TimeoutError:
             limit = f"within {params.timeout_s:g} s" if params.timeout_s is not None else "in time"
             raise ModelUnavailable(f"{self.vendor.name} did not answer {limit}.") from None
         except sdk_error as error:
             raise self._failure(connection, error) from None
-        return response.text
+        except connection.http_error as error:  # in mid-stream anthropic's SDK lets it through as it is
+            words = causes(error, connection.secrets)
+            raise ModelUnavailable(f"{self.vendor.name}'s answer broke off: {words}") from None
 
     def _failure(self, connection: Connection, error: Any) -> StepError:
         sdk = connection.sdk
-        if isinstance(error, sdk.APIStatusError):
+        if isinstance(error, sdk.APIStatusError) and error.status_code >= _FIRST_ERROR_STATUS:
             return status_failure(self.vendor.name, error.response, SystemClock().now(), connection.secrets)
         words = causes(error, connection.secrets)
         if isinstance(error, sdk.APITimeoutError):
             return ModelUnavailable(f"{self.vendor.name} did not answer in time: {words}")
         if isinstance(error, sdk.APIConnectionError):
             return ModelUnavailable(f"No answer from {self.vendor.name}: {words}")
+        if isinstance(error, sdk.APIError):  # an error event in a stream that began well
+            return stream_failure(self.vendor.name, error.body, error.message, connection.secrets)
         return ModelRejected(f"{self.vendor.name}'s SDK refused the request: {words}")
 
     def warn_once(self, key: str, message: str) -> None:

@@ -17,6 +17,17 @@ from rojak_ray.errors import ModelRejected, ModelUnavailable, StepError
 
 _UNAVAILABLE = frozenset({408, 409, 429})
 _OUT_OF_QUOTA = "insufficient_quota"
+_FINAL_KINDS = frozenset(
+    {
+        _OUT_OF_QUOTA,
+        "authentication_error",
+        "billing_error",
+        "invalid_request_error",
+        "not_found_error",
+        "permission_error",
+        "request_too_large",
+    }
+)
 _LONGEST_WORDS = 1000
 _SHORTEST_SECRET = 6
 
@@ -46,6 +57,13 @@ def status_failure(vendor: str, reply: ErrorReply, now: datetime, secrets: Itera
     if not retryable or _OUT_OF_QUOTA in kinds:
         return ModelRejected(message, status=status)
     return ModelUnavailable(message, status=status, retry_after_s=read_retry_after(headers, now))
+
+
+def stream_failure(vendor: str, body: Any, words: str, secrets: Iterable[str]) -> StepError:
+    """The error for an error event in a stream. The vendor had taken the request, so it may pass unless it says not."""
+    told, kinds = read_error_body(json.dumps(body) if isinstance(body, Mapping) else str(body or words))
+    message = f"{vendor} broke off its answer: {_shortened(redact(told, secrets))}"
+    return ModelRejected(message) if kinds & _FINAL_KINDS else ModelUnavailable(message)
 
 
 def read_error_body(text: str) -> tuple[str, frozenset[str]]:

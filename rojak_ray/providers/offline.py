@@ -6,6 +6,7 @@ and tests of everything around a model.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ from rojak_ray.agents.activities import AgentActivities, AgentCallParams, Functi
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import ConversationMessage, Usage
 from rojak_ray.providers.offline_text import clauses, fill, stem, words
+
+_WORD_S = 0.01
+"""Between two words for somebody who watches: fast, and yet to be seen."""
 
 _ENOUGH = 2
 """The least score of a match: one word of the name, or two of the description."""
@@ -42,8 +46,13 @@ class OfflineAgentActivities(AgentActivities):
     type: ClassVar[str] = "offline"
 
     async def call(self, params: AgentCallParams) -> AgentResponse:
-        """Answer from the words of the conversation alone; see `answer`."""
-        return answer(params)
+        """Answer from the words of the conversation alone; see `answer`. Watched, it says them one after the other."""
+        response = answer(params)
+        if params.on_delta is not None:
+            for word in re.findall(r"\s*\S+|\s+$", response.content or ""):
+                params.on_delta(word)
+                await asyncio.sleep(_WORD_S)
+        return response
 
 
 @dataclass(frozen=True)

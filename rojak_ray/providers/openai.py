@@ -12,6 +12,7 @@ from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import ConversationMessage, Usage, clean_text
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
     Text,
@@ -55,7 +56,7 @@ class OpenAIAgentActivities(VendorActivities):
     async def call(self, params: AgentCallParams) -> AgentResponse:
         """Ask for one chat completion."""
         request = chat_request(params, self._endpoint.options.inference_config)
-        return await self._endpoint.ask(request, params, read_completion)
+        return await self._endpoint.ask(request, params, read_completion, ChunkAssembly())
 
 
 def chat_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:

@@ -48,6 +48,21 @@ def as_json_text(value: Any) -> str:
     return clean_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def entries(value: Any) -> list[Mapping[str, Any]]:
+    """The objects in a list; none if it is no list."""
+    return [mapping(entry) for entry in cast("list[Any]", value)] if isinstance(value, list) else []
+
+
+def text_of(value: Any) -> str:
+    """The value if it is text, else none."""
+    return value if isinstance(value, str) else ""
+
+
 def merge_config(*configs: Mapping[str, Any] | None) -> dict[str, Any]:
     """The configs, later ones winning key by key; a key that ends up None is not sent."""
     merged = {name: value for config in configs for name, value in (config or {}).items()}

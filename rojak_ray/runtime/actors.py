@@ -7,8 +7,9 @@ they wait; functions reserve what they compute with. Ray restarts them without l
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, cast
 
 import ray
@@ -16,23 +17,22 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rojak_ray.errors import StorageError
-from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.runtime.catalog import Catalog
+from rojak_ray.errors import RojakError
+from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
 from rojak_ray.runtime.settings import (
     CATALOG,
+    RETRIEVERS,
     SCHEDULER,
     RuntimeSettings,
-    home_of,
     host_name,
     session_name,
     step_worker_name,
 )
+from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 from rojak_ray.runtime.step_tasks import warm_up
-from rojak_ray.runtime.step_worker import StepWorkerActor
-from rojak_ray.schedules.service import has_schedules
-from rojak_ray.sessions.pool import active_owners
+from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
+from rojak_ray.runtime.sweep import Sweep
 from rojak_ray.storage.open import open_store
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ Handle = ActorHandle[Any]
 
 _CALLS_AT_ONCE = 100_000
 _NODE_CHECK_S = 2.0
-_WAKES_AT_ONCE = 16
+_SWEEP_S = 20.0
+_SWEEP_AGAIN_S = 2.0
+"""After a sweep that failed; doubled each time, up to the usual time between two."""
 
 
 def _start(cls: type[Any], name: str, settings: RuntimeSettings, *args: Any, **options: Any) -> Handle:
@@ -75,6 +77,12 @@ def start_session(settings: RuntimeSettings, session_id: str) -> Handle:
     return _start(SessionActor, name, settings, settings, session_id, scheduling_strategy="SPREAD")
 
 
+def start_retrievers(settings: RuntimeSettings, node: str) -> Handle:
+    """Who asks exclusive retrievers; on the node where they were registered, as long as there is one."""
+    near = NodeAffinitySchedulingStrategy(node_id=node, soft=True)
+    return _start(RetrieverActor, RETRIEVERS, settings, settings.ray_namespace, scheduling_strategy=near)
+
+
 def start_scheduler(settings: RuntimeSettings) -> Handle:
     """The scheduler of a namespace."""
     from rojak_ray.runtime.scheduler_actor import SchedulerActor  # reaches hosts through this module
@@ -90,46 +98,56 @@ def find(name: str, settings: RuntimeSettings) -> Handle | None:
         return None
 
 
+def names_of(settings: RuntimeSettings) -> set[str]:
+    """The actors of an installation that Ray has, running or on their way."""
+    every = cast("list[dict[str, str]]", ray.util.list_named_actors(all_namespaces=True))
+    return {actor["name"] for actor in every if actor["namespace"] == settings.ray_namespace}
+
+
 class CatalogActor(Catalog):
-    """The catalog as an actor. It keeps step workers on every node, and wakes what a lost cluster left unfinished."""
+    """The catalog as an actor. It keeps step workers on every node, and wakes what was left unfinished."""
 
     def __init__(self, settings: RuntimeSettings) -> None:
         """Begin a new life: nothing is registered."""
         super().__init__(settings)
         self._handles: dict[str, Handle] = {}
         self._keeper = asyncio.create_task(self._keep_step_workers())
-        self._waker = asyncio.create_task(self._wake_unfinished())
+        self._sweeper = asyncio.create_task(self._keep_sweeping())
 
-    async def _wake_unfinished(self) -> None:
-        """Start the actors of what was open when it was last heard of, and the scheduler; they go on by themselves.
+    async def register(
+        self,
+        functions: Sequence[FunctionEntry],
+        providers: Sequence[ProviderEntry],
+        parcels: Sequence[Parcel],
+        *,
+        named: bool,
+    ) -> Version:
+        """See `Catalog.register`. Who asks exclusive retrievers is there before they can be found."""
+        node = next((entry.node for entry in providers if entry.exclusive), None)
+        if node is not None:
+            await asyncio.to_thread(start_retrievers, self._settings, node)
+        return await super().register(functions, providers, parcels, named=named)
 
-        On a cluster that is up they are there already, and finding them changes nothing.
-        """
-        store = open_store(self._settings.storage)
-        try:
-            owners = await active_owners(store, Paths(self._settings.namespace))
-            scheduled = await has_schedules(store, Paths(self._settings.namespace))
-        except StorageError as error:
-            logger.warning("could not look for unfinished work: %s", error)
-            return
-        finally:
-            await store.aclose()
-        if scheduled:
-            await asyncio.to_thread(start_scheduler, self._settings)
-        limit = asyncio.Semaphore(_WAKES_AT_ONCE)
-        homes = {home_of(owner, self._settings.hosts) for owner in owners if self._is_shared(owner)}
-        alone = [owner.id for owner in owners if not self._is_shared(owner)]
-
-        async def wake(start: Callable[[RuntimeSettings, Any], Handle], which: int | str) -> None:
-            async with limit:
-                await asyncio.to_thread(start, self._settings, which)
-
-        await asyncio.gather(
-            *(wake(start_host, index) for index in homes), *(wake(start_session, session_id) for session_id in alone)
+    async def _keep_sweeping(self) -> None:
+        """Wake what was left unfinished: at once, as a lost cluster may have, and then every so often."""
+        settings = self._settings
+        sweep = Sweep(
+            settings,
+            open_store(settings.storage),
+            start_host=functools.partial(start_host, settings),
+            start_session=functools.partial(start_session, settings),
+            start_scheduler=functools.partial(start_scheduler, settings),
+            names=functools.partial(names_of, settings),
         )
-
-    def _is_shared(self, owner: Owner) -> bool:
-        return owner.kind == "run" or self._settings.placement == "shared"
+        wait = _SWEEP_AGAIN_S
+        while True:
+            try:
+                await sweep.once()
+                wait = _SWEEP_S
+            except (RayError, RojakError) as error:
+                wait = min(2 * wait, _SWEEP_S)
+                logger.warning("could not look for unfinished work, trying again in %g s: %s", wait, error)
+            await asyncio.sleep(wait)
 
     async def _keep_step_workers(self) -> None:
         while True:

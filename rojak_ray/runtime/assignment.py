@@ -46,6 +46,24 @@ class Assignment(Record):
         return cls.model_validate_json(packed)
 
 
+_TEXT, _LAST = b"t", b"r"
+
+
+def pack_text(text: str) -> bytes:
+    """A piece of an answer, as an item of a stream."""
+    return _TEXT + text.encode()
+
+
+def pack_last(packed_result: bytes) -> bytes:
+    """A packed result, as the last item of a stream."""
+    return _LAST + packed_result
+
+
+def unpack_item(item: bytes) -> str | bytes:
+    """An item of a stream: a piece of text, or the packed result."""
+    return item[1:].decode() if item[:1] == _TEXT else item[1:]
+
+
 def pack_result(result: StepResult) -> bytes:
     """A result for travelling."""
     return _RESULT.dump_json(result)

@@ -74,6 +74,21 @@ def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
     return True
 
 
+def join(address: str | None) -> bool:
+    """Join a cluster that runs, without starting one; False if none was named and none runs.
+
+    Raises:
+        RayUnavailable: None runs at the address that was named.
+    """
+    prepare_environment()
+    import ray
+
+    if ray.is_initialized():
+        return True
+    with _ray_noise_muted():
+        return _joined(address, {"logging_level": logging.ERROR, "log_to_driver": False})
+
+
 def _joined(address: str | None, quiet: dict[str, Any]) -> bool:
     """Join a cluster; False if none was named and none is running."""
     import ray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -17,14 +18,20 @@ from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.steps import Offer, offer_of
 
 FetchParcel = Callable[[str], Awaitable[Parcel | None]]
+_REGISTRATION_WAIT_S = 30.0
+_POLL_S = 0.25
+
 Announce = Callable[[list[FunctionEntry], list[Parcel]], Awaitable[None]]
 
 
 class CodeCache:
     """Functions and providers of this process, by parcel."""
 
-    def __init__(self, fetch: FetchParcel, announce: Announce) -> None:
+    def __init__(
+        self, fetch: FetchParcel, announce: Announce, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         """`fetch` asks the catalog for a parcel; `announce` tells it of functions met in handed-over agents."""
+        self._sleep = sleep
         self._fetch = fetch
         self._announce = announce
         self._definitions: dict[str, FunctionDefinition] = {}
@@ -79,9 +86,13 @@ class CodeCache:
             await self._announce([entry for entry, _ in shipped], [parcel for _, parcel in shipped])
 
     async def _parcel(self, key: str) -> Parcel:
-        parcel = await self._fetch(key)
-        if parcel is None:
-            raise FunctionNotFound("The code was registered with a cluster that is gone; start its worker again.")
+        waited = 0.0
+        while (parcel := await self._fetch(key)) is None:
+            # A catalog that was lost knows the code again as soon as its worker notices, which takes seconds.
+            if waited >= _REGISTRATION_WAIT_S:
+                raise FunctionNotFound("The code was registered with a cluster that is gone; start its worker again.")
+            await self._sleep(_POLL_S)
+            waited += _POLL_S
         return parcel
 
 

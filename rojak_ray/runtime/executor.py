@@ -9,32 +9,46 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import Any
+import math
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, TaskCancelledError
 
+from rojak_ray.agents.activities import OnDelta
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step, StepError, StepResult
-from rojak_ray.errors import FunctionNotFound, RojakError, StoreUnavailable
+from rojak_ray.errors import FunctionNotFound, InternalError, RojakError, StoreUnavailable
 from rojak_ray.providers.builtin import BUILTIN_TYPES
-from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_result
+from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_item, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
-from rojak_ray.runtime.shipping import FunctionEntry
+from rojak_ray.runtime.settings import RETRIEVERS
+from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.step_tasks import run_function
+from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.providers import nobody_serves
 from rojak_ray.sessions.steps import Offer, StepRunner, error_of
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _REFRESH_S = 1.0
 _REGISTRATION_WAIT_S = 10.0
 _RECOVERY_WAIT_S = 600.0
 """Patience with code for a run that outlived a host: after a loss, workers come back later than hosts."""
+
+_REPAIR_WAIT_S = 600.0
+"""Patience with a catalog or step workers that are on their way back from a loss, before a step has started."""
+
+_AVOID_S = 10.0
+"""A step worker that was lost may be on a dead node, which takes Ray seconds to notice: others come first."""
 
 _POLL_S = 0.25
 _REPLY_GRACE_S = 20.0
@@ -63,7 +77,10 @@ class RayStepExecutor:
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
-        self._turn = itertools.count()
+        self._lost_at: dict[str, float] = {}
+        self._awaited: set[str] = set()
+        self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
+        self._pace = Pace()
         self._tasks: dict[str, Any] = {}
         """Remote functions with their options, by parcel: making one takes half as long as a short task."""
 
@@ -72,20 +89,34 @@ class RayStepExecutor:
         if version[0] != self._expected[0] or version[1] > self._expected[1]:
             self._expected = version
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
         try:
-            assignment, entry = await self._assign(step)
+            assignment, entry = await self._when_reachable(lambda: self._assign(step))
+            if isinstance(entry, ProviderEntry):
+                return await self._retrieve(assignment, entry)
             if entry is not None and not entry.is_async:
                 return await self._run_task(assignment, entry)
             if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
-                return await self._ask_model(self._code, assignment)
-            return await self._run_on_worker(assignment)
+                return await self._ask_model(self._code, assignment, on_delta)
+            return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
         except RojakError as error:
             return error_of(error)
 
-    async def _assign(self, step: Step) -> tuple[Assignment, FunctionEntry | None]:
-        """Find the code a step needs; for a function call, also how that function is run."""
+    async def _when_reachable(self, find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` finds. The step has not started, so a cluster under repair costs it time and nothing else."""
+        deadline = self._clock.monotonic() + _REPAIR_WAIT_S
+        while True:
+            try:
+                return await find()
+            except StoreUnavailable as error:
+                if self._clock.monotonic() > deadline:
+                    raise
+                logger.warning("a step waits for the cluster to be repaired: %s", error)
+                await self._clock.sleep(_POLL_S)
+
+    async def _assign(self, step: Step) -> tuple[Assignment, FunctionEntry | ProviderEntry | None]:
+        """Find the code a step needs; for a function call or a retrieval, also how that is run."""
         await self._refresh(_REFRESH_S)
         if isinstance(step, CallFunction):
             ref = next((ref for ref in step.agent.functions if ref.name == step.call.name), None)
@@ -97,10 +128,11 @@ class RayStepExecutor:
             entry = await self._entry(step.function, step)
             return Assignment(step=step, functions=(AssignedFunction(ref=step.function, key=entry.key),)), None
         if isinstance(step, Retrieve):
-            return Assignment(step=step, provider=await self._provider("retriever", _retriever_type(step), step)), None
+            retriever = await self._provider("retriever", step.retriever.type, step)
+            return Assignment(step=step, provider=retriever.key if retriever else None), retriever
         functions = [AssignedFunction(ref=ref, key=(await self._entry(ref, step)).key) for ref in step.agent.functions]
         provider = await self._provider("agent", step.agent.type, step)
-        return Assignment(step=step, functions=tuple(functions), provider=provider), None
+        return Assignment(step=step, functions=tuple(functions), provider=provider.key if provider else None), None
 
     async def _entry(self, ref: FunctionRef, step: Step) -> FunctionEntry:
         deadline = self._patience(step, f"function {ref.name!r}", self._directory.function(ref))
@@ -119,18 +151,22 @@ class RayStepExecutor:
 
     def _patience(self, step: Step, what: str, found: object) -> float:
         """Until when code that nobody has registered is waited for."""
-        if found is None:
-            logger.info("step %s waits for a worker that registers the %s", step.step_id, what)
+        if found is None and what not in self._awaited:
+            self._awaited.add(what)  # said once, however many conversations wait for it
+            logger.warning("waiting for a worker that registers the %s", what)
+        elif found is not None:
+            self._awaited.discard(what)
         wait = _REGISTRATION_WAIT_S if not step.recovered else _RECOVERY_WAIT_S
         return self._clock.monotonic() + wait
 
-    async def _provider(self, kind: str, type_name: str, step: Step) -> str | None:
+    async def _provider(self, kind: str, type_name: str, step: Step) -> ProviderEntry | None:
+        """Who answers for a type; None for a built-in provider that nobody has registered."""
         known = self._directory.providers.get((kind, type_name)) or type_name in BUILTIN_TYPES or None
         deadline = self._patience(step, f"{kind} type {type_name!r}", known)
         while True:
             found = self._directory.providers.get((kind, type_name))
             if found is not None:
-                return found.key
+                return found
             if kind == "agent" and type_name in BUILTIN_TYPES:
                 return None
             if self._clock.monotonic() > deadline:
@@ -159,16 +195,39 @@ class RayStepExecutor:
         entry = self._directory.providers.get(("agent", agent_type))
         return entry.built_in if entry is not None else agent_type in BUILTIN_TYPES
 
-    async def _ask_model(self, code: CodeCache, assignment: Assignment) -> StepResult:
+    async def _ask_model(self, code: CodeCache, assignment: Assignment, on_delta: OnDelta | None) -> StepResult:
         """Ask a built-in provider from here. No user code is loaded: the directory has what models are shown."""
         sources = _OffersOnly(self._directory, code, assignment)
-        return await StepRunner(sources, sources, code.refer).execute(assignment.step)
+        return await StepRunner(sources, sources, code.refer, self._pace).execute(assignment.step, on_delta)
 
-    async def _run_on_worker(self, assignment: Assignment) -> StepResult:
-        worker = await self._step_worker()
-        reference: Any = worker.execute.remote(assignment.pack())
-        limit = _timeout_of(assignment.step)
-        return await self._await_result(reference, limit + _REPLY_GRACE_S, limit, force=False)
+    async def _run_on_worker(self, assignment: Assignment, limit: float, on_delta: OnDelta | None = None) -> StepResult:
+        name = await self._when_reachable(self._step_worker)
+        worker = self._workers[name]
+        if on_delta is None:
+            reference: Any = worker.execute.remote(assignment.pack())
+            last = reference
+        else:
+            reference = worker.stream.options(num_returns="streaming").remote(assignment.pack())
+            last = _last_item(reference, on_delta)
+        result = await self._await_result(reference, last, limit + _REPLY_GRACE_S, limit, force=False)
+        if isinstance(result, StepError) and result.lost:
+            self._lost_at[name] = self._clock.monotonic()
+        return result
+
+    async def _retrieve(self, assignment: Assignment, entry: ProviderEntry) -> StepResult:
+        limit = min(_timeout_of(assignment.step), entry.timeout_s or math.inf)
+        if not entry.exclusive:
+            return await self._run_on_worker(assignment, limit)
+        deadline = self._clock.monotonic() + limit
+        while True:
+            owner = await self._actor(RETRIEVERS)
+            reference: Any = owner.execute.remote(assignment.pack())
+            result = await self._await_result(reference, reference, limit + _REPLY_GRACE_S, limit, force=False)
+            lost = isinstance(result, StepError) and result.lost
+            if not lost or self._clock.monotonic() > deadline:
+                return result
+            self._workers.pop(RETRIEVERS, None)
+            await self._clock.sleep(_POLL_S)  # Ray is starting it again, and a retrieval may be repeated
 
     async def _run_task(self, assignment: Assignment, entry: FunctionEntry) -> StepResult:
         task = self._tasks.get(entry.key)
@@ -184,13 +243,16 @@ class RayStepExecutor:
         reference: Any = task.remote(self._ray_namespace, assignment.pack())
         # No deadline here: a task may queue for a CPU, and its own clock starts when it does. The cluster has the
         # resources, and the process ends itself when the function overruns.
-        return await self._await_result(reference, None, _timeout_of(assignment.step), force=True)
+        return await self._await_result(reference, reference, None, _timeout_of(assignment.step), force=True)
 
-    async def _await_result(self, reference: Any, wait_s: float | None, limit_s: float, *, force: bool) -> StepResult:
+    async def _await_result(
+        self, reference: Any, packed: Awaitable[bytes], wait_s: float | None, limit_s: float, *, force: bool
+    ) -> StepResult:
+        """The result that `packed` gives, of the task behind `reference`, which is cancelled if nobody waits for it."""
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(wait_s):
-                return unpack_result(await reference)
+                return unpack_result(await packed)
         except asyncio.CancelledError:
             ray.cancel(reference, force=force)
             raise
@@ -205,20 +267,27 @@ class RayStepExecutor:
                 return StepError(error_type="TimeoutError", message=text, transient=True)
             return _lost(error)
 
-    async def _step_worker(self) -> ActorHandle[Any]:
-        """The step workers in turn."""
+    async def _step_worker(self) -> str:
+        """The step workers in turn, those that were lost lately only if there are no others."""
         names = self._directory.step_workers
         if not names:
             await self._refresh(0.0)
             names = self._directory.step_workers
         if not names:
             raise StoreUnavailable("The cluster has no step worker yet.")
+        since = self._clock.monotonic() - _AVOID_S
+        names = [name for name in names if self._lost_at.get(name, since) <= since] or list(names)
         name = names[next(self._turn) % len(names)]
+        await self._actor(name)
+        return name
+
+    async def _actor(self, name: str) -> ActorHandle[Any]:
         if name not in self._workers:
             try:
                 self._workers[name] = await asyncio.to_thread(ray.get_actor, name, self._ray_namespace)
             except ValueError as error:
-                raise StoreUnavailable(f"The step worker {name} is gone: {error}") from error
+                self._lost_at[name] = self._clock.monotonic()
+                raise StoreUnavailable(f"The actor {name} is gone: {error}") from error
         return self._workers[name]
 
     async def _missing_resources(self, options: dict[str, Any]) -> str:
@@ -253,6 +322,16 @@ class _OffersOnly(AssignedSources):
         return entry.offer
 
 
+async def _last_item(items: Any, on_delta: OnDelta) -> bytes:
+    """Pass a stream's text on as it comes; its packed result."""
+    async for reference in items:
+        item = unpack_item(await reference)
+        if isinstance(item, bytes):
+            return item
+        on_delta(item)
+    raise InternalError("A stream of a step worker ended without a result.")
+
+
 def _lost(error: RayError) -> StepError:
     return StepError(error_type="ProcessLost", message=str(error).splitlines()[0], transient=True, lost=True)
 
@@ -260,10 +339,6 @@ def _lost(error: RayError) -> StepError:
 def _timeout_of(step: Step) -> float:
     own = step.plan.timeout_s if isinstance(step, CallFunction) else None
     return own or step.agent.retry.timeout_s
-
-
-def _retriever_type(step: Retrieve) -> str:
-    return step.agent.retriever.type if step.agent.retriever else ""
 
 
 def _task_options(entry: FunctionEntry) -> dict[str, Any]:

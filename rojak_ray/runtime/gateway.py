@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from rojak_ray.agents.activities import AgentActivities
@@ -16,7 +17,6 @@ from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
-from rojak_ray.retrievers.base import RetrieverActivities
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
@@ -97,14 +97,14 @@ class RayGateway:
 
     async def _reach(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the owner's actor; one that dies on the way is started again and asked again."""
-        name = await self._place(owner, ask)
         packed = ask.model_dump_json().encode()
         wait = _FIRST_WAIT_S
         waited = 0.0
         while True:
+            name = await self._place(owner, ask)  # again each time: whoever only looks must not start what has ended
             try:
                 handle: Any = self._handles.get(name) or await self._handle(name, owner)
-                async with asyncio.timeout(ask.wait_s + _REPLY_GRACE_S):
+                async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
                     answer: bytes | RojakError = await handle.ask.remote(owner, packed, self._version)
             except (ActorDiedError, ActorUnavailableError) as error:
                 self._handles.pop(name, None)
@@ -183,12 +183,9 @@ class RayGateway:
 
     async def _ship(self, functions: Sequence[Implementation], providers: Sequence[Any], *, named: bool) -> None:
         shipped = [ship_function(implementation) for implementation in functions]
-        offered = [
-            ship_provider(
-                "retriever" if isinstance(one, RetrieverActivities) else "agent", one, from_environment=not named
-            )
-            for one in providers
-        ]
+        exclusive = any(getattr(one, "exclusive", False) for one in providers)
+        node = ray.get_runtime_context().get_node_id() if exclusive else ""
+        offered = [ship_provider(one, from_environment=not named, node=node) for one in providers]
         parcels = [parcel for _, parcel in (*shipped, *offered)]
         entries, provided = [entry for entry, _ in shipped], [entry for entry, _ in offered]
         version: Version = await self._catalog.call("register", entries, provided, parcels, named=named)

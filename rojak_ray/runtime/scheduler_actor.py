@@ -8,13 +8,15 @@ import logging
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import RandomIds
-from rojak_ray.journal.paths import Paths
+from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.runtime.gateway import RayGateway
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.schedules.host import SchedulerStatistics
 from rojak_ray.schedules.requests import ScheduleAsk
 from rojak_ray.schedules.runs import GatewayRuns
 from rojak_ray.schedules.service import SchedulerService
+from rojak_ray.sessions.alarm import AlarmClock
+from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
@@ -25,7 +27,10 @@ _LONGEST_PAUSE_S = 15.0
 
 
 class SchedulerActor:
-    """The cluster's alarm clock: starts runs when their times come, also when no program is there."""
+    """The cluster's alarm clock: starts runs when their times come, also when no program is there.
+
+    It also wakes conversations that went to storage to wait for an answer or for another attempt.
+    """
 
     def __init__(self, settings: RuntimeSettings) -> None:
         """Go on with the schedules that an earlier life of this actor, or of the whole cluster, has left."""
@@ -33,8 +38,11 @@ class SchedulerActor:
         logging.getLogger("rojak_ray").setLevel(logging.INFO)
         self._store = open_store(settings.storage)
         ids = RandomIds()
-        runs = GatewayRuns(RayGateway(settings, lambda: False), ids)
-        self._service = SchedulerService(self._store, Paths(settings.namespace), runs, SystemClock(), ids)
+        paths, clock = Paths(settings.namespace), SystemClock()
+        self._gateway = RayGateway(settings, lambda: False)
+        self._service = SchedulerService(self._store, paths, GatewayRuns(self._gateway, ids), clock, ids)
+        self._alarm = AlarmClock(self._store, paths, clock, self._wake)
+        self._ringing = asyncio.create_task(self._alarm.run(settings.pool.timers_s))
         self._checked: asyncio.Task[None] | None = None
         self._beginning = asyncio.create_task(self._begin())
 
@@ -58,6 +66,10 @@ class SchedulerActor:
     async def statistics(self) -> SchedulerStatistics:
         """Counts for people."""
         return self._service.statistics()
+
+    async def _wake(self, owner: Owner, ask: Ask) -> Reply:
+        await self._gateway.connect()
+        return await self._gateway.ask(owner, ask)
 
     async def _begin(self) -> None:
         pause = _FIRST_PAUSE_S

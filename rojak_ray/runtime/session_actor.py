@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import ray
 
@@ -23,6 +23,8 @@ from rojak_ray.storage.probe import check_durable
 logger = logging.getLogger(__name__)
 
 _RETIRE_CHECK_S = 1.0
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
 
 
 class _Shell:
@@ -52,6 +54,23 @@ class _Shell:
             self._checked = asyncio.create_task(check_durable(self._store))
         await asyncio.shield(self._checked)
 
+    async def recover(self, go_on: Callable[[], Awaitable[object]]) -> None:
+        """Go on with what an earlier life left, as soon as the storage lets us."""
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                await self.check_storage()
+            except RojakError as error:
+                logger.warning("recovery waits %g s for the storage: %s", wait, error)
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+            else:
+                break
+        try:
+            await go_on()
+        except RojakError as error:
+            logger.warning("recovery goes on in the background: %s", error)
+
     async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
         try:
@@ -77,7 +96,7 @@ class SessionHostActor:
             shared = owner.kind == "run" or settings.placement == "shared"
             return shared and home_of(owner, settings.hosts) == index
 
-        self._recovery = asyncio.create_task(self._recover(mine))
+        self._recovery = asyncio.create_task(self._shell.recover(lambda: self._recover(mine)))
 
     async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
         """Bring a packed `Ask` to an owner's host; a packed `Reply` comes back.
@@ -86,19 +105,19 @@ class SessionHostActor:
         """
         return await self._shell.ask(owner, packed, registered)
 
+    async def wake(self, owners: list[Owner]) -> None:
+        """Go on with these, if some lost process had them open. For the catalog's sweep; repeating it is harmless."""
+        if self._recovery.done():
+            await self._shell.recover(lambda: self._shell.pool.wake_all(owners))
+
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._shell.pool.statistics()
 
     async def _recover(self, mine: Callable[[Owner], bool]) -> None:
-        try:
-            await self._shell.check_storage()
-            count = await self._shell.pool.recover(mine)
-        except RojakError as error:
-            logger.warning("recovery failed: %s", error)
-        else:
-            if count:
-                logger.info("opened owners of a lost process again", extra={"count": count})
+        count = await self._shell.pool.recover(mine)
+        if count:
+            logger.info("opened %d owners of a lost process again", count)
 
 
 class SessionActor:
@@ -108,8 +127,8 @@ class SessionActor:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
         self._shell = _Shell(settings, asks_models=False)
         self._owner = Owner("session", session_id)
-        self._used = False
-        self._recovery = asyncio.create_task(self._recover())
+        self._asking = 0
+        self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake(self._owner)))
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
     async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
@@ -117,25 +136,25 @@ class SessionActor:
 
         Crash safety: see `HostPool.ask`; what a reply says is durable.
         """
+        self._asking += 1
         try:
             return await self._shell.ask(owner, packed, registered)
         finally:
-            self._used = True
+            self._asking -= 1
 
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._shell.pool.statistics()
 
-    async def _recover(self) -> None:
-        try:
-            await self._shell.check_storage()
-            await self._shell.pool.wake(self._owner)
-        except RojakError as error:
-            logger.warning("recovery failed: %s", error)
-
     async def _retire_when_idle(self) -> None:
-        """End this process once the pool has let the session go. A message that crosses it starts a new actor."""
+        """End this process once the pool has let the session go, or never had it. What crosses it starts a new actor.
+
+        Seen twice in a row, since the message that an actor is started for arrives after it has started.
+        """
+        idle_before = False
         while True:
             await asyncio.sleep(_RETIRE_CHECK_S)
-            if self._used and self._recovery.done() and self._shell.pool.statistics().open_hosts == 0:
+            idle = self._recovery.done() and not self._asking and self._shell.pool.settled
+            if idle and idle_before:
                 ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+            idle_before = idle

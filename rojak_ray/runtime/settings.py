@@ -40,6 +40,7 @@ class RuntimeSettings:
 
 
 CATALOG = "CatalogActor"
+RETRIEVERS = "RetrieverActor"
 SCHEDULER = "SchedulerActor"
 
 

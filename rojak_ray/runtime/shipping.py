@@ -24,6 +24,7 @@ from rojak_ray.agents.function import FunctionSettings
 from rojak_ray.agents.registry import Implementation
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import ConfigError
+from rojak_ray.retrievers.base import RetrieverActivities
 from rojak_ray.sessions.steps import Offer, offer_of
 
 
@@ -65,6 +66,15 @@ class ProviderEntry:
     from_environment: bool = False
     """Captured from a driver's environment: serves where no worker has registered the type."""
 
+    exclusive: bool = False
+    """To be asked in the `RetrieverActor` alone."""
+
+    node: str = ""
+    """Where it was registered: what an exclusive one opens is there."""
+
+    timeout_s: float | None = None
+    """Seconds a retrieval may take."""
+
 
 def ship_function(implementation: Implementation) -> tuple[FunctionEntry, Parcel]:
     """Make a function ready to travel.
@@ -81,15 +91,20 @@ def ship_function(implementation: Implementation) -> tuple[FunctionEntry, Parcel
     return FunctionEntry(ref, origin, parcel.key, definition.is_async, definition.settings, offer), parcel
 
 
-def ship_provider(kind: str, provider: Any, *, from_environment: bool = False) -> tuple[ProviderEntry, Parcel]:
+def ship_provider(provider: Any, *, from_environment: bool = False, node: str = "") -> tuple[ProviderEntry, Parcel]:
     """Make a provider or retriever ready to travel.
 
     Raises:
         ConfigError: It holds something that cannot be shipped, such as an open connection.
     """
     parcel = _parcel(provider, f"provider {type(provider).__name__}")
+    if isinstance(provider, RetrieverActivities):
+        exclusive, timeout_s = provider.exclusive, provider.timeout_s
+        return ProviderEntry(
+            "retriever", provider.type, parcel.key, exclusive=exclusive, node=node, timeout_s=timeout_s
+        ), parcel
     built_in = type(provider).__module__.startswith("rojak_ray.providers.")
-    return ProviderEntry(kind, provider.type, parcel.key, built_in, from_environment), parcel
+    return ProviderEntry("agent", provider.type, parcel.key, built_in, from_environment), parcel
 
 
 def unpack(parcel: Parcel) -> Any:

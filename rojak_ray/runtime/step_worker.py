@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from rojak_ray.agents.activities import OnDelta
 from rojak_ray.core.steps import StepResult
-from rojak_ray.runtime.assignment import Assignment, pack_result
+from rojak_ray.runtime.assignment import Assignment, pack_last, pack_result, pack_text
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.steps import StepRunner, error_of
 
 
@@ -26,6 +30,7 @@ class StepWorkerActor:
         """Keep nothing but code and connections: whatever is lost with this process is asked again."""
         catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(catalog.parcel, catalog.announce)
+        self._pace = Pace()
         self._running = 0
         self._finished = 0
 
@@ -35,11 +40,31 @@ class StepWorkerActor:
         Crash safety:
             Nothing is kept; the caller's journal decides whether the step runs again.
         """
+        return await self._run(packed, None)
+
+    async def stream(self, packed: bytes) -> AsyncGenerator[bytes, None]:
+        """Run one attempt of a model call and yield its text in pieces, packed, then its result.
+
+        Crash safety: as of `execute`.
+        """
+        texts: asyncio.Queue[str | None] = asyncio.Queue()
+        running = asyncio.create_task(self._run(packed, texts.put_nowait))
+        running.add_done_callback(lambda _: texts.put_nowait(None))
+        try:
+            while (text := await texts.get()) is not None:
+                yield pack_text(text)
+            yield pack_last(running.result())
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    async def _run(self, packed: bytes, on_delta: OnDelta | None) -> bytes:
         self._running += 1
         try:
             assignment = Assignment.unpack(packed)
             sources = AssignedSources(self._code, assignment)
-            result = await StepRunner(sources, sources, self._code.refer).execute(assignment.step)
+            runner = StepRunner(sources, sources, self._code.refer, self._pace)
+            result = await runner.execute(assignment.step, on_delta)
             return pack_result(await publish(self._code, result))
         finally:
             self._running -= 1
@@ -48,6 +73,13 @@ class StepWorkerActor:
     async def statistics(self) -> StepWorkerStatistics:
         """Counts for people."""
         return StepWorkerStatistics(self._running, self._finished)
+
+
+class RetrieverActor(StepWorkerActor):
+    """The one process of an installation that asks exclusive retrievers, such as those over a locked file.
+
+    When it is lost, Ray starts it again and the next question opens the file again.
+    """
 
 
 async def publish(code: CodeCache, result: StepResult) -> StepResult:

@@ -14,6 +14,7 @@ from rojak_ray.errors import (
     InvalidAgent,
     InvalidLimit,
     RunCancelled,
+    RunError,
     RunFailed,
     RunTimedOut,
 )
@@ -77,15 +78,15 @@ class Caller:
                 status=str(view.status),
                 usage=view.usage,
             )
-        kinds = {
-            RunStatus.FAILED: RunFailed,
-            RunStatus.CANCELLED: RunCancelled,
-            RunStatus.TIMED_OUT: RunTimedOut,
-        }
-        kind = kinds.get(view.status)
-        if kind is None:
+        if view.status not in _ENDED:
             raise InternalError(f"Run {view.run_id!r} has no outcome yet ({view.status}).")
-        raise kind(view.error or "", run_id=view.run_id, error_type=view.error_type or "")
+        raise run_error(view.status, view.error, view.run_id, view.error_type)
+
+
+def run_error(status: RunStatus, text: str | None, run_id: str, error_type: str | None) -> RunError:
+    """The error for a run that ended without an answer."""
+    kinds = {RunStatus.CANCELLED: RunCancelled, RunStatus.TIMED_OUT: RunTimedOut}
+    return kinds.get(status, RunFailed)(text or "", run_id=run_id, error_type=error_type or "")
 
 
 def read_limit(given: int | float | None, what: str) -> int | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,9 +20,11 @@ from rojak_ray.ids import IdSource, RandomIds, check_id
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
 from rojak_ray.sessions.caller import Caller, input_digest, read_limit
+from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.handles import RunHandle, Session, Worker
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask
+from rojak_ray.sessions.streams import stream_run
 from rojak_ray.sessions.types import OrchestratorResponse
 
 
@@ -92,6 +95,43 @@ class Client:
         owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
         await self._caller.ask(owner, Ask(commands=commands))
         return RunHandle(self._caller, owner)
+
+    async def stream(
+        self,
+        id: str | None = None,
+        agent: Agent | None = None,
+        messages: MessageInput = (),
+        context_variables: ContextVariables | None = None,
+        max_turns: int | float = math.inf,
+        debug: bool = False,
+    ) -> AsyncGenerator[SessionEvent, None]:
+        """Run an agent and see its events as they happen, the words of its answers too: `async for event in ...`.
+
+        The same run as `run` makes: it writes the same record and has the same result, which `get_run_result` gives.
+        The last event is a `RunEndedEvent`; if the run failed or was cancelled, what `run` raises is raised behind it.
+        Leaving the loop does not stop the run: `events(after=event.seq)` of a handle goes on, here or elsewhere.
+
+        Args: as of `run`.
+
+        Raises:
+            RequestError: The request is wrong; nothing was stored.
+            RunError: The run failed or was cancelled; the text has the vendor's words.
+            StorageError: The outcome is unknown; the same id asks again.
+
+        Crash safety: as of `run`. An id that was used before is told from its first event on.
+        """
+        owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
+        async with aclosing(stream_run(self._caller, owner, owner.id, commands)) as events:
+            async for event in events:
+                yield event
+
+    def get_run(self, id: str) -> RunHandle:
+        """The handle of a run that was started here or anywhere. Whether there is one is found out when it is asked.
+
+        Raises:
+            InvalidId: No run can have this id.
+        """
+        return RunHandle(self._caller, Owner("run", check_id(id, "run")))
 
     async def get_run_result(self, id: str) -> OrchestratorResponse:
         """The result of a run, waiting for it if it is still going.

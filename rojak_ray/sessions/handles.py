@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, cast
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.core.commands import CancelRun, StartRun, UpdateConfig
+from rojak_ray.agents.invoke import result_text
+from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.errors import InternalError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
 from rojak_ray.sessions.caller import Caller, read_limit
+from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
-from rojak_ray.sessions.requests import Ask, SessionView
+from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
+from rojak_ray.sessions.streams import follow, follow_run, stream_run
 from rojak_ray.sessions.types import GetConfigResponse, OrchestratorResponse, UpdateConfigParams
 
 
@@ -37,9 +41,32 @@ class RunHandle:
         """
         return await self._caller.answer(self._owner, self.id)
 
+    def events(self, after: int = 0) -> AsyncGenerator[SessionEvent, None]:
+        """What happens in the run, up to its end: `async for event in handle.events()`.
+
+        Args:
+            after: The `seq` of the last event seen; 0 begins with the first.
+
+        Every event but live pieces of text comes exactly once and in order, also when the run moves to another
+        process, and also after it has ended. Nothing is raised for a run that failed: its `RunEndedEvent` says so.
+
+        Raises:
+            SessionSetAside: The run kept ending its process and waits for a person.
+            StorageError: The storage has not answered for a minute.
+        """
+        return follow_run(self._caller, self._owner, self.id, after)
+
     async def cancel(self) -> None:
         """Stop the run; steps under way are stopped too. A run that has ended stays as it is."""
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id),)))
+
+    async def open_questions(self) -> list[AwaitedCall]:
+        """The calls that wait for an answer from outside."""
+        return await _open_questions(self._caller, self._owner)
+
+    async def answer(self, call_id: str, answer: Any) -> None:
+        """Give a waiting call its result. See `Session.answer`."""
+        await _answer(self._caller, self._owner, call_id, answer)
 
 
 class Session:
@@ -69,12 +96,47 @@ class Session:
         Crash safety:
             The request has an id of its own: whatever is retried on the way, it is answered once.
         """
+        command = await self._request(messages, agent)
+        return await self._caller.answer(self._owner, command.run_id, (command,))
+
+    async def stream_messages(
+        self, messages: MessageInput, agent: Agent | None = None
+    ) -> AsyncGenerator[SessionEvent, None]:
+        """Send messages and see what happens until they are answered: `async for event in ...`.
+
+        The same as `send_messages`, watched: the record and the answer (`get_result`) are the same. Only events of
+        this request are told. The last one is a `RunEndedEvent`; if the run failed or was cancelled, what
+        `send_messages` raises is raised behind it. Leaving the loop stops nothing.
+
+        Args, Raises, Crash safety: as of `send_messages`.
+        """
+        command = await self._request(messages, agent)
+        async with aclosing(stream_run(self._caller, self._owner, command.run_id, (command,))) as events:
+            async for event in events:
+                yield event
+
+    def events(self, after: int = 0, *, until_idle: bool = False) -> AsyncGenerator[SessionEvent, None]:
+        """What happens in the conversation, whoever asked for it: `async for event in session.events()`.
+
+        Args:
+            after: The `seq` of the last event seen; 0 begins with the first.
+            until_idle: End where nothing runs or waits, instead of going on until the loop is left.
+
+        Every event but live pieces of text comes exactly once and in order, from any program, whatever process died
+        meanwhile. A session that is in storage is read there and not woken.
+
+        Raises:
+            SessionNotFound: The session was deleted.
+            StorageError: The storage has not answered for a minute.
+        """
+        return follow(self._caller, self._owner, after, until_idle=until_idle)
+
+    async def _request(self, messages: MessageInput, agent: Agent | None) -> StartRun:
         records = read_messages(messages)
         spec = await self._caller.prepare(agent) if agent is not None else None
         run_id = self._caller.ids.new_id()
         content = digest([message.model_dump(mode="json") for message in records])
-        command = StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec)
-        return await self._caller.answer(self._owner, run_id, (command,))
+        return StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec)
 
     async def get_result(self) -> OrchestratorResponse:
         """The latest answer; before the first one, a response without messages and agent."""
@@ -126,11 +188,44 @@ class Session:
         """
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(),)))
 
+    async def open_questions(self) -> list[AwaitedCall]:
+        """The calls that wait for an answer from outside. Looking wakes nobody."""
+        return await _open_questions(self._caller, self._owner)
+
+    async def answer(self, call_id: str, answer: Any) -> None:
+        """Give a call whose function returned `WaitForAnswer` its result; the run goes on with it.
+
+        Args:
+            call_id: The model's id of the call: `ToolContext.tool_call_id`, or from `open_questions`.
+            answer: A text, or plain data, which the model gets as JSON.
+
+        Raises:
+            CallNotWaiting: No such call waits: not yet, or not any more. Nothing changed.
+            StorageError: The outcome is unknown; `open_questions` tells.
+
+        Crash safety:
+            Durable when it returns. A call takes one answer; the first counts.
+        """
+        await _answer(self._caller, self._owner, call_id, answer)
+
     async def _view(self) -> SessionView:
-        reply = await self._caller.ask(self._owner, Ask(view=True))
-        if reply.view is None:
-            raise InternalError(f"No view of {self._owner} came back.")
-        return reply.view
+        return await _view(self._caller, self._owner)
+
+
+async def _view(caller: Caller, owner: Owner) -> SessionView:
+    reply = await caller.ask(owner, Ask(view=True))
+    if reply.view is None:
+        raise InternalError(f"No view of {owner} came back.")
+    return reply.view
+
+
+async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
+    return list((await _view(caller, owner)).awaited)
+
+
+async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any) -> None:
+    command = AnswerCall(call_id=call_id, answer_id=caller.ids.new_id(), output=result_text(answer))
+    await caller.ask(owner, Ask(commands=(command,)))
 
 
 class Worker:

@@ -11,15 +11,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover
+from rojak_ray.core.commands import Command, Delete, PassProbation, RecordStep, Recover, Rest, StartRun
 from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
-from rojak_ray.core.steps import CallModel, Step, StepError
+from rojak_ray.core.steps import CallModel
+from rojak_ray.core.waiting import next_deadline, next_due
 from rojak_ray.errors import (
     InternalError,
     RequestError,
@@ -32,15 +34,20 @@ from rojak_ray.errors import (
 )
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
-from rojak_ray.sessions.narration import narrate
+from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.events import SessionEvent
+from rojak_ray.sessions.feed import Feed
+from rojak_ray.sessions.narration import narrate, warn
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
+from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
+from rojak_ray.sessions.under_way import UnderWay
 
 logger = logging.getLogger(__name__)
 
-StepKey = tuple[str, int]
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 class HostClosed(StoreUnavailable):
@@ -101,19 +108,21 @@ class SessionHost:
 
         self.last_used = clock.monotonic()
         self._journal = journal
-        self._executor = executor
         self._clock = clock
         self._on_end = on_end
         self._suspicion = suspicion or Suspicion()
         self._state = SessionState()
         self._turnstile = Turnstile()
+        self._feed = Feed(clock)
         self._inbox: list[_Item] = []
         self._arrived = asyncio.Event()
         self._endings: dict[str, asyncio.Future[RunView]] = {}
-        self._steps: dict[StepKey, asyncio.Task[None]] = {}
+        self._under_way = UnderWay(executor, clock, self._feed, self._post)
+        self._waiters = 0
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
         self._taking_over: asyncio.Task[None] | None = None
+        self._recording = False
         self._held = False
         """Whether steps must not start yet: what the last host left has not been taken over."""
 
@@ -125,14 +134,25 @@ class SessionHost:
         return self._state
 
     @property
+    def epoch(self) -> int:
+        """Which host of this conversation it is: each one that opens it has a higher number."""
+        return self._journal.position.epoch
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or has just arrived."""
-        return self._state.idle and not self._inbox and not self._steps
+        return self._state.idle and not self._inbox and not self._recording and not self._under_way.count
+
+    @property
+    def may_go(self) -> bool:
+        """Whether nothing is left to do here: it is idle, or its run is recorded as resting."""
+        resting = self._state.run is not None and self._state.run.rested
+        return self.idle or (resting and not self._inbox and not self._recording)
 
     def statistics(self) -> HostStatistics:
         """Counts for people."""
         queued = len(self._state.queue)
-        return HostStatistics(self._journal.position.seq, len(self._steps), queued, self.idle)
+        return HostStatistics(self._journal.position.seq, self._under_way.count, queued, self.idle)
 
     async def open(self) -> None:
         """Claim the journal, replay it and go on where it stops.
@@ -143,6 +163,7 @@ class SessionHost:
         self._state = await self._journal.open()
         if not self._state.opened and self._journal.position.seq:
             await self._journal.purge(self._state)  # whoever deleted it may not have got so far
+        self._feed.advance(None, self._journal.position.seq, None, idle=self._state.idle, set_aside=None)
         self._driver = asyncio.create_task(self._drive(), name=f"drive {self.owner}")
         if not self._state.idle:
             self._held = True
@@ -182,10 +203,26 @@ class SessionHost:
         self.last_used = self._clock.monotonic()
         if ask.place is not None:
             await self._turnstile.enter(ask.place)
+        follow = self._placed(ask)
         created = await self._submit(ask.commands) if ask.commands else False
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()
-        return Reply(created=created, run=run, view=self._view() if ask.view else None)
+        batch = await self._feed.follow(follow) if follow else None
+        return Reply(created=created, run=run, view=self._view() if ask.view else None, batch=batch)
+
+    async def follow(self, follow: Follow) -> Batch | None:
+        """See `Feed.follow`. Following alone does not keep a conversation in memory."""
+        return await self._feed.follow(follow)
+
+    def _placed(self, ask: Ask) -> Follow | None:
+        """The follower's place; one that follows its own commands begins before them, also if they came before."""
+        if ask.follow is None:
+            return None
+        self._feed.want()
+        if ask.follow.after is not None:
+            return ask.follow
+        known = any(isinstance(c, StartRun) and self._state.status(c.run_id) is not None for c in ask.commands)
+        return ask.follow.model_copy(update={"after": 0 if known else self._feed.position})
 
     def _view(self) -> SessionView:
         if not self._state.opened:
@@ -198,7 +235,7 @@ class SessionHost:
         await asyncio.gather(*self._tasks(), return_exceptions=True)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        every = (self._driver, self._snapshotting, self._taking_over, *self._steps.values())
+        every = (self._driver, self._snapshotting, self._taking_over, *self._under_way.tasks)
         return [task for task in every if task is not None]
 
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
@@ -223,12 +260,43 @@ class SessionHost:
         if self._state.set_aside is not None:
             raise SessionSetAside(set_aside_text(self._state))
         ending = self._endings.setdefault(run_id, asyncio.get_running_loop().create_future())
+        self._waiters += 1
         try:
             async with asyncio.timeout(wait_s):
                 # Shielded: others wait for the same ending.
                 return await asyncio.shield(ending)
         except TimeoutError:
             return view_run(self._state, run_id) or run
+        finally:
+            self._waiters -= 1
+
+    @property
+    def resting_until(self) -> datetime | None:
+        """When something is to be done again, if nothing is to be done here now and nobody looks on.
+
+        None: there is something to do, or somebody waits for the outcome. `FOR_EVER`: nothing before an answer comes.
+        """
+        busy = self._inbox or self._recording or self._held or self._waiters or not self._under_way.quiet
+        if busy or self._state.run is None or self._state.set_aside is not None or self.failure is not None:
+            return None
+        return next_due(self._state) or FOR_EVER
+
+    async def rest(self, until: datetime) -> bool:
+        """Record that nothing is to be done for a while; False if something came up before.
+
+        Raises:
+            StorageError: It is not recorded, and the host has ended.
+
+        Crash safety:
+            No step begins while it is being recorded, nor after it returned True: close the host then. So a journal
+            that says that it rests tells the next host that nothing was under way.
+        """
+        self._under_way.hold()
+        await self._submit((Rest(until=None if until == FOR_EVER else until),))
+        if self._state.run is not None and self._state.run.rested:
+            return True
+        self._under_way.release()
+        return False
 
     def _post(self, command: Command, *, answered: bool = False) -> asyncio.Future[bool]:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -247,7 +315,9 @@ class SessionHost:
                 await self._arrived.wait()
                 self._arrived.clear()
                 items, self._inbox = self._inbox, []
+                self._recording = True  # what arrived is neither in the inbox nor in the state yet
                 await self._handle(items)
+                self._recording = False
         except asyncio.CancelledError:
             raise
         except RojakError as error:
@@ -260,6 +330,8 @@ class SessionHost:
         """Decide on a batch, make it durable, then answer."""
         state, events, accepted = self._state, list[Event](), list[_Item]()
         ended: list[RunView] = []
+        told: list[SessionEvent] | None = [] if self._feed.wanted else None
+        number = self._journal.position.seq
         try:
             for item in items:
                 try:
@@ -271,9 +343,8 @@ class SessionHost:
                 item.created = any(isinstance(event, Opened) for event in new)
                 events.extend(new)
                 for event in new:
-                    if state.debug and (line := narrate(state, event)):
-                        logger.info("%s: %s", self.owner, line)
-                    state = evolve(state, event)
+                    number += 1
+                    state = self._fold(state, event, number, told)
                     if isinstance(event, RunEnded) and (run := view_run(state, event.run_id)):
                         ended.append(run)
             if events:
@@ -298,6 +369,28 @@ class SessionHost:
         if state.set_aside is not None:
             self._fail_waiting(SessionSetAside(set_aside_text(state)))
         self._start_pending()
+        self._advance_feed(told)
+
+    def _advance_feed(self, told: list[SessionEvent] | None) -> None:
+        state = self._state
+        asked = pending(state) if self._feed.wanted else ()
+        speaking = next((step for step in asked if isinstance(step, CallModel)), None)
+        set_aside = set_aside_text(state) if state.set_aside is not None else None
+        self._feed.advance(told, self._journal.position.seq, speaking, idle=state.idle, set_aside=set_aside)
+
+    def _fold(self, state: SessionState, event: Event, number: int, told: list[SessionEvent] | None) -> SessionState:
+        self._tell(state, event)
+        after = evolve(state, event)
+        if told is not None:
+            told += publish(state, event, after, number)
+        return after
+
+    def _tell(self, state: SessionState, event: Event) -> None:
+        """Log what people asked to hear, and what they should."""
+        if state.debug and (line := narrate(state, event)):
+            logger.info("%s: %s", self.owner, line)
+        if warning := warn(state, event):
+            logger.warning("%s: %s", self.owner, warning)
 
     async def _purge(self, state: SessionState) -> None:
         """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""
@@ -338,42 +431,15 @@ class SessionHost:
         """
         for step in pending(state) if not self._held else ():
             if isinstance(step, CallModel) and step.attempt == 1:
-                self._start(step)
+                self._under_way.start(step)
 
     def _start_pending(self) -> None:
         """Run every pending step that is not running; stop those that no longer matter."""
-        wanted = {(step.step_id, step.attempt): step for step in pending(self._state)} if not self._held else {}
-        for key, task in list(self._steps.items()):
-            if key not in wanted:
-                task.cancel()
         reported = {
             (item.command.step_id, item.command.attempt) for item in self._inbox if isinstance(item.command, RecordStep)
-        }
-        for key, step in wanted.items():
-            if key not in reported:  # its result came during the append and is next
-                self._start(step)
-
-    def _start(self, step: Step) -> None:
-        key = (step.step_id, step.attempt)
-        if key not in self._steps:
-            task = asyncio.create_task(self._run(step), name=f"step {step.step_id}")
-            self._steps[key] = task
-            task.add_done_callback(lambda _, key=key: self._steps.pop(key, None))
-
-    async def _run(self, step: Step) -> None:
-        if step.wait_s > 0:
-            await self._clock.sleep(step.wait_s)
-        try:
-            result = await self._executor.execute(step)
-        except asyncio.CancelledError:
-            if _cancelled_by_us():
-                raise
-            # Somebody else's cancellation escaped the executor: without a result the run would wait for ever.
-            result = StepError(error_type="CancelledError", message="the step was cancelled from outside", lost=True)
-        except Exception as error:
-            logger.exception("executor failed", extra={"step_id": step.step_id})
-            result = StepError(error_type=type(error).__name__, message=str(error))
-        self._post(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result))
+        }  # these came during the append and are next
+        self._under_way.only(pending(self._state) if not self._held else (), reported)
+        self._under_way.watch(next_deadline(self._state) if not self._held else None)
 
     def _end(self, error: RojakError) -> None:
         if self.failure is not None:
@@ -387,6 +453,7 @@ class SessionHost:
         for item in items:
             _answer(item, error)
         self._fail_waiting(error)
+        self._feed.end(error)
         if self._on_end is not None:
             self._on_end(self)
 
@@ -397,11 +464,6 @@ class SessionHost:
             if not ending.done():
                 ending.set_exception(error)
                 ending.exception()  # nobody may be waiting any more
-
-
-def _cancelled_by_us() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _answer(item: _Item, error: RojakError | None) -> None:

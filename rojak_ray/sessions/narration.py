@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rojak_ray.core.events import (
+    AnswerAwaited,
     Event,
     FunctionReturned,
     InstructionsRendered,
@@ -14,6 +15,7 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
+from rojak_ray.core.pending import retriever_index
 from rojak_ray.core.state import SessionState
 
 _LONGEST = 500
@@ -23,6 +25,14 @@ def narrate(state: SessionState, event: Event) -> str | None:
     """One line for an event, as seen from the state before it; None if there is nothing to tell."""
     text = _line(state, event)
     return text if text is None or len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def warn(state: SessionState, event: Event) -> str | None:
+    """What a person should hear of without having asked for it: an answer that is given without all it was to know."""
+    if not isinstance(event, Retrieved) or event.error is None or state.run is None:
+        return None
+    retriever = state.agents[state.run.agent].retrievers[retriever_index(event.step_id)]
+    return f"run {state.run.run_id} goes on without retriever {retriever.type!r}: {event.error}"
 
 
 def _line(state: SessionState, event: Event) -> str | None:
@@ -43,6 +53,8 @@ def _line(state: SessionState, event: Event) -> str | None:
         case FunctionReturned():
             handed = f", handing over to {state.agents[event.agent].name}" if event.agent else ""
             return f"{event.step_id} returned {event.output}{handed}"
+        case AnswerAwaited():
+            return f"{event.step_id} waits for an answer: {event.question}"
         case StepFailed():
             return f"{event.step_id} failed ({event.error}); again in {event.retry_in_s:g} s"
         case RunEnded():

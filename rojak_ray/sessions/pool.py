@@ -7,36 +7,50 @@ go, and opens again those whose storage failed under them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import Delete, OpenSession
 from rojak_ray.errors import (
     Fenced,
+    JournalDamaged,
     ObjectExists,
     ObjectNotFound,
     RequestConflict,
     RunNotFound,
+    SchemaTooNew,
     SessionNotFound,
     StorageError,
+    StoreUnavailable,
 )
 from rojak_ray.ids import IdSource
-from rojak_ray.journal.journal import Journal
-from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.journal import SNAPSHOT_BYTES, Journal
+from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.replay import exists, replay
-from rojak_ray.sessions.host import HostClosed, SessionHost, Suspicion
+from rojak_ray.sessions.alarm import remove_timers, set_timer
+from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost, Suspicion
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
+from rojak_ray.sessions.stored import not_found, read_stored
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_REOPEN_WAIT_S = 15.0
+T = TypeVar("T")
+
+_LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
+_MARKERS_AT_ONCE = 32
+_LOOK_S = 1.0
+"""How often storage is looked at for a follower of something that is not open here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +66,17 @@ class PoolSettings:
     sweep_s: float = 1.0
     """How often idle hosts are looked for."""
 
+    timers_s: float = 5.0
+    """How often timers of conversations that wait in storage are looked at."""
+
     most_recoveries: int = 6
     """A session whose process ended so often in a row without a recorded result is set aside."""
 
     probation_s: float = 10.0
     """In a process with other sessions: how long a suspect must live on to be cleared."""
+
+    snapshot_bytes: int = SNAPSHOT_BYTES
+    """Bytes of records after which a conversation is written down whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +114,8 @@ class HostPool:
         )
         self._hosts: dict[Owner, asyncio.Task[SessionHost]] = {}
         self._closing: dict[Owner, asyncio.Task[None]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._opened_one = asyncio.Event()
+        self._trying: dict[str, asyncio.Task[None]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -103,6 +124,11 @@ class HostPool:
         hosts = self._open_hosts()
         steps = sum(host.statistics().running_steps for host in hosts)
         return PoolStatistics(len(hosts), sum(not host.idle for host in hosts), steps)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it holds nothing and nothing is on its way in or out: its process may end without leaving work."""
+        return not (self._hosts or self._closing or self._trying)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Bring commands to the owner's host, opening it if need be.
@@ -115,56 +141,105 @@ class HostPool:
             RequestError: A command was refused.
             StorageError: The store failed; ask again.
         """
+        if ask.follow is not None and ask.only_follows:
+            return Reply(batch=await self._follow(owner, ask.follow))
         fenced = False
         while True:
             if owner not in self._hosts:
                 answer = await self._answer_from_storage(owner, ask)
                 if answer is not None:
-                    return answer
-            host = await self._host(owner)
+                    return await self._with_batch(owner, ask, answer)
             try:
+                host = await self._host(owner)
                 reply = await host.ask(ask)
             except HostClosed:
                 if self._closed:
                     raise
-            except Fenced:
+            except Fenced as error:
                 # Some other process took the owner over and may be gone again; a request is safe to take twice.
                 if fenced or self._closed:
-                    raise
+                    raise StoreUnavailable(f"Other processes keep taking {owner} over; ask again.") from error
                 fenced = True
             else:
                 if any(isinstance(command, Delete) for command in ask.commands):
                     await self._let_go(host)
-                return reply
+                    await remove_timers(self._store, self._paths, owner)
+                return await self._with_batch(owner, ask, reply)
+
+    async def _with_batch(self, owner: Owner, ask: Ask, reply: Reply) -> Reply:
+        """The reply, with what its host could not tell a follower."""
+        if ask.follow is None or reply.batch is not None:
+            return reply
+        follow = ask.follow.model_copy(update={"after": ask.follow.after or 0})
+        stored = await read_stored(self._store, self._paths, owner, follow)
+        return reply.model_copy(update={"batch": stored.batch})
+
+    async def _follow(self, owner: Owner, follow: Follow) -> Batch:
+        """What is behind a follower: from the host if the owner is open here, else from storage, waking nobody."""
+        if owner in self._hosts:
+            try:
+                batch = await (await self._host(owner)).follow(follow)
+            except StorageError as error:
+                logger.debug("following %s in storage: %s", owner, error)
+            else:
+                if batch is not None:
+                    return batch
+        stored = await read_stored(self._store, self._paths, owner, follow)
+        if not stored.batch.concerns(follow):
+            await self._news_of(owner, stored.slot, follow.wait_s)
+        return stored.batch
+
+    async def _news_of(self, owner: Owner, slot: int, wait_s: float) -> None:
+        """Wait for an owner to be opened here, or written by anybody."""
+        ends_at = self._clock.monotonic() + wait_s
+        while not self._closed and owner not in self._hosts and (rest := ends_at - self._clock.monotonic()) > 0:
+            sleeping = asyncio.create_task(self._clock.sleep(min(rest, _LOOK_S)))
+            opening = asyncio.create_task(self._opened_one.wait())
+            try:
+                await asyncio.wait({sleeping, opening}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                opening.cancel()
+            if await self._store.list(self._paths.log(owner), after=self._paths.slot(owner, slot), limit=1):
+                return
 
     async def recover(self, mine: Callable[[Owner], bool]) -> int:
         """Open again every owner that some lost process had open and that belongs here; returns how many.
 
+        Raises:
+            StorageError: The storage could not be read. The pool goes on trying by itself, here and wherever an owner
+                cannot be opened.
+
         Crash safety:
             Opening is a claim, so two pools that recover the same owner disturb, but never double, each other.
         """
-        owners = [owner for owner in await active_owners(self._store, self._paths) if mine(owner)]
-        limit = asyncio.Semaphore(_RECOVERIES_AT_ONCE)
-
-        async def wake(owner: Owner) -> None:
-            async with limit:
-                await self._reopen(owner)
-
-        await asyncio.gather(*(wake(owner) for owner in owners))
+        try:
+            owners = [owner for owner in await active_owners(self._store, self._paths) if mine(owner)]
+        except StorageError:
+            self._keep_trying("recover", lambda: self.recover(mine))
+            raise
+        await at_most(_RECOVERIES_AT_ONCE, self._try_to_open, owners)
         return len(owners)
 
     async def wake(self, owner: Owner) -> None:
-        """Open one owner again if some lost process had it open."""
+        """Open one owner again if some lost process had it open. Storage that fails is tried again, as in `recover`."""
         try:
-            await self._store.get(self._paths.marker(owner))
-        except ObjectNotFound:
-            return
-        await self._reopen(owner)
+            marked = await self._store.list(self._paths.markers(owner), limit=1)
+        except StorageError:
+            self._keep_trying(f"wake {owner}", lambda: self.wake(owner))
+            raise
+        if marked:
+            await self._try_to_open(owner)
+
+    async def wake_all(self, owners: Sequence[Owner]) -> None:
+        """`wake` those of these owners that are not open here."""
+        await at_most(_RECOVERIES_AT_ONCE, self.wake, [owner for owner in owners if owner not in self._hosts])
 
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
         self._closed = True
-        background = [*self._background, *([self._sweeper] if self._sweeper else [])]
+        self._tell_followers()
+        background = [*self._trying.values(), *([self._sweeper] if self._sweeper else [])]
         for task in background:
             task.cancel()
         await asyncio.gather(*background, *self._closing.values(), return_exceptions=True)
@@ -179,18 +254,18 @@ class HostPool:
         if not await exists(self._store, self._paths, owner):
             if creates is not None:
                 return None
-            if owner.kind == "run":
-                raise RunNotFound(f"Run {owner.id!r} does not exist.")
-            raise SessionNotFound(f"Session with ID {owner.id} does not exist. Please create a session first.")
-        if owner.kind == "session":
-            if ask.commands or ask.await_run:
-                return None
-            state = (await replay(self._store, self._paths, owner)).state
-            if not state.opened:
-                raise SessionNotFound(f"Session {owner.id!r} does not exist; it was deleted.")
-            return Reply(view=view_session(state))
+            raise not_found(owner)
+        looks = not ask.commands and not ask.await_run
+        if owner.kind == "session" and not looks:
+            return None
         state = (await replay(self._store, self._paths, owner)).state
-        if not state.opened or not state.idle:
+        if looks and not state.opened:
+            missing = SessionNotFound if owner.kind == "session" else RunNotFound
+            raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
+        if looks:
+            return Reply(view=view_session(state))
+        deletes = any(isinstance(command, Delete) for command in ask.commands)
+        if not state.opened or not state.idle or deletes:
             return None
         for command in ask.commands:
             if command.kind == "start_run":
@@ -210,6 +285,7 @@ class HostPool:
         if opening is None:
             opening = asyncio.create_task(self._open(owner), name=f"open {owner}")
             self._hosts[owner] = opening
+            self._tell_followers()
         try:
             # Shielded: a caller that gives up must not stop an opening that others wait for.
             return await asyncio.shield(opening)
@@ -217,49 +293,86 @@ class HostPool:
             failed = opening.done() and (opening.cancelled() or opening.exception() is not None)
             if failed and self._hosts.get(owner) is opening:
                 del self._hosts[owner]
+                # It may have fenced whoever served the owner before, so nobody else may be left to go on with it.
+                if not opening.cancelled() and _may_pass(opening.exception()):
+                    self._open_later(owner)
+
+    def _tell_followers(self) -> None:
+        """Let those who follow what is not open here look again."""
+        self._opened_one.set()
+        self._opened_one = asyncio.Event()
 
     async def _open(self, owner: Owner) -> SessionHost:
         closing = self._closing.get(owner)
         if closing is not None:
-            await asyncio.wait([closing])  # its last act is to remove the marker we are about to set
-        await self._mark(owner)
-        journal = Journal(self._store, self._paths, owner, self._clock, self._ids)
+            await asyncio.wait([closing])  # it still reads and writes
+        journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
         await host.open()
+        try:
+            # Before anything new is taken; what was left unfinished is marked by whoever left it.
+            await self._mark(host)
+        except BaseException:
+            await host.close()
+            raise
+        if host.failure is not None:  # it ended meanwhile, and nobody was there to forget it
+            raise host.failure
         return host
 
-    async def _mark(self, owner: Owner) -> None:
+    async def _mark(self, host: SessionHost) -> None:
+        owner = host.owner
         marker = json.dumps({"kind": owner.kind, "id": owner.id}, ensure_ascii=True).encode("ascii")
-        try:
-            await self._store.put_new(self._paths.marker(owner), marker)
-        except ObjectExists:
-            logger.debug("owner was marked active before", extra={"owner": str(owner)})
+        with contextlib.suppress(ObjectExists):  # ours, from a try whose reply was lost
+            await self._store.put_new(self._paths.marker(owner, host.epoch), marker)
+
+    async def _unmark(self, host: SessionHost) -> None:
+        """Remove its marker and those of hosts it fenced; a newer host's is not ours to remove, now or late."""
+        for key in await self._store.list(self._paths.markers(host.owner)):
+            if number_of(key) <= host.epoch:
+                await self._store.delete(key)
 
     def _open_hosts(self) -> list[SessionHost]:
-        done = [task for task in self._hosts.values() if task.done() and not task.cancelled()]
-        return [task.result() for task in done if task.exception() is None]
+        return [host for task in self._hosts.values() if (host := _result_of(task)) is not None]
 
     def _ended(self, host: SessionHost) -> None:
         """A host ended by itself: forget it, and open it again if it left work behind and nobody newer has it."""
-        self._hosts.pop(host.owner, None)
-        if self._closed or isinstance(host.failure, Fenced) or host.state.idle:
+        opening = self._hosts.get(host.owner)
+        if opening is not None and _result_of(opening) is host:
+            del self._hosts[host.owner]
+        if isinstance(host.failure, Fenced | HostClosed):
             return
-        task = asyncio.create_task(self._reopen(host.owner), name=f"reopen {host.owner}")
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        # A write that failed may have landed: what it brought has to be gone on with, whether anybody asks or not.
+        if not host.state.idle or _may_pass(host.failure):
+            self._open_later(host.owner)
 
-    async def _reopen(self, owner: Owner) -> None:
+    def _open_later(self, owner: Owner) -> None:
+        self._keep_trying(f"open {owner}", lambda: self._host(owner))
+
+    async def _try_to_open(self, owner: Owner) -> None:
+        """Open an owner, later if not now."""
+        try:
+            await self._host(owner)
+        except StorageError as error:
+            logger.warning("could not open %s: %s", owner, error, extra={"owner": str(owner)})
+
+    def _keep_trying(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
+        """Do it in the background, again and again while the storage fails; each thing once at a time."""
+        if self._closed or what in self._trying:
+            return
+        task = asyncio.create_task(self._until_done(what, act), name=what)
+        self._trying[what] = task
+        task.add_done_callback(lambda _: self._trying.pop(what, None))
+
+    async def _until_done(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
         wait = 0.0
         while not self._closed:
             await self._clock.sleep(wait)
-            wait = min(max(2 * wait, 0.2), _LONGEST_REOPEN_WAIT_S)
+            wait = min(max(2 * wait, 0.2), _LONGEST_WAIT_S)
             try:
-                await self._host(owner)
-            except Fenced:
-                return
+                await act()
             except StorageError as error:
-                logger.warning("could not open %s: %s", owner, error, extra={"owner": str(owner)})
-                if not error.retryable:
+                logger.warning("could not %s: %s", what, error)
+                if not _may_pass(error):
                     return
             else:
                 return
@@ -273,8 +386,26 @@ class HostPool:
                 limit = self._settings.run_idle_s if run else self._settings.session_idle_s
                 if host.idle and now - host.last_used >= limit:
                     self._start_letting_go(host)
+                elif now - host.last_used >= limit and (until := host.resting_until) is not None:
+                    await self._let_rest(host, until, limit)
                 elif host.idle and now - host.last_used >= self._settings.sweep_s:
                     await host.mark_tail()
+
+    async def _let_rest(self, host: SessionHost, until: datetime, limit_s: float) -> None:
+        """Let a conversation go whose run only waits: for an answer, or for its time.
+
+        Crash safety:
+            The timer is stored first. One too many costs a needless look.
+        """
+        if (until - self._clock.now()).total_seconds() < limit_s:
+            return
+        try:
+            if until != FOR_EVER:
+                await set_timer(self._store, self._paths, host.owner, until)
+            if await host.rest(until):
+                self._start_letting_go(host)
+        except StorageError as error:
+            logger.warning("%s could not be let go: %s", host.owner, error)
 
     def _start_letting_go(self, host: SessionHost) -> asyncio.Task[None] | None:
         if self._hosts.pop(host.owner, None) is None:
@@ -291,23 +422,69 @@ class HostPool:
             await asyncio.wait([passivation])
 
     async def _passivate(self, host: SessionHost) -> None:
-        """Let an idle host go: its journal has everything, so only the marker is removed."""
+        """Let an idle host go: its journal has everything, so only its marker is removed."""
         await host.mark_tail()
+        done = host.may_go
         await host.close()
+        if not done:  # somebody who had found it before asked it meanwhile
+            self._open_later(host.owner)
+            return
         try:
-            await self._store.delete(self._paths.marker(host.owner))
+            await self._unmark(host)
         except StorageError as error:
             # A marker too many costs one needless opening after a loss.
             logger.warning("could not unmark %s: %s", host.owner, error)
 
 
-async def active_owners(store: Store, paths: Paths) -> list[Owner]:
-    """The owners that some process had open when it was last heard of."""
-    owners: list[Owner] = []
-    for key in await store.list(paths.active):
+def _result_of(opening: asyncio.Task[SessionHost]) -> SessionHost | None:
+    if not opening.done() or opening.cancelled() or opening.exception() is not None:
+        return None
+    return opening.result()
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether storage that failed so may work later without the object being repaired."""
+    return isinstance(error, StorageError) and not isinstance(error, JournalDamaged | SchemaTooNew)
+
+
+async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | None = None) -> list[Owner]:
+    """The owners that some process had open when it was last heard of.
+
+    Args:
+        store: Where.
+        paths: Of the namespace.
+        known: Owners by marker, from an earlier look; brought up to date. A marker never changes, so each is read once.
+    """
+    before = {} if known is None else known
+    found: dict[str, Owner] = {}
+
+    async def read(key: str) -> None:
         try:
             marker = json.loads(await store.get(key))
+            found[key] = Owner(marker["kind"], marker["id"])
         except ObjectNotFound:
-            continue
-        owners.append(Owner(marker["kind"], marker["id"]))
-    return owners
+            return  # its host let it go meanwhile
+        except (ValueError, KeyError, TypeError) as error:
+            # One marker that cannot be read must not keep the others from being found.
+            logger.error("the marker %s is damaged (%s); look at that conversation, then remove it", key, error)  # noqa: TRY400
+
+    keys = await store.list(paths.active)
+    found |= {key: before[key] for key in keys if key in before}
+    await at_most(_MARKERS_AT_ONCE, read, [key for key in keys if key not in found])
+    before.clear()
+    before |= found
+    return list(dict.fromkeys(found[key] for key in keys if key in found))
+
+
+async def at_most(number: int, work: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:
+    """Do the work for every item, so many at a time; the first error is raised when all have had their turn."""
+    limit = asyncio.Semaphore(number)
+
+    async def one(item: T) -> None:
+        async with limit:
+            await work(item)
+
+    results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.journal.paths import Owner
@@ -15,8 +15,10 @@ from rojak_ray.sessions.requests import Ask, Reply
 class StepExecutor(Protocol):
     """Runs steps somewhere."""
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """Run one attempt and return what came of it; whatever fails comes back as a `StepError`.
+
+        With `on_delta` a model is asked to stream, and it is called with each piece of text. The result is the same.
 
         Raises:
             asyncio.CancelledError: The step was cancelled; the work is stopped as far as that is possible.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field, JsonValue
@@ -11,6 +12,7 @@ from rojak_ray.core.commands import Command
 from rojak_ray.core.events import RunStatus
 from rojak_ray.core.state import RunOutcome, SessionState
 from rojak_ray.messages import Message, Record, Usage
+from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.order import Place
 
 
@@ -25,8 +27,34 @@ class Ask(Record):
     view: bool = False
     """Include the configuration and history."""
 
+    follow: Follow | None = None
+    """Tell what happens; models asked from here on are asked to stream."""
+
     place: Place | None = None
     """Where it stands among its client's requests, if the transport may overtake."""
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long the answer may be held back."""
+        return max(self.wait_s, self.follow.wait_s if self.follow else 0.0)
+
+    @property
+    def only_follows(self) -> bool:
+        """Whether it changes nothing and waits for no run."""
+        return self.follow is not None and not self.commands and not self.await_run and not self.view
+
+
+class AwaitedCall(Record):
+    """A function call that waits for somebody outside to give its result."""
+
+    call_id: str
+    """The model's id of the call: what an answer names."""
+
+    name: str
+    arguments: str
+    question: str
+    until: datetime | None
+    """When the model will be told that nobody answered."""
 
 
 class RunView(Record):
@@ -55,6 +83,8 @@ class SessionView(Record):
     set_aside: str | None = None
     """Why nothing of it is run until somebody resumes it."""
 
+    awaited: tuple[AwaitedCall, ...] = ()
+
 
 class Reply(Record):
     """The answer to an `Ask`. Everything it says is durable."""
@@ -66,6 +96,8 @@ class Reply(Record):
     """The awaited run; its status says whether it ended."""
 
     view: SessionView | None = None
+    batch: Batch | None = None
+    """What there is to follow."""
 
 
 def view_run(state: SessionState, run_id: str) -> RunView | None:
@@ -103,4 +135,15 @@ def view_session(state: SessionState) -> SessionView:
         history=state.history,
         latest=view_outcome(state, answered[-1]) if answered else None,
         set_aside=state.set_aside,
+        awaited=tuple(
+            AwaitedCall(
+                call_id=call.planned.call.id,
+                name=call.planned.call.name,
+                arguments=call.planned.call.arguments,
+                question=call.awaited.question,
+                until=call.awaited.until,
+            )
+            for call in state.awaited
+            if call.awaited is not None
+        ),
     )

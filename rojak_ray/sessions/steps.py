@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
+from rojak_ray.agents.activities import AgentCallParams, FunctionSchema, OnDelta
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.invoke import build_arguments, invoke, invoke_sync, read_result, render_instructions
 from rojak_ray.agents.results import AgentResponse
@@ -29,9 +29,11 @@ from rojak_ray.core.steps import (
     StepError,
     StepResult,
     TextResult,
+    WaitingResult,
 )
-from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RojakError
+from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RetrieverUnavailable, RojakError
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
+from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
 
 _TRANSIENT_NAMES = frozenset({"ConnectionError", "TimeoutError", "Timeout", "TimeoutException", "NetworkError"})
@@ -79,18 +81,21 @@ class PreparedCall:
 class StepRunner:
     """Runs one step at a time for each caller; many callers at once."""
 
-    def __init__(self, functions: FunctionSource, providers: ProviderSource, refer: Refer) -> None:
-        """`refer` names the callables of agents that functions hand over to."""
+    def __init__(
+        self, functions: FunctionSource, providers: ProviderSource, refer: Refer, pace: Pace | None = None
+    ) -> None:
+        """`refer` names the callables of agents that functions hand over to; `pace` is that of the process."""
         self._functions = functions
         self._providers = providers
         self._refer = refer
+        self._pace = pace or Pace()
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Synchronous functions run in a thread: one that never returns keeps it."""
         try:
             match step:
                 case CallModel():
-                    return await self._call_model(step)
+                    return await self._call_model(step, on_delta)
                 case CallFunction():
                     return await self._call_function(step)
                 case RenderInstructions():
@@ -105,7 +110,7 @@ class StepRunner:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
             return error_of(error)
 
-    async def _call_model(self, step: CallModel) -> ModelResult:
+    async def _call_model(self, step: CallModel, on_delta: OnDelta | None) -> ModelResult:
         agent = step.agent
         offers = [await self._functions.offer(ref) for ref in agent.functions]
         activities = await self._providers.agent_activities(agent.type)
@@ -124,10 +129,15 @@ class StepRunner:
             timeout_s=agent.retry.timeout_s,
         )
         async with _limit(agent.retry.timeout_s, f"The model call of agent {agent.name!r}"):
-            response = await activities.call(params)
+            if on_delta is None:
+                response = await activities.call(params)
+            else:
+                with Pieces(on_delta, self._pace) as pieces:
+                    params.on_delta = pieces.add
+                    response = await activities.call(params)
         return read_response(response, {offer.schema.name: offer.plan for offer in offers})
 
-    async def _call_function(self, step: CallFunction) -> FunctionResult:
+    async def _call_function(self, step: CallFunction) -> FunctionResult | WaitingResult:
         prepared = prepare_call(step, await self._functions.resolve(named_function(step)))
         async with _limit(prepared.timeout_s, step.call.name):
             if prepared.definition.is_async:
@@ -142,10 +152,11 @@ class StepRunner:
             return TextResult(text=await render_instructions(write, copy.deepcopy(step.context_variables)))
 
     async def _retrieve(self, step: Retrieve) -> TextResult:
-        retriever = step.agent.retriever
-        activities = await self._providers.retriever_activities(retriever.type if retriever else "")
-        async with _limit(step.agent.retry.timeout_s, f"Retriever {activities.type!r}"):
-            return TextResult(text=clean_text(str(await activities.retrieve_and_combine_results(step.text))))
+        activities = await self._providers.retriever_activities(step.retriever.type)
+        limit = min(step.agent.retry.timeout_s, activities.timeout_s)
+        async with _limit(limit, f"Retriever {activities.type!r}"):
+            found: Any = await activities.retrieve_and_combine_results(step.text)
+        return TextResult(text=clean_text(str(found)) if found is not None else "")
 
 
 def named_function(step: CallFunction) -> FunctionRef:
@@ -176,13 +187,20 @@ def prepare_call(step: CallFunction, definition: FunctionDefinition) -> Prepared
     return PreparedCall(definition, arguments, context, step.plan.timeout_s or step.agent.retry.timeout_s)
 
 
-def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: Refer) -> FunctionResult:
+def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: Refer) -> FunctionResult | WaitingResult:
     """Read what a function returned.
 
     Raises:
         InvalidContext, InvalidAgent: It left something that cannot be stored; the text is for the model.
     """
     outcome = read_result(value, dict(step.context_variables), prepared.context)
+    if outcome.waits is not None:
+        return WaitingResult(
+            question=outcome.output,
+            timeout_s=outcome.waits.timeout_in_seconds,
+            context_set=outcome.context_set,
+            context_deleted=outcome.context_deleted,
+        )
     return FunctionResult(
         output=outcome.output,
         agent=encode_agent(outcome.agent, refer) if outcome.agent is not None else None,
@@ -238,7 +256,7 @@ def error_of(error: BaseException) -> StepError:
         error_type=type(error).__name__,
         message=clean_text(text or repr(error))[:_LONGEST_ERROR],
         transient=bool(names & _TRANSIENT_NAMES) or (isinstance(error, RojakError) and error.retryable),
-        retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable) else None,
+        retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable | RetrieverUnavailable) else None,
     )
 
 

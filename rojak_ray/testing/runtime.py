@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.spec import FunctionRef
@@ -23,6 +23,7 @@ from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.runs import GatewayRuns
 from rojak_ray.schedules.service import SchedulerService
+from rojak_ray.sessions.alarm import AlarmClock
 from rojak_ray.sessions.pool import HostPool, PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
@@ -49,6 +50,9 @@ class InProcessGateway:
         runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
         self._patient = _PatientRunner(runner)
         self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings)
+        self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
+        self._ringing: asyncio.Task[None] | None = None
+        self._timers_s = settings.timers_s
         self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self, ids), clock, ids)
         self._recovered = False
 
@@ -58,6 +62,7 @@ class InProcessGateway:
             self._recovered = True
             await self._pool.recover(lambda owner: True)
             await self.scheduler.start()
+            self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the pool."""
@@ -85,6 +90,9 @@ class InProcessGateway:
 
     async def close(self) -> None:
         """Let every host go and release connections."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+            await asyncio.gather(self._ringing, return_exceptions=True)
         await self.scheduler.close()
         await self._pool.close()
         await self.providers.aclose()
@@ -156,9 +164,9 @@ class _PatientRunner:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def execute(self, step: Step) -> StepResult:
+    async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         news = self._news
-        result = await self._runner.execute(step)
+        result = await self._runner.execute(step, on_delta)
         if not step.recovered or not isinstance(result, StepError) or result.error_type not in _MISSING_CODE:
             return result
         logger.info("step %s waits for what runs it to be registered: %s", step.step_id, result.message)
@@ -167,7 +175,7 @@ class _PatientRunner:
                 while isinstance(result, StepError) and result.error_type in _MISSING_CODE:
                     await news.wait()
                     news = self._news
-                    result = await self._runner.execute(step)
+                    result = await self._runner.execute(step, on_delta)
         except TimeoutError:
             logger.warning("step %s: nobody registered what runs it", step.step_id)
         return result

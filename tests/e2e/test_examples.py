@@ -1,4 +1,4 @@
-"""Every example runs as it stands: all without Ray, two of them on Ray as well."""
+"""Every example runs as it stands: all without Ray, four of them on Ray as well."""
 
 import os
 import re
@@ -22,13 +22,14 @@ SAYS = {
         "charged $12.50 for Cashier (attempt 1",
         "average: 3.0",
     ],
-    "schedule": [
-        "the first guest",
-        "one more guest than before",
-        "paused: closed for today (10 times to come)",
-        "['12:00:02Z', '12:00:01Z', '12:00:00Z']",
-    ],
     "custom_provider": ["Loud: HELLO FROM A FUNCTION! (3 marks kept)"],
+    "retriever": [
+        "Do you have noodles in a soup? On the menu: Laksa: rice noodles in a spicy coconut soup.",
+        "laksa costs $6.50",
+        "Is there parking? I have nothing on that.",
+    ],
+    "schedule": ["the first guest", "one more guest than before", "paused: closed for today", "backfilled: "],
+    "waiting": ["Somebody is asked: Refund $12.50?", "approved by Mei"],
     "testing": ["2 tests passed"],
     "in_process": ["{'name': 'Mei'}", "['user', 'assistant', 'tool', 'assistant']"],
 }
@@ -68,7 +69,7 @@ def test_example_without_ray(example: str, tmp_path: Path):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("example", ["session", "custom_provider"])
+@pytest.mark.parametrize("example", ["session", "custom_provider", "retriever", "waiting"])
 def test_example_on_ray(example: str, tmp_path: Path):
     out = run(example, storage=tmp_path, timeout_s=110)
     for words in SAYS[example]:
@@ -81,10 +82,10 @@ def test_the_testing_example_is_a_pytest_file(tmp_path: Path):
     assert "2 passed" in finished.stdout, finished.stdout
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_program_of_the_readme_runs_as_it_stands_on_the_offline_model(number: int, tmp_path: Path):
     blocks = re.findall(r"^```python\n(.*?)^```", (EXAMPLES.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     program = blocks[number].replace("OpenAIAgent", "OfflineAgent").replace("Rojak()", "InProcessRuntime()")
     program = f"from rojak_ray.testing.runtime import InProcessRuntime\n{program}"
     if "def test_" in program:

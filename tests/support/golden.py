@@ -17,14 +17,14 @@ from typing import Any
 from unittest import mock
 
 from support.plan import PlanAgent, plan
-from support.worlds import world
+from support.worlds import NEVER_S, world
 
 from rojak_ray import RunFailed
 from rojak_ray.agents import AgentExecuteFnResult, function
 from rojak_ray.journal import blobs as blobs_module
-from rojak_ray.journal import journal as journal_module
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
+from rojak_ray.sessions.pool import PoolSettings
 from rojak_ray.sessions.types import UpdateConfigParams
 from rojak_ray.storage.memory import MemoryStore
 
@@ -68,8 +68,9 @@ async def write() -> dict[str, Any]:
     first = PlanAgent(
         name="First", instructions="You are the first.", functions=[add, remember, to_other, never_returns]
     )
-    with mock.patch.object(journal_module, "SNAPSHOT_BYTES", 6_000), mock.patch.object(blobs_module, "BLOB_BYTES", 900):
-        async with world(store) as w:
+    settings = PoolSettings(sweep_s=NEVER_S, snapshot_bytes=6_000)
+    with mock.patch.object(blobs_module, "BLOB_BYTES", 900):
+        async with world(store, settings) as w:
             session = await w.rojak.create_session("golden", first, {"draft": "x", "list": [1, {"k": "ü\U0001f600"}]})
             calls = [["add", {"a": 1, "b": 2}], ["add", {"a": 3, "b": 4}], ["remember", {"name": "Zoë"}]]
             await session.send_messages(plan(calls, "done"))

@@ -29,11 +29,13 @@ UNREACHABLE = StepError(error_type="ConnectionError", message="no route", transi
 LOST = StepError(error_type="ProcessLost", message="the worker died", lost=True)
 
 
-def agent(name: str = "A", *, policy: PolicySpec | None = None, retriever: bool = False, **fields: Any) -> AgentSpec:
-    """An agent as stored."""
+def agent(name: str = "A", *, policy: PolicySpec | None = None, retriever: Any = None, **fields: Any) -> AgentSpec:
+    """An agent as stored; `retriever=True` gives it one, a text one of that type, a list of texts several."""
     known: dict[str, Any] = {"type": "openai", "model": "m", "instructions": f"Be {name}."}
-    if retriever:
-        known["retriever"] = RetrieverSpec(type="qdrant")
+    if isinstance(retriever, list):
+        known["retriever"] = tuple(RetrieverSpec(type=one) for one in retriever)
+    elif retriever:
+        known["retriever"] = RetrieverSpec(type="qdrant" if retriever is True else retriever)
     return AgentSpec(name=name, retry=RetrySpec(policy=policy), **{**known, **fields})
 
 

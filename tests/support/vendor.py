@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from aiohttp import web
+from support.vendor_streams import anthropic_events, error_event, openai_events
 
 Wire = Literal["openai", "anthropic"]
 
@@ -143,7 +144,23 @@ class Hold:
     then: Text | Calls | Status | Raw = field(default_factory=Text)
 
 
-Reply = Text | Calls | Status | Raw | Drop | Drip | Hold
+@dataclass
+class Stream:
+    """An answer whose stream misbehaves (an answer that is asked for as a stream behaves by itself).
+
+    After `after` events the stream is `cut` (ends as if it were whole), `dropped` (hung up), `stalled` (silent until
+    the vendor is released), or has an `error` event of the kind `error`; without `after` it only keeps its pace.
+    """
+
+    then: Text | Calls = field(default_factory=Text)
+    after: int | None = None
+    ending: Literal["cut", "dropped", "stalled", "error"] = "cut"
+    error: str = "overloaded_error"
+    every: float = 0.0
+    """Seconds between two events."""
+
+
+Reply = Text | Calls | Status | Raw | Drop | Drip | Hold | Stream
 Script = Iterable[Reply] | Callable[[Request], Reply]
 
 
@@ -288,10 +305,35 @@ class Vendor:
                 return web.json_response(answer, status=reply.status, headers=reply.headers)
             case Text() | Calls():
                 if request.body.get("stream"):
-                    return await _stream(http, request, reply)
+                    return await self._stream(http, request, Stream(reply))
                 return web.json_response(reply.body(request.wire, request.body.get("model", "")))
+            case Stream():
+                return await self._stream(http, request, reply)
             case Hold():
                 raise TypeError("a Hold cannot hold a Hold")
+
+    async def _stream(self, http: web.Request, request: Request, reply: Stream) -> web.StreamResponse:
+        if not request.body.get("stream"):
+            raise TypeError("the client did not ask for a stream")
+        body = reply.then.body(request.wire, request.body.get("model", ""))
+        events = openai_events(body) if request.wire == "openai" else anthropic_events(body)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(http)
+        for event in events[: reply.after]:
+            await response.write(event)
+            await asyncio.sleep(reply.every)
+        if reply.after is None:
+            return response
+        if reply.ending == "stalled":
+            await self._released.wait()
+            for event in events[reply.after :]:
+                await response.write(event)
+        elif reply.ending == "dropped":
+            assert http.transport is not None
+            http.transport.abort()
+        elif reply.ending == "error":
+            await response.write(error_event(request.wire, reply.error, f"broken off for {request.headers}"))
+        return response
 
 
 def openai_body(message: dict[str, Any], finish: str | None, usage: Mapping[str, Any] | None, model: str) -> Any:
@@ -318,11 +360,6 @@ def anthropic_body(blocks: list[Any], stop: str | None, usage: Mapping[str, Any]
         "stop_sequence": None,
         "usage": usage or {"input_tokens": 5, "output_tokens": 2},
     }
-
-
-async def _stream(http: web.Request, request: Request, reply: Text | Calls) -> web.StreamResponse:
-    """The seam for streamed answers: the same scripted reply, as the wire's events."""
-    return web.json_response({"error": {"message": "streamed answers are not scripted yet"}}, status=400)
 
 
 async def _hang_up(http: web.Request, after: int | None) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from support.journals import InstantClock
@@ -60,8 +61,8 @@ class WaitingClock(InstantClock):
 @asynccontextmanager
 async def world(store: Store | None = None, settings: PoolSettings | None = None) -> AsyncIterator[World]:
     """A world whose model is registered."""
-    # A sweep on an instant clock would spin; tests that want it ask for it.
-    made = World(store, settings or PoolSettings(sweep_s=NEVER_S))
+    # On an instant clock a sweep would spin, and so would the alarm clock; tests that want sweeps ask for them.
+    made = World(store, replace(settings or PoolSettings(sweep_s=NEVER_S), timers_s=NEVER_S))
     async with made.rojak:
         await made.rojak.create_worker([made.model])
         yield made

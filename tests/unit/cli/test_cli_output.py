@@ -6,9 +6,20 @@ import pytest
 import typer
 from rich.console import Console
 
+from rojak_ray.cli.live import LiveAnswer
 from rojak_ray.cli.output import Voice, as_json, errors_reported, printable
 from rojak_ray.errors import InternalError, InvalidStorage
-from rojak_ray.messages import ConversationMessage
+from rojak_ray.messages import Usage
+from rojak_ray.sessions.events import (
+    ContextChangeEvent,
+    FunctionCallEvent,
+    FunctionResultEvent,
+    HandoffEvent,
+    MessageEvent,
+    RetryEvent,
+    SessionEvent,
+    TextDeltaEvent,
+)
 
 
 class Spoken:
@@ -23,25 +34,44 @@ class Spoken:
         return self._file.getvalue()
 
 
-def said(sender: str, content: str | None = None, *calls: tuple[str, str, str]) -> ConversationMessage:
-    made = [{"id": id_, "type": "function", "function": {"name": name, "arguments": text}} for id_, name, text in calls]
-    return ConversationMessage("assistant", content, tool_calls=made or None, sender=sender)
+def listen(spoken: Spoken, *events: SessionEvent) -> LiveAnswer:
+    answer = LiveAnswer(spoken.voice, "A")
+    for event in events:
+        answer.show(event)
+    answer.close()
+    return answer
 
 
-def returned(call_id: str, content: str) -> ConversationMessage:
-    return ConversationMessage("tool", content, tool_call_id=call_id)
+def called(call_id: str, name: str, arguments: str) -> SessionEvent:
+    return FunctionCallEvent(seq=1, run_id="r", agent="A", call_id=call_id, name=name, arguments=arguments)
 
 
-def test_answer_shows_calls_with_their_results_then_the_handover_then_the_words():
+def returned(call_id: str, name: str, output: str) -> SessionEvent:
+    return FunctionResultEvent(seq=2, run_id="r", agent="A", call_id=call_id, name=name, output=output)
+
+
+def piece(agent: str, text: str) -> SessionEvent:
+    return TextDeltaEvent(seq=3, run_id="r", agent=agent, step_id="s", attempt=1, offset=0, text=text)
+
+
+def complete(agent: str, text: str) -> SessionEvent:
+    return MessageEvent(seq=4, run_id="r", agent=agent, step_id="s", content=text, usage=Usage())
+
+
+def test_answer_shows_calls_with_their_results_then_the_handover_then_the_words_as_they_come():
     spoken = Spoken()
-    messages = [
-        ConversationMessage("user", "hi"),
-        said("A", None, ("1", "look", '{"what": "x", "n": 2}'), ("2", "go_to_b", "{}")),
-        returned("1", "seen"),
-        returned("2", "Transferred to 'B'"),
-        said("B", "Hello.\nWhat now?"),
-    ]
-    assert spoken.voice.answered(messages, "A") == "B"
+    answer = listen(
+        spoken,
+        called("1", "look", '{"what": "x", "n": 2}'),
+        called("2", "go_to_b", "{}"),
+        returned("1", "look", "seen"),
+        returned("2", "go_to_b", "Transferred to 'B'"),
+        HandoffEvent(seq=3, run_id="r", from_agent="A", to_agent="B"),
+        piece("B", "Hel"),
+        piece("B", "lo.\nWhat now?"),
+        complete("B", "Hello.\nWhat now?"),
+    )
+    assert answer.speaker == "B"
     assert spoken.text.splitlines() == [
         '  A called look(what="x", n=2)',
         "    -> seen",
@@ -53,9 +83,27 @@ def test_answer_shows_calls_with_their_results_then_the_handover_then_the_words(
     ]
 
 
+def test_words_of_an_attempt_that_failed_are_taken_back_before_the_next_one():
+    spoken = Spoken()
+    failed = RetryEvent(
+        seq=5, run_id="r", agent="A", step_id="s", attempt=1, error_type="ModelUnavailable", error="cut", reset=True
+    )
+    listen(spoken, piece("A", "Hel"), failed, piece("A", "Hello."), complete("A", "Hello."))
+    assert spoken.text.splitlines() == ["A: Hel", "  A is asked again: ModelUnavailable: cut", "A: Hello."]
+
+
+def test_context_is_what_the_changes_make_of_it():
+    changes = [
+        ContextChangeEvent(seq=1, run_id="r", set={"a": 2, "b": 1}),
+        ContextChangeEvent(seq=2, run_id="r", set={}, deleted=("b", "c")),
+        ContextChangeEvent(seq=3, run_id="r", set={"c": 3}),
+    ]
+    assert listen(Spoken(), *changes).context_after({"a": 1, "b": 0, "c": 0, "d": 4}) == {"a": 2, "c": 3, "d": 4}
+
+
 def test_arguments_that_are_not_json_are_shown_as_they_came():
     spoken = Spoken()
-    spoken.voice.answered([said("A", None, ("1", "look", '{"what":')), returned("1", "ValueError: no")], "A")
+    listen(spoken, called("1", "look", '{"what":'), returned("1", "look", "ValueError: no"))
     assert '  A called look({"what":)' in spoken.text
 
 
@@ -67,14 +115,14 @@ def test_long_lines_are_not_broken_and_markup_is_not_read():
 
 def test_terminal_gets_colours_and_the_same_words():
     spoken = Spoken(is_terminal=True)
-    spoken.voice.answered([said("A", "Hello.")], "A")
+    listen(spoken, piece("A", "Hello."), complete("A", "Hello."))
     assert "\x1b[" in spoken.text
     assert "Hello." in spoken.text
 
 
 def test_what_an_agent_says_cannot_drive_the_terminal():
     spoken = Spoken()
-    spoken.voice.answered([said("A\x1b[2J", "\x1b[31mred\x07\rx")], "A")
+    listen(spoken, piece("A\x1b[2J", "\x1b[31mred\x07\rx"))
     assert not set(spoken.text) & set("\x1b\x07\r")
 
 

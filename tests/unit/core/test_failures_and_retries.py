@@ -16,7 +16,7 @@ from support.stories import (
 )
 
 from rojak_ray.agents.spec import PolicySpec
-from rojak_ray.core.events import FunctionReturned, Retrieved, RunEnded, RunStatus, StepFailed
+from rojak_ray.core.events import FunctionReturned, RunEnded, RunStatus, StepFailed
 from rojak_ray.core.steps import StepError
 
 PATIENT = PolicySpec(initial_interval_s=2, backoff_coefficient=3, maximum_interval_s=10, maximum_attempts=4)
@@ -210,41 +210,3 @@ def test_failing_instructions_fail_the_run():
     story = running(rendered_agent()).fails("instructions", BROKEN).then_kinds("run_ended").pending()
     assert "instructions" in story.outcome().error
     assert "ValueError: bad" in story.outcome().error
-
-
-def test_retriever_is_asked_with_the_last_message_whatever_its_role():
-    story = running(agent(retriever=True), "first", "last").pending("r1/0/retrieve")
-    assert story.steps[0].text == "last"
-    story = story.retrieves("facts").then(Retrieved(step_id="r1/0/retrieve", text="facts"))
-    assert story.model_step.instructions == "Be A.\nHere is the context to use to answer the user's question:\nfacts"
-    story = story.asks(call("c1")).returns("c1", "tool says").pending("r1/1/retrieve")
-    assert story.steps[0].text == "tool says"
-
-
-def test_what_was_retrieved_serves_one_answer_only():
-    story = running(agent(retriever=True)).retrieves("facts").asks(call("c1")).returns("c1", "")
-    assert story.pending("r1/1/model").model_step.instructions == "Be A."
-
-
-def test_retriever_failure_goes_on_without_context():
-    story = running(agent(retriever=True)).fails("retrieve", BROKEN)
-    story.then(Retrieved(step_id="r1/0/retrieve", text=None, error="ValueError: bad")).pending("r1/0/model")
-    assert story.model_step.instructions == "Be A."
-
-
-def test_transient_retriever_failure_is_retried_before_it_is_given_up():
-    waits, story = waits_until_the_end(running(agent(retriever=True)), "retrieve", UNREACHABLE)
-    assert waits == [1, 2, 4, 8]
-    story.pending("r1/0/model")
-
-
-@pytest.mark.parametrize("first", ["instructions", "retrieve"])
-def test_instructions_and_retrieval_run_side_by_side_and_the_model_waits_for_both(first):
-    story = running(rendered_agent(retriever=True)).pending("r1/0/instructions", "r1/0/retrieve")
-    if first == "instructions":
-        story = story.renders("I.").pending("r1/0/retrieve").retrieves("found")
-    else:
-        story = story.retrieves("found").pending("r1/0/instructions").renders("I.")
-    story.pending("r1/0/model")
-    assert story.model_step.instructions.startswith("I.\n")
-    assert story.model_step.instructions.endswith("\nfound")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -25,16 +26,19 @@ from support.stories import (
 
 from rojak_ray.agents.spec import PolicySpec
 from rojak_ray.core.commands import (
+    AnswerCall,
     CancelRun,
+    CheckTimers,
     Command,
     Delete,
     PassProbation,
     RecordStep,
     Recover,
+    Rest,
     Resume,
     UpdateConfig,
 )
-from rojak_ray.core.events import Event, FunctionReturned, RunAccepted, RunEnded
+from rojak_ray.core.events import Event, FunctionReturned, Recovered, Retrieved, RunAccepted, RunEnded
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
@@ -43,11 +47,14 @@ from rojak_ray.core.steps import (
     CallModel,
     FunctionResult,
     ModelResult,
+    Retrieve,
     Step,
     StepError,
     StepResult,
     TextResult,
+    WaitingResult,
 )
+from rojak_ray.core.waiting import next_due
 from rojak_ray.errors import SessionSetAside
 from rojak_ray.messages import Message, Usage
 
@@ -55,7 +62,7 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 AGENTS = (
     agent("A"),
     agent("B", retriever=True),
-    rendered_agent("C", retriever=True),
+    rendered_agent("C", retriever=["other", "qdrant"]),
     rendered_agent("D", policy=PolicySpec(maximum_attempts=3, non_retryable_error_types=("Odd",))),
 )
 ERRORS = (
@@ -73,13 +80,16 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.recorded: set[str] = set()
+        self.looked_up: set[tuple[str, str]] = set()
         self.keys: dict[str, str] = {}
         self.attempts: dict[str, int] = {}
         self.accepted: list[str] = []
         self.ended: list[str] = []
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.story = Story()
 
     def tell(self, command: Command) -> None:
+        asked = {step.step_id: step for step in self.story.steps if isinstance(step, Retrieve)}
         self.story = self.story.when(command)
         for event in self.story.told:
             if isinstance(event, RunAccepted):
@@ -89,13 +99,18 @@ class Scheduler:
             if event.kind in {"instructions_rendered", "retrieved", "model_responded", "function_returned"}:
                 assert event.step_id not in self.recorded, "a step has two recorded results"
                 self.recorded.add(event.step_id)
+            if isinstance(event, Retrieved):
+                step = asked[event.step_id]
+                assert (step.run_id, step.retriever.type) not in self.looked_up, "a message was looked up twice"
+                self.looked_up.add((step.run_id, step.retriever.type))
         self.check()
 
     def check(self) -> None:
         state = self.story.state
         steps = pending(state)
         runs = state.run is not None and state.set_aside is None
-        assert bool(steps) == runs, "a run in progress waits for something, and only that does"
+        waits = bool(steps) or bool(state.awaited)
+        assert waits == runs or state.set_aside, "a run in progress waits for something, and only that does"
         assert not (state.queue and state.run is None), "nobody waits for an idle conversation"
         assert len({step.step_id for step in steps}) == len(steps)
         for step in steps:
@@ -129,6 +144,8 @@ class Scheduler:
             self.tell(CancelRun(run_id=random.choice((None, *self.accepted))))
         elif number < 25:
             self.tell(random_update(random))
+        elif number < 28 and self.story.state.awaited:
+            self.wait_outside(random)
         elif number < 30 and self.keys:  # a late, doubled or wrong report
             step_id = random.choice(sorted(self.keys))
             stale = RecordStep(step_id=step_id, attempt=random.randint(0, 3), result=TextResult(text="late"))
@@ -140,13 +157,38 @@ class Scheduler:
             self.report(step, random.choice(ERRORS) if number < 55 else random_result(step, random))
 
     def report(self, step: Step, result: StepResult) -> None:
-        self.tell(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result))
+        self.now += timedelta(seconds=1)
+        self.tell(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result, at=self.now))
+
+    def wait_outside(self, random: Random) -> None:
+        """Time passes, somebody answers, or the host lets the conversation go."""
+        awaited = random.choice(self.story.state.awaited)
+        deadline = awaited.awaited.until if awaited.awaited else None
+        earliest = next_due(self.story.state)
+        match random.randrange(3):
+            case 0:
+                self.now = max(self.now, deadline or self.now)
+                self.tell(CheckTimers(at=self.now))
+            case 1:
+                answer = AnswerCall(call_id=awaited.planned.call.id, answer_id=f"a{self.now}", output="yes")
+                self.tell(answer)
+                self.tell(answer)
+                assert self.story.told == (), "an answer counts once"
+            case _:
+                self.tell(Rest(until=earliest))
+                rested = bool(self.story.told)
+                self.tell(Recover())
+                interrupted = [event for event in self.story.told if event != Recovered(interrupted=False)]
+                assert not (rested and interrupted), "a host that found it resting interrupted nothing"
 
     def finish(self) -> None:
         """The outside answers everything from here on; so every run must end."""
         if self.story.state.set_aside is not None:
             self.tell(Resume())
         for _ in range(1000):
+            for waiting in self.story.state.awaited:
+                self.now += timedelta(seconds=1)
+                self.tell(AnswerCall(call_id=waiting.planned.call.id, answer_id=f"a{self.now}", output="at last"))
             if not self.story.steps:
                 break
             step = self.story.steps[-1]
@@ -170,6 +212,9 @@ def random_result(step: Step, random: Random) -> StepResult:
         )
         usage = Usage(requests=1, input_tokens=random.randint(0, 99))
         return ModelResult(content=random.choice((None, *TEXTS)), calls=calls, usage=usage, finish_reason="stop")
+    if isinstance(step, CallFunction) and random.random() < 0.3:
+        waiting = random.choice((None, 0.5, 60.0))
+        return WaitingResult(question="?", timeout_s=waiting, context_set=random.choice(({}, {"w": 1})))
     if isinstance(step, CallFunction):
         return FunctionResult(
             output=random.choice(TEXTS),
@@ -232,7 +277,7 @@ def test_random_scheduler_reaches_every_kind_of_event_and_status():
     kinds: set[str] = set()
     statuses: set[str] = set()
     interrupted = 0
-    for seed in range(25):
+    for seed in range(50):
         random = Random(seed)
         scheduler = Scheduler()
         scheduler.tell(open_session(AGENTS[seed % len(AGENTS)]))

@@ -8,7 +8,7 @@ from support.plan import PlanAgent, plan
 from support.worlds import world
 
 from rojak_ray.agents import function
-from rojak_ray.errors import RunCancelled, SessionNotFound, StoreUnavailable
+from rojak_ray.errors import RunCancelled, RunNotFound, SessionNotFound, StoreUnavailable
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
 from rojak_ray.storage.memory import MemoryStore
@@ -149,3 +149,14 @@ async def test_late_writer_of_a_deleted_session_cannot_write_into_the_new_one():
             await session.send_messages(plan("late"))
             texts = [message.content for message in await fresh.history()]
     assert plan("one") not in texts
+
+
+async def test_run_that_has_ended_can_be_deleted():
+    async with world() as w:
+        await w.rojak.run("r", AGENT, plan(SECRET))
+        await w.rojak.close()
+    async with world(w.store) as later:
+        await later.rojak.delete_run("r")
+        assert not holds(w.store.snapshot())
+        with pytest.raises(RunNotFound):
+            await later.rojak.get_run_result("r")

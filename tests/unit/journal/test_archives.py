@@ -4,13 +4,14 @@ import contextlib
 from typing import Any
 
 import pytest
-from support.journals import OWNER, PATHS, Desk, Operation, note, tags_in
+from support.journals import OWNER, PATHS, Desk, Operation, Weather, note, tags_in
 
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
-from rojak_ray.errors import JournalDamaged, StoreUnavailable
+from rojak_ray.errors import Fenced, JournalDamaged, StoreUnavailable
 from rojak_ray.journal.aggregate import CONVERSATION
 from rojak_ray.journal.journal import Journal
+from rojak_ray.journal.records import JournalRecord, encode_record
 from rojak_ray.journal.replay import read_records, read_stretch, replay
 from rojak_ray.storage.base import Store
 
@@ -144,3 +145,48 @@ async def test_reader_that_looks_while_records_move_sees_all_of_them():
             return found
 
     assert await history(MovingStore()) == "abcdefghi"
+
+
+async def test_write_that_lands_late_in_a_freed_slot_is_no_history():
+    desk = Desk()
+    journal = await desk.opened()
+    state = await told(journal, SessionState(owner_id="s"), "abcdef")
+    late = JournalRecord(
+        owner_kind="session", owner_id="s", slot=2, epoch=1, write_id="late", previous="", first_seq=1, at=""
+    )
+    key = PATHS.slot(OWNER, 2)
+    assert key not in desk.objects("log")
+    await desk.memory.put_new(key, encode_record(late)[0])
+    await told(journal, state, "ghijkl")
+    assert await history(desk.memory) == "abcdefghijkl"
+    assert key not in desk.objects("log")
+
+
+async def test_purge_whose_snapshot_a_newer_writer_removed_says_that_it_was_fenced():
+    desk = Desk()
+
+    async def removed(operation: Operation) -> Any:
+        if operation.place == "get snap":
+            await desk.memory.delete(operation.key)
+        return await operation.run()
+
+    journal = desk.journal(removed)
+    state = await journal.open()
+    with pytest.raises(Fenced):
+        await journal.purge(state)
+
+
+async def test_append_whose_slot_was_taken_and_compacted_since_says_that_it_was_fenced():
+    desk = Desk()
+
+    async def compacted(operation: Operation) -> Any:
+        if operation.place == "get log":
+            await desk.memory.delete(operation.key)
+        return await operation.run()
+
+    weather = Weather()
+    old = await desk.opened(weather)
+    await (await desk.opened()).append(note("a"))
+    weather.handler = compacted
+    with pytest.raises(Fenced):
+        await old.append(note("b"))

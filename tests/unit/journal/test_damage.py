@@ -10,7 +10,7 @@ from rojak_ray.core.events import ConfigUpdated
 from rojak_ray.errors import Fenced, JournalDamaged, SchemaTooNew
 from rojak_ray.journal.paths import Owner
 from rojak_ray.journal.records import SCHEMA_VERSION, JournalRecord, decode_record, encode_record, seal, unseal
-from rojak_ray.journal.replay import read_records, replay
+from rojak_ray.journal.replay import exists, read_records, replay
 
 
 def slot(number):
@@ -330,3 +330,15 @@ async def test_append_of_what_json_cannot_hold_stores_nothing_and_leaves_the_jou
         await journal.append([ConfigUpdated(max_turns=float("inf"))])
     assert await journal.append(note("b")) == 1
     assert tags_in((await replay(desk.memory, PATHS, OWNER)).state) == ["b"]
+
+
+async def test_journal_whose_records_were_all_removed_is_damaged_and_not_unknown():
+    desk = Desk()
+    journal = await desk.opened()
+    await journal.append(note("a"))
+    await journal.mark_tail()
+    for key in desk.objects("log"):
+        desk.replace(key, None)
+    assert await exists(desk.memory, PATHS, OWNER)
+    with pytest.raises(JournalDamaged):
+        await replay(desk.memory, PATHS, OWNER)

@@ -10,7 +10,7 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
-from rojak_ray.journal.schema import SCHEMA_VERSION, UPCASTS
+from rojak_ray.journal.schema import SCHEMA_VERSION, UPCASTS, upcast
 from rojak_ray.storage.memory import MemoryStore
 
 FOLDER = Path(__file__).parents[2] / "data" / "golden"
@@ -20,7 +20,8 @@ PATHS = Paths("rojak")
 def golden(version):
     document = json.loads((FOLDER / f"journal-v{version}.json").read_text("ascii"))
     store = MemoryStore({key: text.encode("ascii") for key, text in document["objects"].items()})
-    return store, [SessionState.model_validate(state) for state in document["states"]]
+    states = [upcast("the golden state", {"version": version, "state": state})["state"] for state in document["states"]]
+    return store, [SessionState.model_validate(state) for state in states]
 
 
 def test_every_version_has_a_golden_journal_and_a_way_up():

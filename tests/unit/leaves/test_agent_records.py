@@ -175,6 +175,20 @@ def test_retriever_with_settings_comes_back_with_them():
     assert (back.retriever.type, back.retriever.top) == ("shelf", 9)
 
 
+def test_several_retrievers_come_back_in_their_order_each_once():
+    given = [Shelf(top=9), Retriever("other"), Shelf(top=9)]
+    spec = encode_agent(OpenAIAgent(retriever=given), FunctionRegistry().refer)
+    assert [(one.type, one.settings) for one in spec.retrievers] == [("shelf", {"top": 9}), ("other", {})]
+    back = round_trip(OpenAIAgent(retriever=given))
+    assert [one.type for one in back.retriever] == ["shelf", "other"]
+    assert round_trip(OpenAIAgent(retriever=[])).retriever is None
+
+
+def test_agent_with_one_retriever_is_stored_as_it_was_before_there_could_be_several():
+    spec = encode_agent(OpenAIAgent(retriever=Retriever("x")), FunctionRegistry().refer)
+    assert spec.model_dump(mode="json")["retriever"] == {"type": "x", "settings": {}}
+
+
 def test_callables_not_known_here_come_back_as_names():
     spec = encode_agent(OpenAIAgent(functions=[plain], instructions=agent_b), FunctionRegistry().refer)
     back = decode_agent(spec, {}, FunctionRegistry().restore)
@@ -215,6 +229,8 @@ UNSTORABLE = {
     "retriever text": {"retriever": "qdrant"},
     "retriever setting object": {"retriever": Shelf(top=object())},
     "retriever of another class": {"retriever": Plain(type="x")},
+    "retriever without type": {"retriever": Retriever(type="")},
+    "retrievers with a text among them": {"retriever": [Retriever("x"), "qdrant"]},
 }
 
 
@@ -248,7 +264,8 @@ def test_digest_differs_when_any_part_does():
         OpenAIAgent(), OpenAIAgent(name="x"), OpenAIAgent(model="x"), OpenAIAgent(instructions="x"),
         OpenAIAgent(functions=[plain]), OpenAIAgent(functions=["plain"]), OpenAIAgent(functions=[returning(1)]),
         OpenAIAgent(functions=[returning(2)]), OpenAIAgent(tool_choice="auto"), OpenAIAgent(parallel_tool_calls=False),
-        OpenAIAgent(retriever=Retriever("x")), OpenAIAgent(retry_options=RetryOptions(61)),
+        OpenAIAgent(retriever=Retriever("x")), OpenAIAgent(retriever=[Retriever("x")]),
+        OpenAIAgent(retry_options=RetryOptions(61)),
         OpenAIAgent(retry_options=RetryOptions(60, RetryPolicy())), OpenAIAgent(inference_config={}),
         AnthropicAgent(model="gpt-4o-mini"), Decorated(), Decorated(region="x"),
     ]  # fmt: skip
@@ -268,3 +285,15 @@ def test_stored_policy_is_the_policy_given():
     agent = OpenAIAgent(retry_options=RetryOptions(2, RetryPolicy(maximum_attempts=3)))
     spec = encode_agent(agent, FunctionRegistry().refer)
     assert (spec.retry.timeout_s, spec.retry.policy) == (2, PolicySpec(maximum_attempts=3))
+
+
+def test_undecorated_subclass_of_an_undecorated_subclass_has_its_defaults():
+    class Base(Agent):
+        type: str = "base"
+        model: str = "base-1"
+
+    class Derived(Base):
+        type: str = "derived"
+
+    made = Derived(name="D")
+    assert (made.type, made.model, made.name) == ("derived", "base-1", "D")

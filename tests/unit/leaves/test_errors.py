@@ -102,8 +102,10 @@ def test_tree_in_the_docstring_names_every_class_under_its_base_and_whether_it_i
 
 def test_only_what_may_pass_is_retryable():
     assert {cls.__name__ for cls in CLASSES if cls.retryable} == {
+        "StoreRefused",
         "ModelUnavailable",
         "ModelMisbehaved",
+        "RetrieverUnavailable",
         "StoreUnavailable",
     }
 

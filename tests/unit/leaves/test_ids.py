@@ -143,7 +143,7 @@ def test_different_ids_never_share_a_key_or_leave_their_folder(values):
 def test_paths_of_sessions_runs_and_markers_do_not_meet():
     paths = Paths("rojak")
     owners = [Owner("session", "a"), Owner("run", "a"), Owner("session", "A"), Owner("run", "run.a")]
-    assert len({paths.owner(owner) for owner in owners}) == len({paths.marker(owner) for owner in owners}) == 4
+    assert len({paths.owner(owner) for owner in owners}) == len({paths.markers(owner) for owner in owners}) == 4
     assert paths.root == "v1/p-rojak/"
     assert Paths("Rojak").root != paths.root
 

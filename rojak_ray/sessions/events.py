@@ -1,0 +1,235 @@
+"""What a follower of a conversation sees: one union of small, JSON-safe records.
+
+    RunStartedEvent       a run's turn came
+    AgentEvent            who speaks from here on
+    RetrievalEvent        what a retriever found before the answer
+    TextDeltaEvent        a piece of an answer
+    MessageEvent          the answer, complete
+    FunctionCallEvent     the model wants a function called
+    FunctionResultEvent   what the function returned, or its error for the model
+    HandoffEvent          one agent handed over to another
+    ContextChangeEvent    context variables changed
+    RetryEvent            an attempt failed and is made again; text of it is void
+    WaitingEvent          nothing happens until something else does
+    RunEndedEvent         a run has its outcome
+
+All but live pieces of text come from the journal: whoever follows from a `seq` gets every one behind it, once and in
+order, whatever process died meanwhile. `seq` rises strictly through everything a follower sees, and each is a place to
+go on from.
+
+Pieces of one answer, joined, are its text, whether it was streamed or not: what was not seen live comes in one piece
+with the complete answer. Live pieces of an attempt that failed are void; a RetryEvent (or a RunEndedEvent without a
+MessageEvent) says so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue
+
+from rojak_ray.core.events import RunStatus
+from rojak_ray.messages import Message, Record, Usage
+
+_PER_NUMBER = 1_000_000
+_FIRST_TEXT = 100_000
+_END = _PER_NUMBER - 1
+_LONGEST_LIVE_TEXT = _END - _FIRST_TEXT - 1
+
+
+class EventBase(Record):
+    """What every event has."""
+
+    seq: int
+    """Rises through everything that one conversation tells; `events(after=seq)` goes on behind it."""
+
+    run_id: str | None
+    """The run it belongs to; None for what concerns the whole conversation."""
+
+
+class RunStartedEvent(EventBase):
+    """A run's turn came."""
+
+    kind: Literal["run_started"] = "run_started"
+    messages: tuple[Message, ...]
+    """What was asked."""
+
+
+class AgentEvent(EventBase):
+    """Who speaks from here on."""
+
+    kind: Literal["agent"] = "agent"
+    agent: str
+    model: str
+
+
+class RetrievalEvent(EventBase):
+    """What a retriever found for the coming answer; `found` is None if it failed, and the run goes on without."""
+
+    kind: Literal["retrieval"] = "retrieval"
+    agent: str
+    retriever: str = ""
+    """Its type."""
+
+    found: str | None
+    error: str | None = None
+
+
+class TextDeltaEvent(EventBase):
+    """A piece of an answer."""
+
+    kind: Literal["text_delta"] = "text_delta"
+    agent: str
+    step_id: str
+    """Which answer: the same for all its pieces and its MessageEvent."""
+
+    attempt: int
+    """Which attempt at it; the text of one that failed is void."""
+
+    offset: int
+    """Where in the answer's text the piece begins."""
+
+    text: str
+
+
+class MessageEvent(EventBase):
+    """The answer, complete. Its text was told in pieces before."""
+
+    kind: Literal["message"] = "message"
+    agent: str
+    step_id: str
+    content: str
+    usage: Usage
+    finish_reason: str | None = None
+
+
+class FunctionCallEvent(EventBase):
+    """The model wants a function called."""
+
+    kind: Literal["function_call"] = "function_call"
+    agent: str
+    call_id: str
+    name: str
+    arguments: str
+    """The model's JSON text, unchecked."""
+
+
+class FunctionResultEvent(EventBase):
+    """What a function returned; with `failed`, the error text that the model is told."""
+
+    kind: Literal["function_result"] = "function_result"
+    agent: str
+    call_id: str
+    name: str
+    output: str
+    failed: bool = False
+
+
+class HandoffEvent(EventBase):
+    """One agent handed over to another."""
+
+    kind: Literal["handoff"] = "handoff"
+    from_agent: str
+    to_agent: str
+
+
+class ContextChangeEvent(EventBase):
+    """Context variables changed. Applied in order, these changes give the context as it stands."""
+
+    kind: Literal["context_change"] = "context_change"
+    set: dict[str, JsonValue] = {}
+    deleted: tuple[str, ...] = ()
+
+
+class RetryEvent(EventBase):
+    """An attempt of a step failed, or was lost with its process, and another one is made."""
+
+    kind: Literal["retry"] = "retry"
+    agent: str
+    step_id: str
+    attempt: int
+    """The attempt that failed."""
+
+    error_type: str
+    error: str
+    retry_in_s: float = 0.0
+    reset: bool = False
+    """Whether it was an answer: text told of it since the last MessageEvent is void."""
+
+
+class WaitingEvent(EventBase):
+    """Nothing happens until something else does."""
+
+    kind: Literal["waiting"] = "waiting"
+    reason: Literal["queue", "answer", "set_aside"]
+    """"queue": earlier runs of this conversation come first. "answer": a function asked somebody outside. "set_aside":
+    the conversation kept ending its process, and somebody has to resume it."""
+
+    detail: str = ""
+    """What is asked, or why it was set aside."""
+
+    call_id: str | None = None
+    """The call that `Session.answer` is to name."""
+
+    until: datetime | None = None
+    """When the model is told that nobody answered."""
+
+
+class RunEndedEvent(EventBase):
+    """A run has its outcome."""
+
+    kind: Literal["run_ended"] = "run_ended"
+    status: RunStatus
+    agent: str | None
+    """Who spoke last; None if the run never started."""
+
+    usage: Usage = Usage()
+    error_type: str | None = None
+    error: str | None = None
+
+
+SessionEvent: TypeAlias = Annotated[
+    RunStartedEvent
+    | AgentEvent
+    | RetrievalEvent
+    | TextDeltaEvent
+    | MessageEvent
+    | FunctionCallEvent
+    | FunctionResultEvent
+    | HandoffEvent
+    | ContextChangeEvent
+    | RetryEvent
+    | WaitingEvent
+    | RunEndedEvent,
+    Field(discriminator="kind"),
+]
+"""Everything a follower may see."""
+
+
+def seq_of(number: int, place: int) -> int:
+    """The `seq` of the event at a place (from 0) among those that tell journal event `number`."""
+    return number * _PER_NUMBER + place
+
+
+def seq_of_text(number: int, characters: int) -> int | None:
+    """The `seq` of live text up to so many characters, told behind journal event `number`; None if it is too long."""
+    if characters > _LONGEST_LIVE_TEXT:
+        return None
+    return number * _PER_NUMBER + _FIRST_TEXT + characters
+
+
+def end_of(number: int) -> int:
+    """A `seq` behind everything told of journal event `number`, and before the next one."""
+    return number * _PER_NUMBER + _END
+
+
+def number_of(seq: int) -> int:
+    """The journal event that a `seq` belongs to."""
+    return seq // _PER_NUMBER
+
+
+def characters_at(seq: int) -> int:
+    """How much of the answer in progress a follower at `seq` has seen."""
+    place = seq % _PER_NUMBER
+    return place - _FIRST_TEXT if _FIRST_TEXT <= place < _END else 0

@@ -1,0 +1,23 @@
+"""A short run of the chaos program: processes are killed under load, and nothing is lost, doubled or reordered."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_nothing_is_lost_doubled_or_reordered_while_processes_are_killed() -> None:
+    command = [sys.executable, "-m", "benchmarks.chaos", "--minutes", "0.4", "--sessions", "6", "--json"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=220, check=False)
+
+    assert ran.stdout, ran.stderr[-3000:]
+    report = json.loads(ran.stdout)
+    assert ran.returncode == 0, report
+    assert sum(report["kills"].values()) >= 3, report
+    assert report["acknowledged"] >= 20, report

@@ -1,0 +1,101 @@
+"""The protocol with one of its parts taken out: each must be found out, or the schedules prove nothing.
+
+Nothing in the package knows of this: the pool is given another class of journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+from rojak_ray.core.events import Event
+from rojak_ray.core.state import SessionState
+from rojak_ray.errors import StorageError
+from rojak_ray.journal.journal import Journal
+from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.sessions import pool
+
+
+class NoVerify(Journal):
+    """Does not look again after its fence (step 4)."""
+
+    def __init__(self, store: Any, *rest: Any) -> None:
+        super().__init__(_BlindAfterwards(store), *rest)
+
+
+class NoFence(Journal):
+    """Claims, but writes no fence (step 3)."""
+
+    async def _write(self, kind: str, events: tuple[Event, ...]) -> None:
+        if kind != "fence":
+            await super()._write(kind, events)
+
+
+class FencesCollected(Journal):
+    """Lets compaction remove fences."""
+
+    def take_snapshot(self, state: SessionState) -> Snapshot[SessionState]:
+        return replace(super().take_snapshot(state), fences=())
+
+
+class ConflictsAreOthers(Journal):
+    """Takes whatever is in its slot for somebody else's (step 6), and goes on with the next one."""
+
+    async def _is_mine(self, key: str, write_id: str) -> bool:
+        return False
+
+    async def _yield_to(self, key: str, slot: int, *, fencing: bool) -> None:
+        return
+
+
+class AnswersFirst(Journal):
+    """Says that events are durable, then writes them."""
+
+    _writing: asyncio.Task[int] | None = None
+
+    async def append(self, events: Sequence[Event]) -> int:
+        before, self._writing = self._writing, asyncio.create_task(self._write_later(events, self._writing))
+        return self._position.seq if before is None else 0
+
+    async def _write_later(self, events: Sequence[Event], before: asyncio.Task[int] | None) -> int:
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            return await super().append(events)
+        except StorageError:
+            return 0
+
+
+ABLATIONS: dict[str, type[Journal]] = {
+    "no verify": NoVerify,
+    "no fence": NoFence,
+    "fences collected": FencesCollected,
+    "every conflict is somebody else's": ConflictsAreOthers,
+    "answers before it is durable": AnswersFirst,
+}
+
+
+@contextmanager
+def ablated(name: str) -> Iterator[None]:
+    """Pools made meanwhile use a journal without the part."""
+    with mock.patch.object(pool, "Journal", ABLATIONS[name]):
+        yield
+
+
+class _BlindAfterwards:
+    """A store in which nothing is ever found beyond a place when only one is asked for."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        if after and limit == 1:
+            return []
+        return await self._inner.list(prefix, after=after, limit=limit)

@@ -1,0 +1,122 @@
+"""A process that stops at its n-th write, and another one that takes over: for every n, before and after the write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+
+from rojak_ray.core.commands import Command, Delete, OpenSession, StartRun, UpdateConfig
+from rojak_ray.core.state import SessionState
+from rojak_ray.errors import SessionNotFound, StorageError
+from rojak_ray.journal.paths import Owner
+from rojak_ray.sessions.order import Sequencer
+from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.requests import Ask
+
+from .audit import Truth, audit
+from .loop import VirtualLoop
+from .network import CLEAR
+from .work import PLAIN, Execution, message
+from .world import Conditions, World
+
+OWNER = Owner("session", "s0")
+_ENDED = {"completed", "failed", "cancelled"}
+
+Scenario = list[Command | list[Command]]
+"""Commands, one after the other; those in a list are sent at once."""
+
+
+def ask_for(number: int, *turns: list[str]) -> StartRun:
+    """A request for these calls."""
+    run_id = f"{OWNER.id}.c.{number}"
+    return StartRun(run_id=run_id, input_digest="d", messages=(message(run_id, list(turns)),))
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "handoff": [ask_for(1, ["hand_over"], ["pay"]), ask_for(2)],
+    "parallel calls": [ask_for(1, ["pay", "pay", "pay"])],
+    "retries": [ask_for(1, ["flaky", "flaky"])],
+    "calls that share the context": [ask_for(1, ["count", "count"], ["count"])],
+    "at most once": [ask_for(1, ["once", "pay"], ["once"])],
+    "settings change": [ask_for(1, ["pay"]), UpdateConfig(max_turns=50), ask_for(2, ["pay"])],
+    "queued messages": [[ask_for(1, ["pay"]), ask_for(2, ["count"]), ask_for(3)]],
+    "large values": [ask_for(1, ["write"]), ask_for(2, ["pay"])],
+    "delete": [ask_for(1, ["pay"]), Delete()],
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a scenario ended."""
+
+    writes: int
+    wrong: tuple[str, ...]
+    said: tuple[tuple[str, str], ...]
+    """The conversation, without what differs between two executions."""
+
+    executions: tuple[Execution, ...]
+
+
+def play(scenario: Scenario, *, stop_at: int = 0, landed: bool = False) -> Ending:
+    """Play a scenario; its first process stops at its n-th write (0: never), before or after that took effect."""
+    random = Random(1)
+    loop = VirtualLoop(random)
+    settings = PoolSettings(snapshot_bytes=1_000)
+    conditions = Conditions(
+        weather=CLEAR, settings=settings, places=1, alone=False, stray=0.0, reply_grace_s=5.0, ends_at=1e9
+    )
+    world = World(1, random, loop, conditions)
+    return loop.run(_play(world, scenario, stop_at, landed), deadline=3_000.0)
+
+
+async def _play(world: World, scenario: Scenario, stop_at: int, landed: bool) -> Ending:
+    process = world.boot()
+    writes = 0
+
+    def stop() -> bool:
+        nonlocal writes
+        writes += 1
+        if writes != stop_at:
+            return False
+        world.kill(process)
+        return True
+
+    process.wire.stops_at_write = stop
+    process.wire.stops_landed = landed
+    sequencer = Sequencer("c")
+    opening = OpenSession(owner_kind="session", owner_id=OWNER.id, incarnation="i", agent=PLAIN)
+    for commands in ([opening], *scenario):
+        together = commands if isinstance(commands, list) else [commands]
+        await asyncio.gather(*(_insist(world, sequencer, command) for command in together))
+    await asyncio.sleep(400.0)  # whatever is written when nobody waits
+    truth = await Truth.read(world, OWNER)
+    wrong = [*(await audit(world, OWNER)), *truth.unfinished()]
+    return Ending(writes, tuple(wrong), _said(truth.state), tuple(world.outside.executions))
+
+
+async def _insist(world: World, sequencer: Sequencer, command: Command) -> None:
+    run_id = command.run_id if isinstance(command, StartRun) else None
+    ask = Ask(commands=(command,), await_run=run_id, wait_s=20.0 if run_id else 0.0)
+    while True:
+        try:
+            reply = await world.ask(sequencer, OWNER, ask)
+        except SessionNotFound:
+            if isinstance(command, Delete):
+                return
+            raise
+        except StorageError:
+            await asyncio.sleep(0.5)
+        else:
+            if run_id is None or (reply.run is not None and reply.run.status in _ENDED):
+                return
+
+
+def _said(state: SessionState) -> tuple[tuple[str, str], ...]:
+    return tuple((said.role, (said.content or "").split(" ")[0]) for said in state.history)
+
+
+def repeated(executions: tuple[Execution, ...]) -> Counter[str]:
+    """How often each step was executed."""
+    return Counter(execution.step.step_id for execution in executions)

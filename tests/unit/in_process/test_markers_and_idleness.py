@@ -1,0 +1,88 @@
+"""What a pool keeps so that work is found again, and when it may let a conversation go. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from simulation.scene import OWNER, Scene, played, start
+from simulation.world import PATHS, LaneClock, LaneIds
+
+from rojak_ray.errors import Fenced, StoreUnavailable
+from rojak_ray.journal.journal import Journal
+from rojak_ray.sessions.pool import HostPool, PoolSettings, active_owners
+from rojak_ray.storage.memory import MemoryStore
+
+
+def impatient(scene: Scene, name: str) -> HostPool:
+    """A pool that lets everything go as soon as it is idle."""
+    settings = PoolSettings(session_idle_s=0.1, sweep_s=0.05)
+    return HostPool(scene.store, PATHS, scene.worker, LaneClock(scene.loop), LaneIds(name), settings)
+
+
+def test_session_is_not_let_go_while_a_request_is_being_recorded():
+    async def play(scene: Scene) -> None:
+        await scene.pool.close()
+        scene.pool = impatient(scene, "i")
+        await scene.opened()
+        scene.store.delay_s = 1.0  # longer than a session may be idle
+        await scene.ask(start("r"))
+        scene.store.delay_s = 0.0
+        await asyncio.sleep(60.0)
+        assert await scene.status("r") == "completed"
+
+    played(play)
+
+
+def test_host_that_was_overtaken_does_not_remove_the_new_hosts_marker():
+    async def play(scene: Scene) -> None:
+        old = impatient(scene, "old")
+        scene.pool, scene_pool = old, scene.pool
+        await scene.opened()
+        scene.pool = scene_pool
+        await scene.ask(start("r"))  # here the new one takes over
+        while old.statistics().open_hosts:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert await active_owners(scene.memory, PATHS) == [OWNER]
+        await old.close()
+
+    played(play)
+
+
+def test_marker_goes_with_the_last_host_and_takes_those_of_lost_ones_along():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.pool.close()
+        scene.pool = impatient(scene, "i")
+        assert await scene.pool.recover(lambda owner: True) == 1
+        await asyncio.sleep(10.0)
+        assert await active_owners(scene.memory, PATHS) == []
+
+    played(play)
+
+
+def test_request_that_keeps_being_overtaken_may_be_asked_again(monkeypatch: pytest.MonkeyPatch):
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+
+        async def fenced(journal: Journal, events) -> int:
+            raise Fenced("a newer writer")
+
+        monkeypatch.setattr(Journal, "append", fenced)
+        with pytest.raises(StoreUnavailable, match="ask again") as met:
+            await scene.ask(start("r"))
+        assert met.value.retryable
+        monkeypatch.undo()
+        await scene.ask(start("r"))
+
+    played(play)
+
+
+@pytest.mark.parametrize("content", [b"not json", b"[]", b'{"kind": "session"}'])
+async def test_damaged_marker_is_named_and_hides_nobody(content: bytes, caplog: pytest.LogCaptureFixture):
+    store = MemoryStore()
+    await store.put_new(f"{PATHS.active}session/p-broken/{1:020}", content)
+    await store.put_new(PATHS.marker(OWNER, 1), b'{"kind": "session", "id": "%s"}' % OWNER.id.encode())
+    assert await active_owners(store, PATHS) == [OWNER]
+    assert "p-broken" in caplog.text
