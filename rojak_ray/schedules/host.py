@@ -23,7 +23,7 @@ from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.schedules.commands import Advance, Command, CreateSchedule
 from rojak_ray.schedules.decide import decide, next_ticks, wake_at
-from rojak_ray.schedules.events import Event, TimesPassed
+from rojak_ray.schedules.events import Event, ScheduleDeleted, TimesPassed
 from rojak_ray.schedules.followers import Followers
 from rojak_ray.schedules.index import RunIndex
 from rojak_ray.schedules.ports import Runs
@@ -82,6 +82,7 @@ class SchedulerHost:
         self._followers = Followers(runs, index, clock, self._look_up, self._post)
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Claim the journal, replay it and go on where it stops.
@@ -132,8 +133,10 @@ class SchedulerHost:
     async def close(self) -> None:
         """Stop. Runs go on; what is planned is started by whoever opens the journal next."""
         self._end(StoreUnavailable("The scheduler was closed; ask again."), told=False)
-        tasks = [task for task in (self._driver, self._snapshotting) if task is not None]
-        await asyncio.gather(*tasks, self._followers.close(), return_exceptions=True)
+        await asyncio.gather(*self._tasks(), self._followers.close(), return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for task in (self._driver, self._snapshotting, self._marking) if task is not None]
 
     def _view(self, schedule: ScheduleRecord) -> ScheduleView:
         most = _LISTED_TIMES
@@ -159,6 +162,8 @@ class SchedulerHost:
                 due = self._take_due()
                 if items or due:
                     await self._handle(items, due)
+                else:
+                    self._mark_tail()
         except asyncio.CancelledError:
             raise
         except RojakError as error:
@@ -173,9 +178,10 @@ class SchedulerHost:
             self._arrived.clear()
             return
         self._drop_outdated()
-        if not self._heap:
+        left = self._heap[0][0] - self._clock.now().timestamp() if self._heap else _LOOK_S
+        if not self._heap and self._journal.tail_marked:
             await self._arrived.wait()
-        elif (left := self._heap[0][0] - self._clock.now().timestamp()) > 0:
+        elif left > 0:
             arriving = asyncio.create_task(self._arrived.wait())
             sleeping = asyncio.create_task(self._clock.sleep(min(left, _LOOK_S)))
             try:
@@ -258,13 +264,24 @@ class SchedulerHost:
         finally:
             self._snapshotting = None
 
+    def _mark_tail(self) -> None:
+        """In a quiet moment, beside the loop: let the removal of the last record be noticed, too."""
+        if not self._journal.tail_marked and (self._marking is None or self._marking.done()):
+            self._marking = asyncio.create_task(self._mark(), name="mark the end of the schedules' journal")
+
+    async def _mark(self) -> None:
+        try:
+            await self._journal.mark_tail()
+        except StorageError as error:
+            logger.info("the last record of the schedules is not marked: %s", error)
+
     def _end(self, error: RojakError, *, told: bool = True) -> None:
         if self.failure is not None:
             return
         self.failure = error
         current = asyncio.current_task()
-        for task in (self._driver, self._snapshotting):
-            if task is not None and task is not current:
+        for task in self._tasks():
+            if task is not current:
                 task.cancel()
         self._followers.stop()
         items, self._inbox = self._inbox, []
@@ -297,6 +314,8 @@ class _Batch:
                 logger.warning(
                     "schedule %r: %d times noticed too late, %d without room", schedule_id, event.missed, event.dropped
                 )
+            if isinstance(event, ScheduleDeleted) and isinstance(command, Advance):
+                logger.info("schedule %r has had nothing left to do for a week and is deleted", schedule_id)
         if schedule is None:
             self.schedules.pop(schedule_id, None)
         else:

@@ -8,7 +8,7 @@ import pytest
 from support.plans import EVERY_MINUTE, MONDAY
 from support.scheduling import World
 
-from rojak_ray.errors import ScheduleExists, ScheduleNotFound
+from rojak_ray.errors import JournalDamaged, ScheduleExists, ScheduleNotFound
 from rojak_ray.schedules import ScheduleIntervalSpec, ScheduleOverlapPolicy, SchedulePolicy, ScheduleSpec
 from rojak_ray.schedules.commands import (
     BackfillSchedule,
@@ -239,3 +239,14 @@ async def test_fenced_scheduler_does_not_fight():
             assert len(epochs) == 2
             await world.clock.advance(600)
             assert [key for key in await world.store.list("") if "/epoch/" in key] == epochs
+
+
+async def test_last_record_is_marked_in_a_quiet_moment_so_that_its_removal_is_noticed():
+    world = World()
+    async with world.open() as desk:
+        await desk.create()
+        await world.clock.advance(2.5)
+    log = [key for key in await world.store.list("") if "/log/" in key]
+    await world.store.delete(log[-1])
+    with pytest.raises(JournalDamaged, match=log[-1]):
+        await world.scheduler().service.start()
