@@ -5,7 +5,7 @@ import pytest
 from .ablations import ABLATIONS, ablated
 from .schedule import run_schedule
 
-SEEDS = range(3, 400)
+SEEDS = range(5, 800)
 CROWDED = {"no verify"}
 """Found where many processes stall while they want the same conversation."""
 

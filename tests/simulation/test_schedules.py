@@ -8,7 +8,7 @@ from pathlib import Path
 from .schedule import run_schedule
 
 ROOT = Path(__file__).parents[2]
-COUNT = 2000
+COUNT = 1500
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
