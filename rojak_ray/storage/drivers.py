@@ -26,15 +26,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a listing: names in the vendor's order, and whether there are more after the last."""
-
-    names: list[str]
-    more: bool
-
-
-@dataclass(frozen=True)
-class FolderPage:
-    """A part of a listing of folders, and where the next part begins; nothing if there is none."""
+    """A part of a listing: names in the vendor's order, and where the next part begins; None after the last."""
 
     names: list[str]
     next: str | None = None
@@ -66,12 +58,15 @@ class Driver(Protocol):
         """Remove an object."""
         ...
 
-    async def page(self, prefix: str, after: str) -> Page:
-        """Names that start with `prefix` and are greater than `after`, asked for anew."""
+    async def page(self, prefix: str, after: str, start: str | None) -> Page:
+        """Names that start with `prefix`, at least those greater than `after`, asked for anew.
+
+        `start` is where the page before says that this one begins; None for the first.
+        """
         ...
 
-    async def folders(self, prefix: str, start: str | None) -> FolderPage:
-        """Names up to the first slash after `prefix`, from where a former page says the next begins."""
+    async def folders(self, prefix: str, start: str | None) -> Page:
+        """Names up to the first slash after `prefix`, each once; by pages too."""
         ...
 
     async def close(self) -> None:

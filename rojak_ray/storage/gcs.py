@@ -14,7 +14,6 @@ from rojak_ray.storage.drivers import (
     CONNECT_TIMEOUT_S,
     PAGE_SIZE,
     READ_TIMEOUT_S,
-    FolderPage,
     Outcome,
     Page,
     status_outcome,
@@ -58,21 +57,15 @@ class GcsDriver:
         """One DELETE."""
         await self._fs._rm_file(f"{self._bucket}/{name}")
 
-    async def page(self, prefix: str, after: str) -> Page:
+    async def page(self, prefix: str, after: str, start: str | None) -> Page:
         """Objects: list, which is in byte order. Google may send empty pages before the last."""
-        names: list[str] = []
-        token: str | None = None
-        while True:
-            answer = await self._ask_page(prefix, "items(name)", token, startOffset=after or None)
-            names += [item["name"] for item in answer.get("items", ()) if item["name"] > after]
-            token = answer.get("nextPageToken")
-            if names or not token:
-                return Page(names, bool(token))
+        answer = await self._ask_page(prefix, "items(name)", start, startOffset=after or None)
+        return Page([item["name"] for item in answer.get("items", ())], answer.get("nextPageToken"))
 
-    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+    async def folders(self, prefix: str, start: str | None) -> Page:
         """Objects: list with a delimiter."""
         answer = await self._ask_page(prefix, "prefixes", start, delimiter="/")
-        return FolderPage(list(answer.get("prefixes", ())), answer.get("nextPageToken"))
+        return Page(list(answer.get("prefixes", ())), answer.get("nextPageToken"))
 
     async def _ask_page(self, prefix: str, fields: str, token: str | None, **query: str | None) -> dict[str, Any]:
         try:

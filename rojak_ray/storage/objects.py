@@ -6,8 +6,7 @@ The vendors' own caches and retries are off or bounded; every error becomes one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib import import_module
 from typing import NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import MissingExtra, ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds, digest
 from rojak_ray.retry import RetryPolicy, delay_before_retry
-from rojak_ray.storage.drivers import Driver, FolderPage, Outcome, Page
+from rojak_ray.storage.drivers import Driver, Outcome, Page
 from rojak_ray.storage.keys import check_data, check_key, check_limit, check_prefix, is_key
 
 DRIVERS = {
@@ -84,27 +83,23 @@ class ObjectStore:
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Ask for the names page by page. Names that cannot be ours are left out."""
         folder = self._root + check_prefix(prefix)
-        cursor = max(self._root + after, folder) if after else folder
+        begin = max(self._root + after, folder) if after else folder
         keys: list[str] = []
-        more = check_limit(limit) != 0
-        while more and (limit is None or len(keys) < limit):
-            page = await self._try(partial(_page, folder, cursor), "list", prefix)
-            keys += filter(is_key, (name.removeprefix(self._root) for name in page.names))
-            more = page.more and bool(page.names)
-            cursor = page.names[-1] if page.names else cursor
+        if check_limit(limit) == 0:
+            return keys
+        async for names in self._pages(prefix, lambda start: lambda driver: driver.page(folder, begin, start)):
+            keys += filter(is_key, (name.removeprefix(self._root) for name in names if name > begin))
+            if limit is not None and len(keys) >= limit:
+                break
         return sorted(keys)[:limit]
 
     async def folders(self, prefix: str) -> list[str]:
         """Ask for the folders page by page. Names that cannot be ours are left out."""
         folder = self._root + check_prefix(prefix)
-        names: set[str] = set()
-        start: str | None = None
-        while True:
-            page = await self._try(partial(_folder_page, folder, start), "list", prefix)
-            names.update(name.removeprefix(self._root) for name in page.names)
-            start = page.next
-            if not start:
-                return sorted(name for name in names if name.endswith("/") and is_key(name[:-1]))
+        found: list[str] = []
+        async for names in self._pages(prefix, lambda start: lambda driver: driver.folders(folder, start)):
+            found += (name.removeprefix(self._root) for name in names)
+        return sorted(name for name in found if is_key(name.removesuffix("/")))
 
     async def delete(self, key: str) -> None:
         """Remove an object."""
@@ -138,6 +133,20 @@ class ObjectStore:
                 if outcome is not Outcome.UNKNOWN or self._clock.monotonic() + pause >= deadline:
                     self._fail(error, outcome, verb, key, driver_type.credentials)
             await self._clock.sleep(pause)
+
+    async def _pages(
+        self, prefix: str, ask: Callable[[str | None], Callable[[Driver], Awaitable[Page]]]
+    ) -> AsyncGenerator[list[str]]:
+        """The names of one page after the other; a page may have none and not be the last."""
+        start: str | None = None
+        while True:
+            page = await self._try(ask(start), "list", prefix)
+            yield page.names
+            if not page.next:
+                return
+            if page.next == start:
+                raise StoreUnavailable(f"{self.url} does not get on with listing {prefix!r}.", key=prefix)
+            start = page.next
 
     def _pause(self, failures: int) -> float:
         """Seconds before the next attempt, spread so that clients refused together do not return together."""
@@ -180,14 +189,6 @@ class ObjectStore:
             case Outcome.UNKNOWN:
                 words = f"{self.url} did not answer within {self._patience_s:g} s when asked to {verb} {key!r}."
                 raise StoreUnavailable(f"{words} ({vendor})", key=key) from error
-
-
-async def _page(folder: str, cursor: str, driver: Driver) -> Page:
-    return await driver.page(folder, cursor)
-
-
-async def _folder_page(folder: str, start: str | None, driver: Driver) -> FolderPage:
-    return await driver.folders(folder, start)
 
 
 def _failed(opening: asyncio.Future[Driver]) -> bool:

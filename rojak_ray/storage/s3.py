@@ -20,7 +20,6 @@ from rojak_ray.storage.drivers import (
     CONNECTIONS,
     PAGE_SIZE,
     READ_TIMEOUT_S,
-    FolderPage,
     Outcome,
     Page,
     status_outcome,
@@ -78,22 +77,24 @@ class S3Driver:
         """DELETE, which S3 answers alike whether or not the object was there."""
         await self._fs._rm_file(f"{self._bucket}/{name}")
 
-    async def page(self, prefix: str, after: str) -> Page:
-        """ListObjectsV2, which is in byte order."""
-        start = {"StartAfter": after} if after else {}
-        answer = await self._fs._call_s3(
-            "list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=PAGE_SIZE, **start
-        )
-        return Page([item["Key"] for item in answer.get("Contents", ())], bool(answer.get("IsTruncated")))
+    async def page(self, prefix: str, after: str, start: str | None) -> Page:
+        """ListObjectsV2. Amazon's answer is in byte order.
 
-    async def folders(self, prefix: str, start: str | None) -> FolderPage:
+        SeaweedFS orders what is in one folder, and to start after a name makes it skip all that is below a folder of
+        that name, or comes before it in its own order. So the start is named only within one folder.
+        """
+        begins_within = after.startswith(prefix) and "/" not in after.removeprefix(prefix)
+        begin = {"StartAfter": _just_before(after)} if begins_within and after != prefix else {}
+        return await self._list("Contents", "Key", start, Prefix=prefix, **begin)
+
+    async def folders(self, prefix: str, start: str | None) -> Page:
         """ListObjectsV2 with a delimiter."""
+        return await self._list("CommonPrefixes", "Prefix", start, Prefix=prefix, Delimiter="/")
+
+    async def _list(self, part: str, field: str, start: str | None, **query: str) -> Page:
         token = {"ContinuationToken": start} if start else {}
-        answer = await self._fs._call_s3(
-            "list_objects_v2", Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=PAGE_SIZE, **token
-        )
-        names = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
-        return FolderPage(names, answer.get("NextContinuationToken"))
+        answer = await self._fs._call_s3("list_objects_v2", Bucket=self._bucket, MaxKeys=PAGE_SIZE, **query, **token)
+        return Page([item[field] for item in answer.get(part, ())], answer.get("NextContinuationToken"))
 
     async def close(self) -> None:
         """Close the client."""
@@ -111,3 +112,8 @@ class S3Driver:
                 status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
                 return _OUTCOMES.get(code) or status_outcome(status)
         return Outcome.TAKEN if isinstance(error, FileExistsError) else Outcome.UNKNOWN
+
+
+def _just_before(name: str) -> str:
+    """A text that is smaller than `name`, with no key of ours in between."""
+    return f"{name[:-1]}{chr(ord(name[-1]) - 1)}~"

@@ -54,12 +54,15 @@ async def taken_key_is_refused(make_store: MakeStore) -> None:
 async def race_has_one_winner(make_store: MakeStore) -> None:
     """Of many writers of one key exactly one succeeds, and its data is what everyone reads."""
     handles = [make_store() for _ in range(4)]
-    for key in ("race/1", "race/2", "race/3"):
+
+    async def race(key: str) -> None:
         entries = [f"{key} racer {number}".encode() for number in range(_RACERS)]
         writes = (_wins(handles[number % 4], key, entry) for number, entry in enumerate(entries))
         won = await asyncio.gather(*writes)
         assert sum(won) == 1, f"{sum(won)} writers created {key}"
         assert await handles[0].get(key) == entries[won.index(True)], "the content is not the winner's"
+
+    await asyncio.gather(*(race(f"race/{number}") for number in range(3)))
 
 
 async def reader_sees_all_or_nothing(make_store: MakeStore) -> None:

@@ -102,6 +102,15 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._main, text.encode())
 
+    def wait_until_it_listens(self) -> None:
+        """Wait until the command sleeps in its wait for a key.
+
+        Between showing the prompt and that, Python takes note of an interruption only with the next key.
+        """
+        where = Path(f"/proc/{self._process.pid}/wchan")
+        while not any(word in where.read_text() for word in ("select", "poll_schedule")):
+            assert time.monotonic() < self._deadline, f"it never listened: {where.read_text()}"
+
     def interrupt(self) -> None:
         os.kill(self._process.pid, signal.SIGINT)
 
@@ -245,6 +254,7 @@ def test_leaving_at_the_prompt_is_polite(tmp_path: Path, how: str):
     with Terminal("demo", "--in-process", "--storage", str(tmp_path)) as terminal:
         terminal.wait_for("you> ")
         if how == "ctrl-c":
+            terminal.wait_until_it_listens()
             terminal.interrupt()
         else:
             terminal.type("\x04")

@@ -27,6 +27,7 @@ class ScriptedDriver:
     credentials: ClassVar = "VENDOR_KEY"
     script: ClassVar[list[Outcome]] = []
     opened: ClassVar[list["ScriptedDriver"]] = []
+    pages: ClassVar[dict[str | None, Page]] = {None: Page([])}
 
     def __init__(self) -> None:
         self.calls = 0
@@ -53,9 +54,12 @@ class ScriptedDriver:
     async def remove(self, name: str) -> None:
         await self._call()
 
-    async def page(self, prefix: str, after: str) -> Page:
+    async def page(self, prefix: str, after: str, start: str | None) -> Page:
         await self._call()
-        return Page([], more=True)
+        return self.pages[start]
+
+    async def folders(self, prefix: str, start: str | None) -> Page:
+        return await self.page(prefix, "", start)
 
     async def close(self) -> None:
         self.closed = True
@@ -146,8 +150,24 @@ async def test_deleting_what_is_not_there(store: ObjectStore) -> None:
     await store.delete("key")
 
 
-async def test_a_page_without_names_ends_a_listing(store: ObjectStore) -> None:
-    assert await store.list("") == []
+async def test_a_page_without_names_need_not_be_the_last(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {
+        None: Page([], "1"),
+        "1": Page(["root/b/", "root/a"], "2"),
+        "2": Page(["root/c"], "3"),
+        "3": Page([]),
+    }
+    monkeypatch.setattr(ScriptedDriver, "pages", pages)
+    assert await store.list("") == ["a", "c"]
+    assert await store.list("", limit=1) == ["a"]
+    assert await store.folders("") == ["a", "b/", "c"]
+    assert await store.list("", limit=0) == []
+
+
+async def test_a_listing_that_turns_in_circles_ends(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedDriver, "pages", {None: Page([], "1"), "1": Page([], "1")})
+    with pytest.raises(StoreUnavailable, match="listing"):
+        await store.list("")
 
 
 async def test_one_client_for_all_calls_of_a_loop(store: ObjectStore) -> None:
