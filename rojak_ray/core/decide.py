@@ -60,7 +60,7 @@ from rojak_ray.core.steps import (
     WaitingResult,
 )
 from rojak_ray.core.waiting import answer, may_rest, overdue
-from rojak_ray.errors import InternalError, RequestConflict, SessionNotFound, SessionSetAside
+from rojak_ray.errors import InternalError, RequestConflict, RunNotFound, SessionNotFound, SessionSetAside
 from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, delay_before_retry, may_retry
 
 MOST_LOSSES = 5
@@ -134,6 +134,10 @@ class _Story:
 def _open(state: SessionState, command: OpenSession) -> Events:
     if state.opened:
         return []
+    if command.incarnation in state.buried:
+        # This very request opened it before. Its steps would have the keys of those that ran then.
+        missing = SessionNotFound if state.owner_kind == "session" else RunNotFound
+        raise missing(f"{state.owner_kind.capitalize()} {state.owner_id!r} was deleted after this had created it.")
     story = _Story(state)
     agent = story.introduce(command.agent)
     settings = command.model_dump(exclude={"kind", "agent"})

@@ -29,6 +29,7 @@ from rojak_ray.core.events import (
 )
 from rojak_ray.core.pending import active_run, call_index, pending, retriever_index
 from rojak_ray.core.state import (
+    KEPT_BURIED,
     KEPT_OUTCOMES,
     Attempts,
     AwaitedAnswer,
@@ -127,7 +128,8 @@ def _with_run(state: SessionState, run: RunState) -> SessionState:
 
 def _supervised(state: SessionState, event: ProbationPassed | SetAside | Resumed | Deleted | Rested) -> SessionState:
     if isinstance(event, Deleted):
-        return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id)
+        buried = (*state.buried, state.incarnation)[-KEPT_BURIED:]
+        return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id, buried=buried)
     if isinstance(event, Rested):
         return _with_run(state, active_run(state).model_copy(update={"rested": True}))
     if isinstance(event, SetAside):

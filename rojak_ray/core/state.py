@@ -11,6 +11,9 @@ from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import PlannedCall, RunStatus
 from rojak_ray.messages import Message, Record, Usage
 
+KEPT_BURIED = 64
+"""Deleted incarnations remembered per session; one is forgotten once as many were deleted after it."""
+
 KEPT_OUTCOMES = 16
 """Outcomes remembered per session, so that a caller whose reply was lost can ask again."""
 
@@ -154,6 +157,9 @@ class SessionState(Record):
 
     owner_kind: Literal["session", "run"] = "session"
     owner_id: str = ""
+    buried: tuple[str, ...] = ()
+    """Incarnations that were deleted lately: a request that opened one and is repeated must not open it again."""
+
     incarnation: str = ""
     """Empty until it is opened."""
 

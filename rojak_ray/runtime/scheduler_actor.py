@@ -40,7 +40,7 @@ class SchedulerActor:
         ids = RandomIds()
         paths, clock = Paths(settings.namespace), SystemClock()
         self._gateway = RayGateway(settings, lambda: False)
-        self._service = SchedulerService(self._store, paths, GatewayRuns(self._gateway, ids), clock, ids)
+        self._service = SchedulerService(self._store, paths, GatewayRuns(self._gateway), clock, ids)
         self._alarm = AlarmClock(self._store, paths, clock, self._wake)
         self._ringing = asyncio.create_task(self._alarm.run(settings.pool.timers_s))
         self._checked: asyncio.Task[None] | None = None

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from rojak_ray.core.commands import CancelRun, OpenSession, StartRun
 from rojak_ray.core.events import RunStatus
 from rojak_ray.errors import RojakError, StoreUnavailable
-from rojak_ray.ids import IdSource, digest
+from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.schedules.events import Action
 from rojak_ray.schedules.ports import Outcome
@@ -28,17 +28,19 @@ CONTEXT_KEY = "schedule"
 class GatewayRuns:
     """`Runs` over the gateway that programs use, too."""
 
-    def __init__(self, gateway: Gateway, ids: IdSource) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         """Nothing is connected yet."""
         self._gateway = gateway
-        self._ids = ids
 
     async def start(self, run_id: str, request: str, action: Action, schedule: dict[str, JsonValue]) -> None:
-        """See `Runs`. What a run knows of the ones before is not part of the request: a repetition may know more."""
+        """See `Runs`. What a run knows of the ones before is not part of the request: a repetition may know more.
+
+        Every repetition has the same incarnation: one that comes after the run was deleted does not run it again.
+        """
         opening = OpenSession(
             owner_kind="run",
             owner_id=run_id,
-            incarnation=self._ids.new_id(),
+            incarnation=digest({"scheduled": request}),
             agent=action.agent,
             context_variables={**action.context_variables, CONTEXT_KEY: schedule},
             max_turns=action.max_turns,

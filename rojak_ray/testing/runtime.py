@@ -53,7 +53,7 @@ class InProcessGateway:
         self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
         self._ringing: asyncio.Task[None] | None = None
         self._timers_s = settings.timers_s
-        self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self, ids), clock, ids)
+        self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self), clock, ids)
         self._recovered = False
 
     async def connect(self) -> None:

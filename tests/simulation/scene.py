@@ -53,8 +53,8 @@ class Scene:
     async def ask(self, *commands: Command, wait_for: str | None = None) -> Reply:
         return await self.pool.ask(OWNER, Ask(commands=commands, await_run=wait_for, wait_s=20.0 if wait_for else 0.0))
 
-    async def opened(self) -> None:
-        await self.ask(OpenSession(owner_kind="session", owner_id="s", incarnation="i", agent=PLAIN))
+    async def opened(self, incarnation: str = "i") -> None:
+        await self.ask(OpenSession(owner_kind="session", owner_id="s", incarnation=incarnation, agent=PLAIN))
 
     async def status(self, run_id: str) -> str | None:
         return (await replay(self.memory, PATHS, OWNER)).state.status(run_id)

@@ -16,7 +16,7 @@ from support.stories import (
     user,
 )
 
-from rojak_ray.core.commands import CancelRun, RecordStep, Recover, StartRun, UpdateConfig
+from rojak_ray.core.commands import CancelRun, Delete, RecordStep, Recover, StartRun, UpdateConfig
 from rojak_ray.core.events import (
     AgentAdded,
     ModelResponded,
@@ -213,3 +213,10 @@ def test_step_ids_and_keys_are_unique_in_a_conversation_and_differ_between_incar
             story = story.says("done")
         assert len(ids) == len(set(ids)) == len(keys[incarnation])
     assert not keys["i1"] & keys["i2"]
+
+
+def test_request_that_opened_a_deleted_session_does_not_open_it_again():
+    gone = session(incarnation="i1").when(start_run("r1"), Delete())
+    with pytest.raises(SessionNotFound, match="deleted"):
+        gone.when(open_session(incarnation="i1"))
+    gone.when(open_session(incarnation="i2"), start_run("r1")).pending("r1/0/model")

@@ -55,7 +55,7 @@ from rojak_ray.core.steps import (
     WaitingResult,
 )
 from rojak_ray.core.waiting import next_due
-from rojak_ray.errors import SessionSetAside
+from rojak_ray.errors import SessionNotFound, SessionSetAside
 from rojak_ray.messages import Message, Usage
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -85,6 +85,7 @@ class Scheduler:
         self.attempts: dict[str, int] = {}
         self.accepted: list[str] = []
         self.ended: list[str] = []
+        self.openings = 0
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.story = Story()
 
@@ -127,7 +128,11 @@ class Scheduler:
         """One random thing happens."""
         steps = self.story.steps
         if not self.story.state.opened:
-            self.tell(open_session(random.choice(AGENTS)))
+            for buried in self.story.state.buried:
+                with pytest.raises(SessionNotFound):
+                    self.tell(open_session(random.choice(AGENTS), incarnation=buried))
+            self.openings += 1
+            self.tell(open_session(random.choice(AGENTS), incarnation=f"again{self.openings}"))
         elif self.story.state.set_aside is not None and number < 12:
             with pytest.raises(SessionSetAside):
                 self.tell(start_run("refused", "hi"))

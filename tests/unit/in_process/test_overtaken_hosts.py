@@ -97,7 +97,7 @@ def test_deletion_that_reaches_an_overtaken_host_deletes_what_is_there():
         with pytest.raises(SessionNotFound):
             await scene.ask(start("r"))  # from now on a host holds the deleted session
         old, scene.pool = scene.pool, scene.new_pool()
-        await scene.opened()
+        await scene.opened("again")
         await old.ask(OWNER, Ask(commands=(Delete(),)))
         assert not (await replay(scene.memory, PATHS, OWNER)).state.opened
         await old.close()
@@ -112,7 +112,7 @@ def test_overtaken_host_refuses_nothing_that_has_become_possible():
         with pytest.raises(SessionNotFound):
             await scene.ask(start("r"))
         old, scene.pool = scene.pool, scene.new_pool()
-        await scene.opened()
+        await scene.opened("again")
         await old.ask(OWNER, Ask(commands=(start("r"),)))
         await asyncio.sleep(60.0)
         assert await scene.status("r") == "completed"
