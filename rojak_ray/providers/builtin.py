@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
+
 from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.errors import MissingExtra
+from rojak_ray.providers.recipe import import_sdk
 
 BUILTIN_TYPES = frozenset({"openai", "anthropic", "offline"})
 
@@ -24,3 +29,11 @@ def builtin_activities(type: str) -> AgentActivities | None:
             return OfflineAgentActivities()
         case _:
             return None
+
+
+def preload_sdks(environ: Mapping[str, str]) -> None:
+    """Import the SDKs whose keys are in the environment: it takes half a second, which the first run need not wait."""
+    for package, key in (("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY")):
+        if environ.get(key):
+            with contextlib.suppress(MissingExtra):  # said to whoever needs it
+                import_sdk(package)

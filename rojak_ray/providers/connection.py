@@ -1,10 +1,7 @@
-"""The SDK clients that one event loop uses to reach one vendor: made on first use, closed together."""
+"""The SDK client by which one event loop reaches one vendor: made on first use."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,7 +10,7 @@ from rojak_ray.errors import ConfigError, MissingKey
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.recipe import ClientRecipe, import_sdk, is_async, recipe_of, timeout_of
 
-_CALLS_PER_POOL = 64
+_MOST_CONNECTIONS = 100_000
 _KEEPALIVE_S = 60.0
 _SECRETS = (
     "api_key",
@@ -39,93 +36,45 @@ class Vendor:
     """Where questions are posted."""
 
 
-@dataclass(eq=False)
-class _Line:
-    """A client with a connection pool of its own."""
-
-    client: Any
-    calls: int = 0
-    idle_since: float = 0.0
-
-
 class Connection:
-    """One event loop's clients of one vendor.
-
-    Any number of calls may wait at once. A pool of the HTTP library looks at each of its idle connections whenever a
-    call ends, so thousands in one pool cost seconds; therefore each 64 calls at a time share a pool, the first pools
-    are used first, and the later ones are closed when a burst is over. A client the user gave is used alone.
-    """
+    """One event loop's client of one vendor. Any number of calls may wait at once."""
 
     def __init__(self, vendor: Vendor, options: EndpointOptions) -> None:
         self.sdk: ModuleType = import_sdk(vendor.package)
         self.reply_class: Any = import_sdk("httpx2").Response
         self.http_error: type[Exception] = import_sdk("httpx2").HTTPError
-        self._make: Callable[[], Any] | None = None
         given = options.client
         overrides = _overrides(options)
+        self._is_ours = True
         if given is not None and not isinstance(given, ClientRecipe) and is_async(given):
-            client = given.with_options(**overrides) if overrides else given
+            self._is_ours = False
+            self.client: Any = given.with_options(**overrides) if overrides else given
         else:
-            self._make = _factory(self.sdk, vendor, _recipe(vendor, options), overrides)
-            client = self._make()
-        self._lines = [_Line(client)]
-        self.secrets = tuple(value for name in _SECRETS if isinstance(value := getattr(client, name, None), str))
+            self.client = _make_client(self.sdk, vendor, _recipe(vendor, options), overrides)
+        self.secrets = tuple(value for name in _SECRETS if isinstance(value := getattr(self.client, name, None), str))
         """What must never be quoted."""
 
-        self.has_own_timeout = given is not None and timeout_of(client) is not None
+        self.has_own_timeout = given is not None and timeout_of(self.client) is not None
         """Whether the user's client brought a timeout, which then holds for its calls."""
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[Any, None]:
-        """A client for one call."""
-        await self._close_idle()
-        line = self._free_line()
-        line.calls += 1
-        try:
-            yield line.client
-        finally:
-            line.calls -= 1
-            line.idle_since = asyncio.get_running_loop().time()
 
     async def aclose(self) -> None:
         """Close what was opened here; a client the user gave stays open."""
-        if self._make is not None:
-            for line in self._lines:
-                await line.client.close()
-
-    def _free_line(self) -> _Line:
-        if self._make is None:
-            return self._lines[0]
-        for line in self._lines:
-            if line.calls < _CALLS_PER_POOL:
-                return line
-        self._lines.append(_Line(self._make()))
-        return self._lines[-1]
-
-    async def _close_idle(self) -> None:
-        if len(self._lines) == 1:
-            return
-        patience = asyncio.get_running_loop().time() - _KEEPALIVE_S
-        idle = [line for line in self._lines[1:] if not line.calls and line.idle_since < patience]
-        self._lines = [line for line in self._lines if line not in idle]
-        for line in idle:
-            await line.client.close()
+        if self._is_ours:
+            await self.client.close()
 
 
-def _factory(sdk: ModuleType, vendor: Vendor, recipe: ClientRecipe, overrides: dict[str, str]) -> Callable[[], Any]:
-    """How to make one more client of the SDK, with a pool of its own and the TLS settings of all."""
-    http = import_sdk("httpx2")
-    tls = http.create_ssl_context()
-    limits = http.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S)
+def _make_client(sdk: ModuleType, vendor: Vendor, recipe: ClientRecipe, overrides: dict[str, str]) -> Any:
+    """A client of the SDK over aiohttp: a call costs half of what it does over the SDK's usual transport.
 
-    def make() -> Any:
-        pool = sdk.DefaultAsyncHttpxClient(limits=limits, verify=tls)
-        try:
-            return recipe.build(**overrides, http_client=pool)
-        except getattr(sdk, vendor.error_class) as error:
-            raise MissingKey(f"No {vendor.name} client can be made: {error}") from None
-
-    return make
+    What is more, that one looks at each of its idle connections whenever a call ends.
+    """
+    limits = import_sdk("httpx2").Limits(
+        max_connections=_MOST_CONNECTIONS, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S
+    )
+    try:
+        return recipe.build(**overrides, http_client=sdk.DefaultAioHttpClient(limits=limits))
+    except getattr(sdk, vendor.error_class) as error:
+        raise MissingKey(f"No {vendor.name} client can be made: {error}") from None
 
 
 def _recipe(vendor: Vendor, options: EndpointOptions) -> ClientRecipe:

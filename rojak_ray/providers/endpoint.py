@@ -152,8 +152,8 @@ class Endpoint:
         """A client for one question, to be answered to its end in time; what goes wrong is an error of ours."""
         sdk_error: type[Exception] = getattr(connection.sdk, self.vendor.error_class)
         try:
-            async with asyncio.timeout(params.timeout_s), connection.client() as client:
-                yield client
+            async with asyncio.timeout(params.timeout_s):
+                yield connection.client
         except TimeoutError:
             limit = f"within {params.timeout_s:g} s" if params.timeout_s is not None else "in time"
             raise ModelUnavailable(f"{self.vendor.name} did not answer {limit}.") from None

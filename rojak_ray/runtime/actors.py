@@ -7,6 +7,7 @@ they wait; functions reserve what they compute with. Ray restarts them without l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Sequence
@@ -30,7 +31,6 @@ from rojak_ray.runtime.settings import (
     step_worker_name,
 )
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
-from rojak_ray.runtime.step_tasks import warm_up
 from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
 from rojak_ray.runtime.sweep import Sweep
 from rojak_ray.storage.open import open_store
@@ -41,6 +41,9 @@ Handle = ActorHandle[Any]
 
 _CALLS_AT_ONCE = 100_000
 _NODE_CHECK_S = 2.0
+_STEP_WORKERS_AFTER_S = 1.0
+"""What a first run is most likely to need starts sooner on a small machine if these wait, unless somebody wants one."""
+
 _SWEEP_S = 20.0
 _SWEEP_AGAIN_S = 2.0
 """After a sweep that failed; doubled each time, up to the usual time between two."""
@@ -111,6 +114,7 @@ class CatalogActor(Catalog):
         """Begin a new life: nothing is registered."""
         super().__init__(settings)
         self._handles: dict[str, Handle] = {}
+        self._step_workers_wanted = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep_step_workers())
         self._sweeper = asyncio.create_task(self._keep_sweeping())
 
@@ -126,6 +130,8 @@ class CatalogActor(Catalog):
         node = next((entry.node for entry in providers if entry.exclusive), None)
         if node is not None:
             await asyncio.to_thread(start_retrievers, self._settings, node)
+        if any(function.is_async for function in functions) or not all(provider.built_in for provider in providers):
+            self._step_workers_wanted.set()
         return await super().register(functions, providers, parcels, named=named)
 
     async def _keep_sweeping(self) -> None:
@@ -150,6 +156,8 @@ class CatalogActor(Catalog):
             await asyncio.sleep(wait)
 
     async def _keep_step_workers(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._step_workers_wanted.wait(), _STEP_WORKERS_AFTER_S)
         while True:
             try:
                 await self._place()
@@ -169,6 +177,5 @@ class CatalogActor(Catalog):
                     self._handles[name] = await asyncio.to_thread(
                         _start, StepWorkerActor, name, self._settings, namespace, scheduling_strategy=pinned
                     )
-                    warm_up.remote(namespace)
                 names.append(name)
         await self.place_step_workers(tuple(names))

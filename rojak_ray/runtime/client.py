@@ -45,7 +45,8 @@ class Rojak(SchedulingClient):
             namespace: One installation: functions, providers, sessions and runs of two namespaces never meet.
             placement: "dedicated" gives each session an actor of its own, "shared" packs them into the shared hosts
                 that one-shot runs use. The first client of a namespace decides.
-            hosts: Number of shared hosts; None means one.
+            hosts: Number of shared hosts; None means two. Like `placement` it is decided by the first client of a
+                namespace. One host keeps one core busy; a machine with many cores gains from more.
             step_workers: Step workers on each node; None means one.
             pool: How long idle conversations stay in memory.
             ray_options: Arguments of `ray.init` for a Ray that is started here.
@@ -64,7 +65,7 @@ class Rojak(SchedulingClient):
             namespace=check_id(namespace, "namespace"),
             storage=url,
             placement=placement,
-            hosts=hosts or 1,
+            hosts=hosts or 2,
             step_workers=step_workers or 1,
             pool=pool or PoolSettings(),
         )

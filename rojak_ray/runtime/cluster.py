@@ -59,12 +59,13 @@ def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
 
     if ray.is_initialized():
         return False
+    lean = {"include_dashboard": False}  # half a second, ten processes and a port that nobody asked for
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": ray_options.get("log_to_driver", True)}
     with _ray_noise_muted():
         if address != "local" and _joined(address, quiet):
             return False
         try:
-            options: dict[str, Any] = {**quiet, **ray_options, "address": "local"}
+            options: dict[str, Any] = {**quiet, **lean, **ray_options, "address": "local"}
             ray.init(**options)
         except _RAY_ERRORS as error:
             raise RayUnavailable(

@@ -30,7 +30,7 @@ from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
-from rojak_ray.runtime.step_tasks import run_function
+from rojak_ray.runtime.step_tasks import run_function, warm_up
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.providers import nobody_serves
 from rojak_ray.sessions.steps import Offer, StepRunner, error_of
@@ -81,6 +81,7 @@ class RayStepExecutor:
         self._awaited: set[str] = set()
         self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
         self._pace = Pace()
+        self._warm = False
         self._tasks: dict[str, Any] = {}
         """Remote functions with their options, by parcel: making one takes half as long as a short task."""
 
@@ -88,6 +89,12 @@ class RayStepExecutor:
         """A client has seen this version of the directory: steps from now on must see what it registered."""
         if version[0] != self._expected[0] or version[1] > self._expected[1]:
             self._expected = version
+
+    def warm_up(self) -> None:
+        """Let Ray start a process for functions. Those of other detached actors are never given to this one."""
+        if not self._warm:
+            self._warm = True
+            warm_up.remote(self._ray_namespace)
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
@@ -130,7 +137,10 @@ class RayStepExecutor:
         if isinstance(step, Retrieve):
             retriever = await self._provider("retriever", step.retriever.type, step)
             return Assignment(step=step, provider=retriever.key if retriever else None), retriever
-        functions = [AssignedFunction(ref=ref, key=(await self._entry(ref, step)).key) for ref in step.agent.functions]
+        entries = [(ref, await self._entry(ref, step)) for ref in step.agent.functions]
+        if not all(entry.is_async for _, entry in entries):
+            self.warm_up()  # while the model thinks
+        functions = [AssignedFunction(ref=ref, key=entry.key) for ref, entry in entries]
         provider = await self._provider("agent", step.agent.type, step)
         return Assignment(step=step, functions=tuple(functions), provider=provider.key if provider else None), None
 

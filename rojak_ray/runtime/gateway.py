@@ -77,8 +77,10 @@ class RayGateway:
     async def _connect(self) -> None:
         # On this thread, though it blocks the loop while Ray starts: a Ray that was started by a thread which has
         # ended takes 15 s to shut down, at every program's exit.
-        self._join()
+        started = self._join()
         try:
+            if started:  # nobody was here before, so these settings will be in force: a host may start meanwhile
+                self._handles[host_name(0)] = actors.start_host(self._settings, 0)
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
         except RayError as error:

@@ -24,7 +24,7 @@ class RuntimeSettings:
     placement: Placement = "dedicated"
     """Sessions get an actor of their own, or share the hosts that runs use."""
 
-    hosts: int = 1
+    hosts: int = 2
     """Shared host actors."""
 
     step_workers: int = 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sys
 import sysconfig
 from collections.abc import Generator
@@ -154,6 +155,12 @@ def _installed(name: str, file: str | None) -> bool:
         return True
     if file is None:
         return False
-    path = Path(file).resolve()
-    roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")}
-    return any(root in path.parents for root in roots)
+    roots = _installation_roots()
+    return file.startswith(roots) or str(Path(file).resolve()).startswith(roots)
+
+
+@functools.cache
+def _installation_roots() -> tuple[str, ...]:
+    """Folders of installed modules as they are named and as they are, each with a separator at its end."""
+    named = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib")]
+    return tuple(f"{path}{os.sep}" for path in {*named, *(path.resolve() for path in named)})
