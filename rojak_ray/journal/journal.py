@@ -9,6 +9,9 @@ The protocol, whose steps are numbered in the code:
 5. Serve: one append in flight.
 6. Resolve: a conflict or an unknown outcome is settled by reading the slot back.
 
+A journal in which nothing was found and whose very first claim is then ours is new: everybody claims before writing,
+so there is nothing to load, nobody to fence, and steps 2 to 4 are left out.
+
 Creating an object that must not exist is the only primitive used. Older epochs' records after a newer fence are void
 for every reader. Reads need no claim.
 """
@@ -82,8 +85,16 @@ class AggregateJournal(Generic[StateT, EventT]):
         """The last record appended or replayed."""
         return self._position
 
-    async def open(self) -> StateT:
+    @property
+    def epoch(self) -> int:
+        """The claim under which it is open; 0 before."""
+        return self._epoch
+
+    async def open(self, *, new: bool = False) -> StateT:
         """Claim the journal, fence older writers and fold what is there.
+
+        Args:
+            new: Nothing but claims was found a moment ago; so nothing will be read if the first claim is ours.
 
         Raises:
             Fenced: Somebody newer keeps winning.
@@ -94,6 +105,9 @@ class AggregateJournal(Generic[StateT, EventT]):
             A claim without a fence binds nobody. After the fence no older writer's append counts.
         """
         self._refusal = StoreUnavailable(f"The journal of {self.owner} is not open; open it first.")
+        if new and await self._claim_epoch(1):
+            self._refusal = None
+            return self._aggregate.begin(self.owner)
         for attempt in range(_OPEN_ATTEMPTS):
             try:
                 state = await self._open_once()
@@ -234,12 +248,18 @@ class AggregateJournal(Generic[StateT, EventT]):
         prefix = self._paths.epochs(self.owner)
         keys = await self._store.list(prefix)
         epoch = max([listed_number(key) for key in keys], default=0) + 1
+        while not await self._claim_epoch(epoch):
+            epoch += 1
+
+    async def _claim_epoch(self, epoch: int) -> bool:
+        """Claim an epoch; False if somebody else has it."""
         write_id = self._ids.new_id()
         document = {"version": 1, "owner_kind": self.owner.kind, "owner_id": self.owner.id, "write_id": write_id}
         data, _ = seal({**document, "at": self._clock.now().isoformat()})
-        while not await self._create(self._paths.epoch(self.owner, epoch), data, write_id):
-            epoch += 1
+        if not await self._create(self._paths.epoch(self.owner, epoch), data, write_id):
+            return False
         self._epoch = self._blobs.epoch = epoch
+        return True
 
     async def _write(self, kind: str, events: tuple[EventT, ...]) -> None:
         """Put a record into the next free slot, stepping over void stragglers."""

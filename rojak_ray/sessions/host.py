@@ -125,7 +125,7 @@ class SessionHost:
     @property
     def epoch(self) -> int:
         """Which host of this conversation it is: each one that opens it has a higher number."""
-        return self._journal.position.epoch
+        return self._journal.epoch
 
     @property
     def idle(self) -> bool:
@@ -152,13 +152,13 @@ class SessionHost:
         queued = len(self._state.queue)
         return HostStatistics(self._journal.position.seq, self._under_way.count, queued, self.idle)
 
-    async def open(self) -> None:
-        """Claim the journal, replay it and go on where it stops.
+    async def open(self, *, new: bool = False) -> None:
+        """Claim the journal, replay it and go on where it stops. `new` as in `AggregateJournal.open`.
 
         Raises:
             StorageError: The journal cannot be opened; the host is of no use.
         """
-        self._state = await self._journal.open()
+        self._state = await self._journal.open(new=new)
         if not self._state.opened and self._journal.position.seq:
             await self._journal.purge(self._state)  # whoever deleted it may not have got so far
         self._feed.advance(None, self._journal.position.seq, None, idle=self._state.idle, set_aside=None)

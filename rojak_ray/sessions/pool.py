@@ -145,12 +145,13 @@ class HostPool:
             return Reply(batch=await self._follow(owner, ask.follow))
         fenced = False
         while True:
+            new = False
             if owner not in self._hosts:
-                answer = await self._answer_from_storage(owner, ask)
+                answer, new = await self._answer_from_storage(owner, ask)
                 if answer is not None:
                     return await self._with_batch(owner, ask, answer)
             try:
-                host = await self._host(owner)
+                host = await self._host(owner, new=new)
                 reply = await host.ask(ask)
             except HostClosed:
                 if self._closed:
@@ -248,25 +249,25 @@ class HostPool:
             if isinstance(result, SessionHost):
                 await result.close()
 
-    async def _answer_from_storage(self, owner: Owner, ask: Ask) -> Reply | None:
-        """The answer for an owner that is not open here and need not be; None if it has to be opened."""
+    async def _answer_from_storage(self, owner: Owner, ask: Ask) -> tuple[Reply | None, bool]:
+        """The answer for an owner that is not open here, None if it has to be opened; and whether it is new."""
         creates = next((command for command in ask.commands if isinstance(command, OpenSession)), None)
         if not await exists(self._store, self._paths, owner):
             if creates is not None:
-                return None
+                return None, True
             raise not_found(owner)
         looks = not ask.commands and not ask.await_run
         if owner.kind == "session" and not looks:
-            return None
+            return None, False
         state = (await replay(self._store, self._paths, owner)).state
         if looks and not state.opened:
             missing = SessionNotFound if owner.kind == "session" else RunNotFound
             raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
         if looks:
-            return Reply(view=view_session(state))
+            return Reply(view=view_session(state)), False
         deletes = any(isinstance(command, Delete) for command in ask.commands)
         if not state.opened or not state.idle or deletes:
-            return None
+            return None, False
         for command in ask.commands:
             if command.kind == "start_run":
                 outcome = state.outcome(command.run_id)
@@ -276,14 +277,14 @@ class HostPool:
                         "pass the same agent and messages to get its result."
                     )
         run = view_run(state, ask.await_run or owner.id)
-        return Reply(run=run) if run else None
+        return (Reply(run=run) if run else None), False
 
-    async def _host(self, owner: Owner) -> SessionHost:
+    async def _host(self, owner: Owner, *, new: bool = False) -> SessionHost:
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name="sweep idle hosts")
         opening = self._hosts.get(owner)
         if opening is None:
-            opening = asyncio.create_task(self._open(owner), name=f"open {owner}")
+            opening = asyncio.create_task(self._open(owner, new=new), name=f"open {owner}")
             self._hosts[owner] = opening
             self._tell_followers()
         try:
@@ -302,13 +303,13 @@ class HostPool:
         self._opened_one.set()
         self._opened_one = asyncio.Event()
 
-    async def _open(self, owner: Owner) -> SessionHost:
+    async def _open(self, owner: Owner, *, new: bool = False) -> SessionHost:
         closing = self._closing.get(owner)
         if closing is not None:
             await asyncio.wait([closing])  # it still reads and writes
         journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
-        await host.open()
+        await host.open(new=new)
         try:
             # Before anything new is taken; what was left unfinished is marked by whoever left it.
             await self._mark(host)
@@ -327,6 +328,9 @@ class HostPool:
 
     async def _unmark(self, host: SessionHost) -> None:
         """Remove its marker and those of hosts it fenced; a newer host's is not ours to remove, now or late."""
+        if host.epoch == 1:  # it fenced nobody
+            await self._store.delete(self._paths.marker(host.owner, 1))
+            return
         for key in await self._store.list(self._paths.markers(host.owner)):
             if number_of(key) <= host.epoch:
                 await self._store.delete(key)

@@ -327,7 +327,7 @@ async def test_words_of_an_early_question_wait_until_it_is_durable() -> None:
     written = asyncio.Event()
 
     async def handler(operation: Operation) -> Any:
-        if operation.name == "put_new" and operation.key.endswith("/log/00000000000000000003"):
+        if operation.name == "put_new" and operation.key.endswith("/log/00000000000000000002"):
             await written.wait()
         return await operation.run()
 
