@@ -309,10 +309,17 @@ class HostPool:
             await asyncio.wait([closing])  # it still reads and writes
         journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
-        await host.open(new=new)
+        # Marked before anything new is taken; what was left unfinished is marked by whoever left it. A marker too many
+        # does no harm, so what is new, and will most likely be epoch 1, is marked while it is claimed.
+        guess = 1 if new else 0
+        opened, guessed = await asyncio.gather(
+            host.open(new=new), self._mark(owner, guess) if guess else asyncio.sleep(0), return_exceptions=True
+        )
+        if opened is not None:
+            raise opened
         try:
-            # Before anything new is taken; what was left unfinished is marked by whoever left it.
-            await self._mark(host)
+            if host.epoch != guess or guessed is not None:
+                await self._mark(owner, host.epoch)
         except BaseException:
             await host.close()
             raise
@@ -320,11 +327,10 @@ class HostPool:
             raise host.failure
         return host
 
-    async def _mark(self, host: SessionHost) -> None:
-        owner = host.owner
+    async def _mark(self, owner: Owner, epoch: int) -> None:
         marker = json.dumps({"kind": owner.kind, "id": owner.id}, ensure_ascii=True).encode("ascii")
         with contextlib.suppress(ObjectExists):  # ours, from a try whose reply was lost
-            await self._store.put_new(self._paths.marker(owner, host.epoch), marker)
+            await self._store.put_new(self._paths.marker(owner, epoch), marker)
 
     async def _unmark(self, host: SessionHost) -> None:
         """Remove its marker and those of hosts it fenced; a newer host's is not ours to remove, now or late."""
