@@ -94,10 +94,13 @@ async def read_stretch(
     while True:
         marked = await marked_slot(store, paths, owner)
         snapshots = await all_snapshots(store, paths, owner, aggregate)
-        start = next((snapshot for snapshot in reversed(snapshots) if snapshot.position.seq <= after_seq), None)
-        position = start.position if start else snapshots[-1].begins if snapshots else BEGINNING
+        begins = snapshots[-1].begins if snapshots else BEGINNING
+        old = (one for one in reversed(snapshots) if one.position.seq <= after_seq and one.position.slot >= begins.slot)
+        start = next(old, None)
+        position = start.position if start else begins
         try:
-            archived = {} if start else await read_archives(store, paths, owner, 0)
+            # A snapshot whose write took long may land when the records behind it are archived, or deleted.
+            archived = await read_archives(store, paths, owner, position.slot)
             records, end, _ = await _load(store, paths, owner, position, aggregate, archived)
             check_tail(paths, owner, marked, end.slot)
         except (JournalDamaged, ObjectNotFound):
