@@ -41,15 +41,15 @@ async def archived_slots(store: Store, paths: Paths, owner: Owner) -> set[int]:
     return {slot for first, last, _ in ranges for slot in range(first, last + 1)}
 
 
-async def read_archives(store: Store, paths: Paths, owner: Owner, after_seq: int) -> dict[int, bytes]:
-    """Archived records by slot; archives that end at or before an event are left out.
+async def read_archives(store: Store, paths: Paths, owner: Owner, after_slot: int) -> dict[int, bytes]:
+    """Archived records by slot; archives that end at or before a slot are left out.
 
     Raises:
         JournalDamaged: An archive is not what was written.
     """
     found: dict[int, bytes] = {}
     for key in await store.list(paths.archives(owner)):
-        if _numbers(key)[2] > after_seq:
+        if last_slot(key) > after_slot:
             found.update(_split(key, await store.get(key)))
     return found
 

@@ -43,6 +43,10 @@ _FIRST_WAIT_S = 0.05
 SNAPSHOT_BYTES = 256 * 1024
 """Bytes of records after which a snapshot is worth its write: some 400 records, read back in well under a second."""
 
+SNAPSHOT_REPLAYED = 64
+"""Records read by one opening after which a snapshot is worth its write, however small they are: who is opened often
+and told little leaves mostly fences, and each costs every later opening a call."""
+
 
 class _Unsettled(Exception):
     """The world moved while we were opening; try again."""
@@ -74,6 +78,7 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._fences: tuple[int, ...] = ()
         self._begins = Position()
         self._bytes_since_snapshot = 0
+        self._replayed_since_snapshot = 0
         self._snapshot_bytes = 0
         self._blobs = Blobs(store, paths, owner, clock)
         self._tail = 0
@@ -126,6 +131,9 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._position = replayed.position
         self._tail = replayed.tail
         self._begins = replayed.begins
+        self._bytes_since_snapshot = replayed.size
+        self._replayed_since_snapshot = replayed.records
+        self._snapshot_bytes = replayed.snapshot_size
         await self._write("fence", ())  # 3
         self._fences = (*replayed.fences, self._position.slot)
         beyond = await self._store.list(  # 4
@@ -191,12 +199,16 @@ class AggregateJournal(Generic[StateT, EventT]):
 
     @property
     def wants_snapshot(self) -> bool:
-        """Whether enough was appended since the last snapshot: as much as it takes, so that cost per event is flat."""
-        return self._bytes_since_snapshot >= max(self._snapshot_after, self._snapshot_bytes)
+        """Whether enough was recorded since the last snapshot, by whomever.
+
+        As many bytes as the snapshot takes, so that cost per event is flat; or so many records that opening took long.
+        """
+        enough = self._bytes_since_snapshot >= max(self._snapshot_after, self._snapshot_bytes)
+        return enough or self._replayed_since_snapshot >= SNAPSHOT_REPLAYED
 
     def take_snapshot(self, state: StateT) -> Snapshot[StateT]:
         """A snapshot of `state`, which is the fold of exactly what was appended so far; `save` writes it."""
-        self._bytes_since_snapshot = 0
+        self._bytes_since_snapshot = self._replayed_since_snapshot = 0
         return Snapshot(self._position, self._fences, state, self._begins)
 
     async def save(self, snapshot: Snapshot[StateT]) -> None:

@@ -21,7 +21,7 @@ from rojak_ray.journal.archive import read_archives
 from rojak_ray.journal.blobs import inflate
 from rojak_ray.journal.paths import Owner, OwnerKind, Paths, number_of
 from rojak_ray.journal.records import JournalRecord, damaged, read_events, read_header, unseal
-from rojak_ray.journal.snapshots import BEGINNING, Position, all_snapshots, latest_snapshot
+from rojak_ray.journal.snapshots import BEGINNING, Position, Snapshot, all_snapshots, latest_snapshot
 from rojak_ray.journal.tail import check_tail, marked_slot
 from rojak_ray.storage.base import Store
 
@@ -43,6 +43,15 @@ class Replayed(Generic[StateT]):
 
     begins: Position = BEGINNING
     """What was recorded up to here is gone: it was deleted."""
+
+    records: int = 0
+    """How many were read after the snapshot, fences and void ones included."""
+
+    size: int = 0
+    """Their bytes."""
+
+    snapshot_size: int = 0
+    """Bytes of the snapshot."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +94,14 @@ async def read_stretch(
     while True:
         marked = await marked_slot(store, paths, owner)
         snapshots = await all_snapshots(store, paths, owner, aggregate)
-        start = next((snapshot for snapshot in reversed(snapshots) if snapshot.position.seq <= after_seq), None)
-        position = start.position if start else snapshots[-1].begins if snapshots else BEGINNING
+        begins = snapshots[-1].begins if snapshots else BEGINNING
+        old = (one for one in reversed(snapshots) if one.position.seq <= after_seq and one.position.slot >= begins.slot)
+        start = next(old, None)
+        position = start.position if start else begins
         try:
-            archived = {} if start else await read_archives(store, paths, owner, 0)
-            records, end = await _load(store, paths, owner, position, aggregate, archived)
+            # A snapshot whose write took long may land when the records behind it are archived, or deleted.
+            archived = await read_archives(store, paths, owner, position.slot)
+            records, end, _ = await _load(store, paths, owner, position, aggregate, archived)
             check_tail(paths, owner, marked, end.slot)
         except (JournalDamaged, ObjectNotFound):
             tries += 1
@@ -185,20 +197,25 @@ async def replay(
         snapshot = await latest_snapshot(store, paths, owner, aggregate)
         start = snapshot.position if snapshot else Position()
         try:
-            records, position = await _load(store, paths, owner, start, aggregate)
+            records, position, size = await _load(store, paths, owner, start, aggregate)
             check_tail(paths, owner, marked, position.slot)
         except (JournalDamaged, ObjectNotFound):
             if start.slot <= seen:
                 raise
             seen = start.slot  # the writer may have compacted what we were about to read: look for its new snapshot
             continue
-        state = snapshot.state if snapshot else aggregate.begin(owner)
-        fences = tuple(record.slot for record in records if record.kind == "fence")
+        before = snapshot or Snapshot(start, (), aggregate.begin(owner))
         events = (event for record in records for event in record.events)
-        if snapshot is None:
-            return Replayed(reduce(aggregate.evolve, events, state), position, fences, marked)
-        state = reduce(aggregate.evolve, events, state)
-        return Replayed(state, position, (*snapshot.fences, *fences), marked, snapshot.begins)
+        return Replayed(
+            state=reduce(aggregate.evolve, events, before.state),
+            position=position,
+            fences=(*before.fences, *(record.slot for record in records if record.kind == "fence")),
+            tail=marked,
+            begins=before.begins,
+            records=position.slot - start.slot,
+            size=size,
+            snapshot_size=before.size,
+        )
 
 
 def listed_number(key: str) -> int:
@@ -216,8 +233,8 @@ async def _load(
     aggregate: Aggregate[Any, Any],
     archived: Mapping[int, bytes] | None = None,
     records: list[JournalRecord] | None = None,
-) -> tuple[list[JournalRecord], Position]:
-    """Read the records after `start`, checking that none is missing, and drop the void ones.
+) -> tuple[list[JournalRecord], Position, int]:
+    """Read the records after `start`, checking that none is missing, and drop the void ones; with all their bytes.
 
     They are added to `records`, so that whoever passes it has what could be read before an error.
     """
@@ -229,6 +246,7 @@ async def _load(
             raise damaged(paths.slot(owner, expected), "it is missing, although later records exist")
     records = [] if records is None else records
     position = start
+    size = 0
 
     async def read(slot: int) -> bytes:
         return known[slot] if slot in known else await store.get(paths.slot(owner, slot))
@@ -236,6 +254,7 @@ async def _load(
     for begin in range(0, len(slots), _READS_AT_ONCE):
         some = slots[begin : begin + _READS_AT_ONCE]
         for slot, body in zip(some, await asyncio.gather(*map(read, some)), strict=True):
+            size += len(body)
             key = paths.slot(owner, slot)
             document, checksum = unseal(key, body)
             record = read_header(key, document, owner, slot)
@@ -248,4 +267,4 @@ async def _load(
             records.append(record)
             seq = position.seq + len(record.events)
             position = Position(slot=slot, seq=seq, epoch=record.epoch, checksum=checksum)
-    return records, position
+    return records, position, size

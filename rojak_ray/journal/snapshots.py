@@ -8,7 +8,7 @@ never data; and fences are never removed, because a slot that was once a fence m
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic
 
 from pydantic import ValidationError
@@ -55,6 +55,9 @@ class Snapshot(Generic[StateT]):
     state: StateT
     begins: Position = BEGINNING
     """What was recorded up to here is gone: it was deleted."""
+
+    size: int = field(default=0, compare=False)
+    """Bytes it takes where it was read; 0 if it was not."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +140,12 @@ async def _read(
     store: Store, paths: Paths, key: str, owner: Owner, aggregate: Aggregate[StateT, Any]
 ) -> Snapshot[StateT] | None:
     try:
-        document, _ = unseal(key, await store.get(key))
+        body = await store.get(key)
+        document, _ = unseal(key, body)
         header = read_snapshot_header(key, document, owner)
         document = await inflate(store, paths, owner, key, document)
         state = aggregate.state.model_validate(document["state"])
-        return Snapshot(header.position, header.fences, state, header.begins)
+        return Snapshot(header.position, header.fences, state, header.begins, len(body))
     except JournalDamaged as error:
         logger.error("falling back to another snapshot: %s", error)  # noqa: TRY400  (the text says it all)
     except (KeyError, ValidationError) as error:

@@ -94,6 +94,7 @@ class SchedulerHost:
         now = self._clock.now().timestamp()
         for schedule_id in self._state.schedules:
             self._wake_at(schedule_id, now)  # to see what came due meanwhile, a portion at a time
+        self._snapshot_if_due()  # it may be opened again and again, and never told anything
         self._driver = asyncio.create_task(self._drive(), name="drive schedules")
 
     def statistics(self) -> SchedulerStatistics:

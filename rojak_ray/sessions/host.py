@@ -161,6 +161,7 @@ class SessionHost:
         self._state = await self._journal.open(new=new)
         if not self._state.opened and self._journal.position.seq:
             await self._journal.purge(self._state)  # whoever deleted it may not have got so far
+        self._snapshot_if_due()  # it may be opened again and again, and never told anything
         self._feed.advance(None, self._journal.position.seq, None, idle=self._state.idle, set_aside=None)
         self._driver = asyncio.create_task(self._drive(), name=f"drive {self.owner}")
         if not self._state.idle:

@@ -14,9 +14,13 @@ from unittest import mock
 
 from rojak_ray.core.events import Event
 from rojak_ray.core.state import SessionState
-from rojak_ray.errors import StorageError
+from rojak_ray.errors import Fenced, StorageError
+from rojak_ray.journal import replay as replaying
 from rojak_ray.journal.journal import Journal
-from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.journal.paths import Owner
+from rojak_ray.journal.records import JournalRecord, read_header
+from rojak_ray.journal.schema import Document
+from rojak_ray.journal.snapshots import Position, Snapshot
 from rojak_ray.sessions import pool
 
 
@@ -70,20 +74,58 @@ class AnswersFirst(Journal):
             return 0
 
 
-ABLATIONS: dict[str, type[Journal]] = {
+class Pipelined(Journal):
+    """Has as many appends in flight as it is asked for (step 5)."""
+
+    async def append(self, events: Sequence[Event]) -> int:
+        write_id = self._ids.new_id()
+        slot, seq = self._position.slot + 1, self._position.seq + len(events)
+        record = JournalRecord(
+            owner_kind=self.owner.kind,
+            owner_id=self.owner.id,
+            slot=slot,
+            epoch=self._epoch,
+            write_id=write_id,
+            previous=self._position.checksum,
+            first_seq=self._position.seq + 1,
+            at=self._clock.now().isoformat(),
+            kind="events",
+            events=tuple(events),
+        )
+        data, checksum = await self._encode(record)
+        self._position = Position(slot, seq, self._epoch, checksum)
+        if not await self._create(self._paths.slot(self.owner, slot), data, write_id):
+            raise Fenced("Another record is there.")
+        return seq
+
+
+JOURNALS: dict[str, type[Journal]] = {
     "no verify": NoVerify,
     "no fence": NoFence,
+    "more than one append in flight": Pipelined,
     "fences collected": FencesCollected,
     "every conflict is somebody else's": ConflictsAreOthers,
     "answers before it is durable": AnswersFirst,
 }
 
 
+VOID_RULE_DROPPED = "void rule dropped"
+
+
 @contextmanager
 def ablated(name: str) -> Iterator[None]:
-    """Pools made meanwhile use a journal without the part."""
-    with mock.patch.object(pool, "Journal", ABLATIONS[name]):
-        yield
+    """Pools made meanwhile use a journal without the part; the void rule is dropped for whoever reads."""
+    if name == VOID_RULE_DROPPED:
+        with mock.patch.object(replaying, "read_header", _of_no_epoch):
+            yield
+    else:
+        with mock.patch.object(pool, "Journal", JOURNALS[name]):
+            yield
+
+
+def _of_no_epoch(key: str, document: Document, owner: Owner, slot: int) -> JournalRecord:
+    """A record that nobody can tell to be an older writer's."""
+    return read_header(key, document, owner, slot).model_copy(update={"epoch": 1})
 
 
 class _BlindAfterwards:

@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from rojak_ray.core.commands import Command, Delete, OpenSession, StartRun, UpdateConfig
+from rojak_ray.core.commands import AnswerCall, Command, Delete, OpenSession, StartRun, UpdateConfig
+from rojak_ray.core.events import FunctionReturned
 from rojak_ray.core.state import SessionState
-from rojak_ray.errors import SessionNotFound, StorageError
+from rojak_ray.errors import CallNotWaiting, SessionNotFound, StorageError
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.pool import PoolSettings
@@ -18,14 +19,22 @@ from rojak_ray.sessions.requests import Ask
 from .audit import Truth, audit
 from .loop import VirtualLoop
 from .network import CLEAR
-from .work import PLAIN, Execution, message
+from .work import ANSWER_WITHIN_S, PLAIN, Execution, message
 from .world import Conditions, World
 
 OWNER = Owner("session", "s0")
 _ENDED = {"completed", "failed", "cancelled"}
 
-Scenario = list[Command | list[Command]]
-"""Commands, one after the other; those in a list are sent at once."""
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request whose outcome is not waited for."""
+
+    start: StartRun
+
+
+Scenario = list[Command | list[Command] | Accepted | float]
+"""Commands, one after the other; those in a list are sent at once. A number is a pause in seconds."""
 
 
 def ask_for(number: int, *turns: list[str]) -> StartRun:
@@ -33,6 +42,8 @@ def ask_for(number: int, *turns: list[str]) -> StartRun:
     run_id = f"{OWNER.id}.c.{number}"
     return StartRun(run_id=run_id, input_digest="d", messages=(message(run_id, list(turns)),))
 
+
+_APPROVED = ask_for(1, ["approve"], ["pay"])
 
 SCENARIOS: dict[str, Scenario] = {
     "handoff": [ask_for(1, ["hand_over"], ["pay"]), ask_for(2)],
@@ -44,7 +55,24 @@ SCENARIOS: dict[str, Scenario] = {
     "queued messages": [[ask_for(1, ["pay"]), ask_for(2, ["count"]), ask_for(3)]],
     "large values": [ask_for(1, ["write"]), ask_for(2, ["pay"])],
     "delete": [ask_for(1, ["pay"]), Delete()],
+    "answer after a rest": [
+        Accepted(_APPROVED),
+        ANSWER_WITHIN_S / 3,
+        AnswerCall(call_id=f"{_APPROVED.run_id}-0-0", answer_id="a", output="yes"),
+        _APPROVED,
+    ],
+    "timer that rings": [Accepted(_APPROVED), 1.5 * ANSWER_WITHIN_S, _APPROVED],
+    "snapshots and compaction": [ask_for(n, ["pay"], ["count"]) for n in range(1, 5)],
 }
+
+_USUAL = PoolSettings(snapshot_bytes=1_000)
+_RESTS_SOON = PoolSettings(snapshot_bytes=1_000, session_idle_s=5.0)
+SETTINGS = {
+    "answer after a rest": _RESTS_SOON,
+    "timer that rings": _RESTS_SOON,
+    "snapshots and compaction": PoolSettings(snapshot_bytes=1),
+}
+"""Of the scenarios for which the usual ones will not do."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +85,25 @@ class Ending:
     """The conversation, without what differs between two executions."""
 
     executions: tuple[Execution, ...]
+    places: Counter[str]
+    """How often something was written (`put snap`) or removed (`delete log`) where."""
 
 
-def play(scenario: Scenario, *, stop_at: int = 0, landed: bool = False) -> Ending:
+def play(name: str, *, stop_at: int = 0, landed: bool = False) -> Ending:
     """Play a scenario; its first process stops at its n-th write (0: never), before or after that took effect."""
     random = Random(1)
     loop = VirtualLoop(random)
-    settings = PoolSettings(snapshot_bytes=1_000)
     conditions = Conditions(
-        weather=CLEAR, settings=settings, places=1, alone=False, stray=0.0, reply_grace_s=5.0, ends_at=1e9
+        weather=CLEAR,
+        settings=SETTINGS.get(name, _USUAL),
+        places=1,
+        alone=False,
+        stray=0.0,
+        reply_grace_s=5.0,
+        ends_at=1e9,
     )
     world = World(1, random, loop, conditions)
-    return loop.run(_play(world, scenario, stop_at, landed), deadline=3_000.0)
+    return loop.run(_play(world, SCENARIOS[name], stop_at, landed), deadline=3_000.0)
 
 
 async def _play(world: World, scenario: Scenario, stop_at: int, landed: bool) -> Ending:
@@ -88,16 +123,26 @@ async def _play(world: World, scenario: Scenario, stop_at: int, landed: bool) ->
     sequencer = Sequencer("c")
     opening = OpenSession(owner_kind="session", owner_id=OWNER.id, incarnation="i", agent=PLAIN)
     for commands in ([opening], *scenario):
+        if isinstance(commands, float):
+            await asyncio.sleep(commands)
+            continue
         together = commands if isinstance(commands, list) else [commands]
         await asyncio.gather(*(_insist(world, sequencer, command) for command in together))
     await asyncio.sleep(400.0)  # whatever is written when nobody waits
     truth = await Truth.read(world, OWNER)
     wrong = [*(await audit(world, OWNER)), *truth.unfinished()]
-    return Ending(writes, tuple(wrong), _said(truth.state), tuple(world.outside.executions))
+    places = Counter(
+        f"{'delete' if write.data is None else 'put'} {part}"
+        for write in world.bucket.history
+        for part in ("log", "snap", "arch", "wake")
+        if f"/{part}/" in write.key
+    )
+    return Ending(writes, tuple(wrong), _said(truth.state), tuple(world.outside.executions), places)
 
 
-async def _insist(world: World, sequencer: Sequencer, command: Command) -> None:
-    run_id = command.run_id if isinstance(command, StartRun) else None
+async def _insist(world: World, sequencer: Sequencer, wanted: Command | Accepted) -> None:
+    command = wanted.start if isinstance(wanted, Accepted) else wanted
+    run_id = command.run_id if isinstance(wanted, StartRun) else None
     ask = Ask(commands=(command,), await_run=run_id, wait_s=20.0 if run_id else 0.0)
     while True:
         try:
@@ -106,11 +151,21 @@ async def _insist(world: World, sequencer: Sequencer, command: Command) -> None:
             if isinstance(command, Delete):
                 return
             raise
+        except CallNotWaiting:
+            if await _answered(world, command):  # the reply to an earlier try was lost
+                return
+            await asyncio.sleep(0.5)
         except StorageError:
             await asyncio.sleep(0.5)
         else:
             if run_id is None or (reply.run is not None and reply.run.status in _ENDED):
                 return
+
+
+async def _answered(world: World, command: Command) -> bool:
+    events = (await Truth.read(world, OWNER)).events
+    answers = [event.answer_id for _, event in events if isinstance(event, FunctionReturned)]
+    return isinstance(command, AnswerCall) and command.answer_id in answers
 
 
 def _said(state: SessionState) -> tuple[tuple[str, str], ...]:

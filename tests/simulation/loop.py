@@ -40,6 +40,13 @@ class Lane:
         return self.name
 
 
+class _Ended(asyncio.Future[Any]):
+    """Stands for a task that will not run."""
+
+    def set_name(self, name: object) -> None:
+        """As a task has it."""
+
+
 LANE: ContextVar[Lane] = ContextVar("lane")
 
 
@@ -96,7 +103,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 self._go_on(deadline)
             return task.result()
         finally:
-            asyncio._set_running_loop(None)
             self.close()
 
     def _run_ready(self) -> None:
@@ -153,13 +159,18 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._active.append(lane)
 
     def close(self) -> None:
-        """Take down whatever is left, so that nothing of it runs when memory is reclaimed."""
+        """Take down whatever is left, so that nothing of it runs when memory is reclaimed.
+
+        That runs the `finally` of what a process left, which no killed process does: what is begun there ends at once.
+        """
         self._closed = True
+        asyncio._set_running_loop(self)
         for task in self._tasks:
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with contextlib.suppress(BaseException):
                     task.get_coro().close()  # type: ignore[union-attr]
+        asyncio._set_running_loop(None)
         self._tasks.clear()
         self._timers.clear()
         self._active.clear()
@@ -188,7 +199,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None) -> Any:
+        if self._closed:
+            coro.close()
+            return _Ended(loop=self)
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name or "", context=context)
         self._tasks.append(task)
         return task

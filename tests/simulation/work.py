@@ -25,6 +25,7 @@ from rojak_ray.core.steps import (
     StepError,
     StepResult,
     TextResult,
+    WaitingResult,
 )
 from rojak_ray.messages import Message, ToolCall
 
@@ -35,8 +36,10 @@ PLANS = {
     "flaky": CallPlan(policy=PolicySpec(initial_interval_s=0.2, maximum_attempts=8)),
     "hand_over": CallPlan(),
     "write": CallPlan(),
+    "approve": CallPlan(),
     "poison": CallPlan(),
 }
+ANSWER_WITHIN_S = 90.0
 LARGE = "x" * 70_000
 
 _FUNCTIONS = tuple(FunctionRef(name=name) for name in PLANS)
@@ -122,6 +125,8 @@ class Worker:
                 return FunctionResult(output=output, agent=other)
             case "write":
                 return FunctionResult(output=f"{output} {LARGE}", context_set={"large": [number, LARGE]})
+            case "approve":
+                return WaitingResult(question=output, timeout_s=ANSWER_WITHIN_S)
             case "flaky" if self._outside.tries[step.idempotency_key] < 3:
                 return StepError(error_type="ConnectionError", message=output, transient=True)
             case _:

@@ -11,11 +11,11 @@ from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import Fenced, JournalDamaged, StoreUnavailable
 from rojak_ray.journal.aggregate import CONVERSATION
-from rojak_ray.journal.blobs import BLOB_BYTES
+from rojak_ray.journal.blobs import BLOB_BYTES, Blobs
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.records import JournalRecord, encode_record
 from rojak_ray.journal.replay import read_records, read_stretch, replay
-from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.journal.snapshots import Snapshot, write_snapshot
 from rojak_ray.messages import Message
 from rojak_ray.storage.base import Store
 
@@ -263,3 +263,31 @@ async def test_void_record_of_an_older_writer_keeps_nobody_from_confirming():
     await new.confirm()
     with pytest.raises(Fenced):
         await old.confirm()
+
+
+@pytest.mark.parametrize("after_seq", [0, 1, 5])
+async def test_snapshot_that_lands_when_what_follows_it_is_archived_is_no_gap_for_followers(after_seq):
+    desk = Desk()
+    journal = await desk.opened()
+    state = await told(journal, SessionState(owner_id="s"), "a")
+    late = journal.take_snapshot(state)
+    state = await told(journal, state, "bcdefghij")
+    await write_snapshot(desk.memory, PATHS, OWNER, late, Blobs(desk.memory, PATHS, OWNER, desk.clock), "late")
+
+    stretch = await read_stretch(desk.memory, PATHS, OWNER, CONVERSATION, after_seq=after_seq)
+    assert fold(stretch.state, [event for record in stretch.records for event in record.events]) == state
+
+
+async def test_snapshot_that_lands_after_the_deletion_of_what_it_holds_is_not_read_by_followers():
+    desk = Desk()
+    journal = await desk.opened()
+    state = await told(journal, SessionState(owner_id="s"), "a")
+    late = journal.take_snapshot(state)
+    await told(journal, state, "bc")
+    await journal.purge(SessionState(owner_id="s"))
+    await write_snapshot(desk.memory, PATHS, OWNER, late, Blobs(desk.memory, PATHS, OWNER, desk.clock), "late")
+    await told(journal, SessionState(owner_id="s"), "d")
+
+    stretch = await read_stretch(desk.memory, PATHS, OWNER, CONVERSATION, after_seq=1)
+    assert stretch.state == SessionState(owner_id="s")
+    assert [record.first_seq for record in stretch.records] == [4]

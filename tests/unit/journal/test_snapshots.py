@@ -5,13 +5,13 @@ import json
 from typing import Any
 
 import pytest
-from support.journals import OWNER, PATHS, Desk, Operation, Weather, note, tags_in
+from support.journals import OWNER, PATHS, CountingIds, Desk, Operation, Weather, note, tags_in
 
 from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged
 from rojak_ray.journal.aggregate import CONVERSATION
-from rojak_ray.journal.journal import Journal
+from rojak_ray.journal.journal import SNAPSHOT_REPLAYED, Journal
 from rojak_ray.journal.paths import number_of
 from rojak_ray.journal.replay import replay
 from rojak_ray.journal.schema import SCHEMA_VERSION
@@ -151,3 +151,61 @@ async def test_snapshot_holds_no_more_than_json():
     for key, data in desk.memory.snapshot().items():
         if "/snap/" in key:
             assert json.loads(data.split(b"\n", 1)[1])["version"] == SCHEMA_VERSION
+
+
+async def opened_again_and_again(desk: Desk, times: int, *, told: bool) -> list[int]:
+    """Open a journal so many times, appending one event each time if `told`; the store's calls of each opening."""
+    costs: list[int] = []
+    for number in range(times):
+        calls = 0
+
+        async def counted(operation: Operation) -> Any:
+            nonlocal calls
+            calls += 1
+            return await operation.run()
+
+        journal = desk.journal(counted)
+        state = await journal.open()
+        costs.append(calls)
+        if told:
+            state = await written(desk, journal, state, chr(ord("a") + number % 26))
+        if journal.wants_snapshot:
+            await journal.save(journal.take_snapshot(state))
+    return costs
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["one message each", "nothing but fences"])
+async def test_opening_stays_cheap_for_who_is_opened_often_and_told_little(told):
+    desk = Desk()
+    costs = await opened_again_and_again(desk, 200, told=told)
+    assert desk.objects("snap")
+    assert max(costs) < SNAPSHOT_REPLAYED + 16
+    assert max(costs[100:]) <= max(costs[:100]) + 1  # which had no snapshot to read at first
+    replayed = await replay(desk.memory, PATHS, OWNER)
+    assert len(replayed.fences) == 200
+    assert replayed.position.seq == (200 if told else 0)
+
+
+async def test_what_was_recorded_before_counts_towards_the_next_snapshot():
+    desk = Desk()
+    first = desk.journal()
+    state = await written(desk, first, await first.open(), "abc")
+    assert not first.wants_snapshot
+    size = sum(len(desk.memory.snapshot()[key]) for key in desk.objects("log"))
+
+    second = Journal(desk.memory, PATHS, OWNER, desk.clock, CountingIds("second"), snapshot_bytes=size)
+    assert await second.open() == state
+    assert second.wants_snapshot
+    second.take_snapshot(state)
+    assert not second.wants_snapshot
+
+
+async def test_snapshot_that_is_larger_than_what_came_after_it_is_not_written_again():
+    desk = Desk()
+    first = desk.journal()
+    state = await written(desk, first, await first.open(), "abcdefghijklmnopqrstuvwxyz")
+    await first.save(first.take_snapshot(state))
+
+    reopened = Journal(desk.memory, PATHS, OWNER, desk.clock, CountingIds("again"), snapshot_bytes=1)
+    await reopened.open()
+    assert not reopened.wants_snapshot
