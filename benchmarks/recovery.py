@@ -28,8 +28,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from rojak_ray import OfflineAgent, Rojak, ToolContext
+from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime import actors, cluster
-from rojak_ray.runtime.settings import host_name, session_name
+from rojak_ray.runtime.settings import home_of, host_name, session_name
 from rojak_ray.sessions.pool import PoolSettings
 
 Times = dict[str, list[float]]
@@ -61,6 +62,13 @@ async def lines(path: Path, number: int) -> float:
     return time.perf_counter()
 
 
+def _holder(rojak: Rojak, session_id: str) -> str:
+    """The actor that holds a session."""
+    if rojak.settings.placement == "dedicated":
+        return session_name(session_id)
+    return host_name(home_of(Owner("session", session_id), rojak.settings.hosts))
+
+
 async def kills(folder: Path, placement: Any, number: int, tick: Tick) -> list[float]:
     """From the kill of an actor until its run moves again."""
     found: list[float] = []
@@ -72,7 +80,7 @@ async def kills(folder: Path, placement: Any, number: int, tick: Tick) -> list[f
             session = await rojak.create_session(f"s{index}", agent)
             answer = asyncio.create_task(session.send_messages("hold the line"))
             await lines(effects, 1)
-            name = host_name(0) if placement == "shared" else session_name(session.id)
+            name = _holder(rojak, session.id)
             handle: Any = actors.find(name, rojak.settings)
             pid: int = await handle.__ray_call__.remote(lambda _: os.getpid())
             started = time.perf_counter()
@@ -133,7 +141,7 @@ async def wakes(folder: Path, placement: Any, number: int, tick: Tick) -> list[f
 
 
 async def _passivated(rojak: Rojak, placement: str) -> None:
-    name = host_name(0) if placement == "shared" else session_name("s")
+    name = _holder(rojak, "s")
     async with asyncio.timeout(_LONGEST_S):
         while (handle := actors.find(name, rojak.settings)) is not None:
             if placement == "shared" and (await handle.statistics.remote()).open_hosts == 0:

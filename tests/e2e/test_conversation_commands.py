@@ -86,7 +86,7 @@ def test_show_has_history_context_and_what_is_under_way(storage: Path):
 
 def test_journal_and_tail_tell_everything_in_order(storage: Path):
     lines = rojak("sessions", "journal", "done", storage=storage).splitlines()
-    assert "fence" in lines[0]
+    assert "writer 1" in lines[0]
     assert any("A: Hello, Mei." in line for line in lines)
     records = [
         json.loads(line) for line in rojak("runs", "journal", "one-shot", "--json", storage=storage).splitlines()

@@ -1,20 +1,19 @@
 """Processes are killed with SIGKILL while conversations run: nothing is lost, no recorded step runs twice."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.actors import kill_actor, shared_host_of
 from support.plan import PlanActivities, PlanAgent, plan
 from support.waiting import lines, until
 
 from rojak_ray import Rojak, ToolContext
 from rojak_ray.agents import AgentActivities, AgentCallParams, AgentResponse
-from rojak_ray.runtime.settings import CATALOG, host_name, session_name
+from rojak_ray.runtime.settings import CATALOG, session_name
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -23,14 +22,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 async def worker(rojak: Rojak) -> AsyncIterator[None]:
     async with await rojak.create_worker([PlanActivities()]):
         yield
-
-
-def kill_actor(rojak: Rojak, name: str) -> None:
-    """Kill the process of an actor as a lost machine would."""
-    import ray
-
-    handle: Any = ray.get_actor(name, rojak.settings.ray_namespace)
-    os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
 
 
 def make_steps(path: str) -> Any:
@@ -90,7 +81,7 @@ async def test_shared_host_killed_mid_run_goes_on_without_any_caller(rojak: Roja
     handle = await rojak.start_run(unique, PlanAgent(name="A", functions=make_steps(str(effects))), STORY)
     await until(lambda: waiting_lines(effects) == 1, "the second function waits")
 
-    kill_actor(rojak, host_name(0))
+    kill_actor(rojak, shared_host_of(rojak, "run", unique))
     await until(lambda: waiting_lines(effects) == 2, "the run is taken up again by itself")
     written = await finished(effects, asyncio.create_task(handle.result()))
 
@@ -121,7 +112,7 @@ async def test_worker_registers_again_when_the_catalog_is_lost(rojak: Rojak, uni
 
     await rojak.create_worker([PlanActivities()], functions=[by_name])
     kill_actor(rojak, CATALOG)
-    kill_actor(rojak, host_name(0))  # it would remember the old directory
+    kill_actor(rojak, shared_host_of(rojak, "run", unique))  # it would remember the old directory
 
     response = await rojak.run(unique, PlanAgent(name="A", functions=["by_name"]), plan([["by_name", {}]]))
 

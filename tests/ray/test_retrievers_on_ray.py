@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from qdrant_client import QdrantClient, models
+from support.actors import kill_actor, process_of, shared_host_of
 from support.embedding import by_words, real, word_vector
 from support.plan import PlanAgent
 from support.qdrant_server import QdrantServer
@@ -28,7 +29,7 @@ from rojak_ray.retrievers import (
     QdrantRetrieverOptions,
     RetrieverActivities,
 )
-from rojak_ray.runtime.settings import RETRIEVERS, host_name
+from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.storage.open import open_store
 
 pytestmark = [
@@ -79,14 +80,6 @@ async def worker(rojak: Rojak, folder: str) -> AsyncIterator[None]:
     ]
     async with await rojak.create_worker([Parrot()], made):
         yield
-
-
-def process_of(rojak: Rojak, name: str) -> int:
-    """The process of an actor."""
-    import ray
-
-    handle: Any = ray.get_actor(name, rojak.settings.ray_namespace)
-    return ray.get(handle.__ray_call__.remote(lambda _: os.getpid()))
 
 
 async def test_two_sessions_in_processes_of_their_own_share_a_folder(
@@ -145,7 +138,7 @@ async def test_crash_between_retrieval_and_answer_retrieves_nothing_again(
         handle = await rojak.start_run(unique, agent, "durian")
         await until(lambda: "asked" in lines(effects), "the model is asked")
         await recorded(rojak, unique)
-        os.kill(process_of(rojak, host_name(0)), signal.SIGKILL)
+        kill_actor(rojak, shared_host_of(rojak, "run", unique))
         await until(lambda: lines(effects).count("asked") == 2, "the model is asked again")
         Path(path + ".go").touch()
         response = await handle.result()

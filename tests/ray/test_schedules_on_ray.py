@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.actors import kill_actor
 from support.plan import PlanActivities, PlanAgent, plan
 from support.waiting import lines, until
 from typer.testing import CliRunner
@@ -43,15 +42,6 @@ async def worker(rojak: Rojak) -> AsyncIterator[None]:
         yield
 
 
-def kill_actor(rojak: Rojak, name: str) -> None:
-    """Kill the process of an actor as a lost machine would."""
-    import ray
-
-    handle: Any = ray.get_actor(name, rojak.settings.ray_namespace)
-    os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
-
-
-@pytest.mark.usefixtures("worker")
 async def test_schedule_runs_without_its_program_and_is_found_by_the_next(installation, rojak, unique):
     async with Rojak(**installation) as program:
         await program.create_schedule(unique, EVERY_SECOND, PlanAgent(), plan("tick"), policy=ALLOW_ALL)

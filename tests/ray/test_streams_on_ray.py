@@ -1,14 +1,13 @@
 """Streams on real Ray: words cross processes, and followers go on when the processes they follow are killed."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.actors import kill_actor, shared_host_of
 from support.plan import PlanAgent
 from support.vendor import Request, Stream, Text, Vendor
 from support.waiting import lines, until
@@ -21,7 +20,7 @@ from rojak_ray.agents import (
     OpenAIAgentActivities,
     OpenAIAgentOptions,
 )
-from rojak_ray.runtime.settings import host_name, session_name
+from rojak_ray.runtime.settings import session_name
 from rojak_ray.sessions.pool import PoolSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -99,14 +98,6 @@ class Listener:
         assert seqs == sorted(set(seqs)), "seq must rise"
 
 
-def kill(rojak: Rojak, name: str) -> None:
-    """Kill the process of an actor as a lost machine would."""
-    import ray
-
-    handle: Any = ray.get_actor(name, rojak.settings.ray_namespace)
-    os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
-
-
 def names(rojak: Rojak, part: str) -> list[str]:
     import ray
 
@@ -138,7 +129,7 @@ async def test_session_actor_killed_in_mid_stream(
     onlooker = Listener(session.events())
     await until(lambda: len(onlooker.items) == 2, "somebody else looks on")
 
-    kill(rojak, session_name(unique))
+    kill_actor(rojak, session_name(unique))
     # Others may go on unwatched: then nothing waits.
     await until(
         lambda: len(lines(effects)) == 2 or any(e.kind == "message" for e in speaker.events), "it is said again"
@@ -163,7 +154,7 @@ async def test_step_worker_killed_in_mid_stream(rojak: Rojak, unique: str, effec
     await until(lambda: listener.text() == "one ", "the first word is there")
 
     for name in names(rojak, "StepWorker"):
-        kill(rojak, name)
+        kill_actor(rojak, name)
     await until(lambda: len(lines(effects)) == 2, "it is said again")
     Path(f"{effects}.go").touch()
     await listener.done()
@@ -185,7 +176,7 @@ async def test_shared_host_killed_in_mid_stream_of_a_vendor(rojak: Rojak, unique
         await until(lambda: listener.text() == "one two", "the first words are there")
         assert vendor.requests[0].body["stream"] is True
 
-        kill(rojak, host_name(0))
+        kill_actor(rojak, shared_host_of(rojak, "run", unique))
         await listener.done()
 
     assert [event.kind for event in listener.items] == ["run_started", "agent", "retry", "message", "run_ended"]
