@@ -42,6 +42,7 @@ async def worker(rojak: Rojak) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.usefixtures("worker")
 async def test_schedule_runs_without_its_program_and_is_found_by_the_next(installation, rojak, unique):
     async with Rojak(**installation) as program:
         await program.create_schedule(unique, EVERY_SECOND, PlanAgent(), plan("tick"), policy=ALLOW_ALL)
