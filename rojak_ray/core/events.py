@@ -55,7 +55,7 @@ class Opened(Record):
     """Differs between two owners that used the same id one after the other."""
 
     agent: str
-    context_variables: dict[str, JsonValue] = {}
+    context_variables: dict[str, JsonValue] = Field(default_factory=dict)
     max_turns: float | None = None
     """Messages a run may append; None means no limit."""
 
@@ -132,7 +132,7 @@ class FunctionReturned(Record):
     agent: str | None = None
     """The agent it hands over to."""
 
-    context_set: dict[str, JsonValue] = {}
+    context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()
     failed: bool = False
     answer_id: str | None = None
@@ -148,7 +148,7 @@ class AnswerAwaited(Record):
     until: datetime | None = None
     """When the model is told that nobody answered."""
 
-    context_set: dict[str, JsonValue] = {}
+    context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import PlannedCall, RunStatus
@@ -21,7 +21,7 @@ KEPT_OUTCOMES = 16
 class ContextPatch(Record):
     """Changes to context variables."""
 
-    set: dict[str, JsonValue] = {}
+    set: dict[str, JsonValue] = Field(default_factory=dict)
     deleted: tuple[str, ...] = ()
 
     def then(self, later: ContextPatch) -> ContextPatch:
@@ -54,7 +54,7 @@ class CallState(Record):
     """Set while somebody outside has yet to give the result."""
 
     agent: str | None = None
-    patch: ContextPatch = ContextPatch()
+    patch: ContextPatch = Field(default_factory=ContextPatch)
 
     @property
     def done(self) -> bool:
@@ -108,16 +108,16 @@ class RunState(Record):
     instructions: str | None = None
     """Rendered for this turn, where the agent's instructions are a function."""
 
-    found: dict[str, str | None] = {}
+    found: dict[str, str | None] = Field(default_factory=dict)
     """What retrievers found for the run's last user message, by their digest; None where one failed."""
 
     calls: tuple[CallState, ...] = ()
     """Function calls of this turn, in the model's order."""
 
-    patch: ContextPatch = ContextPatch()
+    patch: ContextPatch = Field(default_factory=ContextPatch)
     """Changes to the context so far; they become the session's when the run completes."""
 
-    attempts: dict[str, Attempts] = {}
+    attempts: dict[str, Attempts] = Field(default_factory=dict)
     recovered: bool = False
     """Whether a host was lost while it ran: what it needs may be registered later than usual."""
 
@@ -146,7 +146,7 @@ class RunOutcome(Record):
     status: RunStatus
     messages: tuple[Message, ...] = ()
     agent: str | None = None
-    context_variables: dict[str, JsonValue] = {}
+    context_variables: dict[str, JsonValue] = Field(default_factory=dict)
     usage: Usage = Usage()
     error_type: str | None = None
     error: str | None = None
@@ -163,11 +163,11 @@ class SessionState(Record):
     incarnation: str = ""
     """Empty until it is opened."""
 
-    agents: dict[str, AgentSpec] = {}
+    agents: dict[str, AgentSpec] = Field(default_factory=dict)
     agent: str = ""
     """Digest of the agent that spoke last."""
 
-    context_variables: dict[str, JsonValue] = {}
+    context_variables: dict[str, JsonValue] = Field(default_factory=dict)
     max_turns: float | None = None
     history_size: int | None = None
     debug: bool = False

@@ -93,7 +93,7 @@ class FunctionResult(Record):
     kind: Literal["function"] = "function"
     output: str
     agent: AgentSpec | None = None
-    context_set: dict[str, JsonValue] = {}
+    context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()
 
 
@@ -103,7 +103,7 @@ class WaitingResult(Record):
     kind: Literal["waiting"] = "waiting"
     question: str = ""
     timeout_s: float | None = None
-    context_set: dict[str, JsonValue] = {}
+    context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,13 +50,11 @@ class Paths:
     @property
     def root(self) -> str:
         """Everything of this namespace is below this prefix."""
-        return f"v1/{id_key(self.namespace)}/"
+        return _root(self.namespace)
 
     def owner(self, owner: Owner) -> str:
         """Everything of one owner is below this prefix."""
-        key = id_key(owner.id)
-        spread = hashlib.sha256(key.encode("ascii")).hexdigest()[:2]
-        return f"{self.root}{owner.kind}/{spread}/{key}/"
+        return _folder(self.namespace, owner.kind, owner.id)
 
     def epochs(self, owner: Owner) -> str:
         """Prefix of an owner's claims."""
@@ -126,6 +125,21 @@ class Paths:
     def timer(self, owner: Owner, at: datetime) -> str:
         """Key of an owner's timer for the minute of `at`."""
         return f"{self.timers}{at.astimezone(UTC):%Y%m%dT%H%M}/{owner.kind}.{id_key(owner.id)}"
+
+
+# Both are remembered: every read and write asks for them, of few owners.
+
+
+@functools.lru_cache(maxsize=64)
+def _root(namespace: str) -> str:
+    return f"v1/{id_key(namespace)}/"
+
+
+@functools.lru_cache(maxsize=1024)
+def _folder(namespace: str, kind: OwnerKind, owner_id: str) -> str:
+    key = id_key(owner_id)
+    spread = hashlib.sha256(key.encode("ascii")).hexdigest()[:2]
+    return f"{_root(namespace)}{kind}/{spread}/{key}/"
 
 
 def number_of(key: str) -> int:

@@ -77,6 +77,9 @@ class AlarmClock:
         """
         now = self._clock.now()
         keys = await self._store.list(self._paths.timers, limit=_DUE_AT_ONCE)
+        if not keys:
+            self._early.clear()
+            return 0
         after_now = self._paths.timer(Owner("run", ""), now).rsplit("/", 1)[0] + "/~"
         self._early = {key: at for key, at in self._early.items() if key in keys}
         woken = 0

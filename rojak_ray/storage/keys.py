@@ -7,17 +7,13 @@ import re
 MAX_KEY_LENGTH = 900
 MAX_SEGMENT_LENGTH = 200
 
-_SEGMENT = r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*"
+_SEGMENT = rf"[A-Za-z0-9_=-][A-Za-z0-9._=-]{{0,{MAX_SEGMENT_LENGTH - 1}}}"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 
 
 def is_key(text: str) -> bool:
     """Whether an object could be stored under this name."""
-    return (
-        len(text) <= MAX_KEY_LENGTH
-        and _KEY.fullmatch(text) is not None
-        and all(len(segment) <= MAX_SEGMENT_LENGTH for segment in text.split("/"))
-    )
+    return len(text) <= MAX_KEY_LENGTH and _KEY.fullmatch(text) is not None
 
 
 def check_key(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 
 from rojak_ray.errors import ObjectExists, ObjectNotFound
@@ -13,6 +14,7 @@ class MemoryStore:
 
     def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:
         self._objects: dict[str, bytes] = {check_key(key): data for key, data in (objects or {}).items()}
+        self._sorted = sorted(self._objects)
 
     @property
     def url(self) -> str:
@@ -44,21 +46,27 @@ class MemoryStore:
         if check_key(key) in self._objects:
             raise ObjectExists(f"{key} exists already.", key=key)
         self._objects[key] = bytes(data)
+        insort(self._sorted, key)
 
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Keys under a folder in ascending order."""
-        check_prefix(prefix)
-        return sorted(key for key in self._objects if key.startswith(prefix) and key > after)[: check_limit(limit)]
+        below = self._below(check_prefix(prefix))
+        return below[bisect_right(below, after) :][: check_limit(limit)]
 
     async def folders(self, prefix: str) -> list[str]:
         """Folders right under a folder."""
-        check_prefix(prefix)
-        below = (key.removeprefix(prefix) for key in self._objects if key.startswith(prefix))
+        below = (key.removeprefix(prefix) for key in self._below(check_prefix(prefix)))
         return sorted({f"{prefix}{rest.partition('/')[0]}/" for rest in below if "/" in rest})
 
     async def delete(self, key: str) -> None:
         """Remove an object if it is there."""
-        self._objects.pop(check_key(key), None)
+        if self._objects.pop(check_key(key), None) is not None:
+            del self._sorted[bisect_left(self._sorted, key)]
 
     async def aclose(self) -> None:
         """Nothing to let go of: the objects stay with this object."""
+
+    def _below(self, prefix: str) -> list[str]:
+        """Keys under a folder: "0" is what comes after "/"."""
+        keys = self._sorted
+        return keys[bisect_left(keys, prefix) : bisect_left(keys, f"{prefix[:-1]}0")] if prefix else keys

@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 _SETTLING = 30
 """Turns of the event loop after which tasks that only wait for each other have come to rest."""
 
+_QUIET = 3
+"""Turns in a row in which nobody else had anything to do; one may still hear from outside in the next."""
+
 
 class FakeClock:
     """Stands still until `advance` is called; whoever sleeps on it wakes in order."""
@@ -57,5 +60,10 @@ class FakeClock:
         self._start = shown - timedelta(seconds=self._elapsed)
 
     async def _settle(self) -> None:
+        waiting = getattr(asyncio.get_running_loop(), "_ready", None)  # other loops than asyncio's do not tell
+        quiet = 0
         for _ in range(_SETTLING):
             await asyncio.sleep(0)
+            quiet = quiet + 1 if waiting is not None and not waiting else 0
+            if quiet == _QUIET:
+                return

@@ -37,18 +37,6 @@ class Entry:
 class Truth:
     """One owner's story, from the first record on, with nothing ever removed."""
 
-    @classmethod
-    async def read(cls, world: World, owner: Owner) -> Truth:
-        """From everything that ever landed; raises if that is no journal."""
-        log, blobs = PATHS.log(owner), PATHS.blobs(owner, "record")
-        landed: dict[str, Landed] = {}
-        for write in world.bucket.history:
-            if write.data is not None and write.key.startswith((log, blobs)):
-                landed.setdefault(write.key, write)
-        objects = {key: write.data for key, write in landed.items() if write.data is not None}
-        records = await read_records(MemoryStore(objects), PATHS, owner)
-        return cls(owner, {number_of(key): write for key, write in landed.items() if key.startswith(log)}, records)
-
     def __init__(self, owner: Owner, landed: dict[int, Landed], records: list[JournalRecord]) -> None:
         self.owner = owner
         self.claims: list[tuple[float, str, int, int]] = []
@@ -79,10 +67,35 @@ class Truth:
         return running + [queued.run_id for queued in self.state.queue]
 
 
-async def audit(world: World, owner: Owner) -> list[str]:
+class Truths:
+    """The owners' stories, each read again only if something of it landed since."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._read: dict[Owner, tuple[int, Truth]] = {}
+
+    async def of(self, owner: Owner) -> Truth:
+        """From everything that ever landed; raises if that is no journal."""
+        log, blobs = PATHS.log(owner), PATHS.blobs(owner, "record")
+        landed: dict[str, Landed] = {}
+        for write in self.world.bucket.history:
+            if write.data is not None and write.key.startswith((log, blobs)):
+                landed.setdefault(write.key, write)
+        count, truth = self._read.get(owner, (0, None))
+        if truth is None or count != len(landed):
+            objects = {key: write.data for key, write in landed.items() if write.data is not None}
+            records = await read_records(MemoryStore(objects), PATHS, owner)
+            writes = {number_of(key): write for key, write in landed.items() if key.startswith(log)}
+            truth = Truth(owner, writes, records)
+            self._read[owner] = len(landed), truth
+        return truth
+
+
+async def audit(truths: Truths, owner: Owner) -> list[str]:
     """Everything that is wrong with an owner's story."""
+    world = truths.world
     try:
-        truth = await Truth.read(world, owner)
+        truth = await truths.of(owner)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is a finding)
         return [f"{owner}: the journal cannot be read: {error}"]
     wrong = [
@@ -163,19 +176,19 @@ def _executions(truth: Truth, executions: list[Execution]) -> list[str]:
     """By key: when a result was recorded, by which epoch, and what."""
 
     planned: dict[str, float] = {}
-    state = SessionState()
+    incarnation = ""
     keys: dict[str, set[str]] = defaultdict(set)
     for entry, event in truth.events:
         if isinstance(event, FunctionReturned | ModelResponded):
-            key = f"{state.incarnation}/{event.step_id}"
+            key = f"{incarnation}/{event.step_id}"
             output = event.output if isinstance(event, FunctionReturned) else None
             recorded[key] = (entry.at, entry.record.epoch, output)
         if isinstance(event, ModelResponded):
             turn = event.step_id.rsplit("/", 1)[0]
             for index in range(len(event.calls)):
-                planned.setdefault(f"{state.incarnation}/{turn}/call/{index}", entry.at)
-        state = evolve(state, event)
-    del state
+                planned.setdefault(f"{incarnation}/{turn}/call/{index}", entry.at)
+        if isinstance(event, Opened | Deleted):
+            incarnation = event.incarnation if isinstance(event, Opened) else ""
     incarnations = _incarnations(truth)
     once: Counter[str] = Counter()
     outputs = {output for _, _, output in recorded.values() if output}

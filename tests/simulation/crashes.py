@@ -16,7 +16,7 @@ from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.pool import PoolSettings
 from rojak_ray.sessions.requests import Ask
 
-from .audit import Truth, audit
+from .audit import Truths, audit
 from .loop import VirtualLoop
 from .network import CLEAR
 from .work import ANSWER_WITHIN_S, PLAIN, Execution, message
@@ -129,8 +129,9 @@ async def _play(world: World, scenario: Scenario, stop_at: int, landed: bool) ->
         together = commands if isinstance(commands, list) else [commands]
         await asyncio.gather(*(_insist(world, sequencer, command) for command in together))
     await asyncio.sleep(400.0)  # whatever is written when nobody waits
-    truth = await Truth.read(world, OWNER)
-    wrong = [*(await audit(world, OWNER)), *truth.unfinished()]
+    truths = Truths(world)
+    truth = await truths.of(OWNER)
+    wrong = [*(await audit(truths, OWNER)), *truth.unfinished()]
     places = Counter(
         f"{'delete' if write.data is None else 'put'} {part}"
         for write in world.bucket.history
@@ -163,7 +164,7 @@ async def _insist(world: World, sequencer: Sequencer, wanted: Command | Accepted
 
 
 async def _answered(world: World, command: Command) -> bool:
-    events = (await Truth.read(world, OWNER)).events
+    events = (await Truths(world).of(OWNER)).events
     answers = [event.answer_id for _, event in events if isinstance(event, FunctionReturned)]
     return isinstance(command, AnswerCall) and command.answer_id in answers
 

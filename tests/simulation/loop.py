@@ -107,12 +107,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _run_ready(self) -> None:
         """Until nobody has anything to do."""
-        active = self._active
+        active, random = self._active, self._random
         while active:
-            index = int(self._random() * len(active)) if len(active) > 1 else 0
+            index = int(random() * len(active)) if len(active) > 1 else 0
             lane = active[index]
-            handle = lane.ready.popleft()
-            if not lane.ready:
+            ready = lane.ready
+            handle = ready.popleft()
+            if not ready:
                 del active[index]
             if not handle.gone:
                 try:

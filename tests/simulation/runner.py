@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import sys
@@ -26,7 +27,7 @@ def run_many(seeds: range, jobs: int) -> int:
     failed = done = 0
     batches = [seeds[start : start + _BATCH] for start in range(0, len(seeds), _BATCH)]
     show, close = _progress(len(seeds))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), quiet) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin) as pool:
         for batch in as_completed([pool.submit(_run_batch, batch) for batch in batches]):
             for report in batch.result():
                 done += 1
@@ -47,8 +48,17 @@ def run_many(seeds: range, jobs: int) -> int:
     return bool(failed)
 
 
+def _begin() -> None:
+    quiet()
+    gc.disable()
+    gc.freeze()  # modules are not looked through for garbage
+
+
 def _run_batch(seeds: range) -> list[Report]:
-    return [run_schedule(seed) for seed in seeds]
+    """Their reports; what they left is collected once, at the end."""
+    reports = [run_schedule(seed) for seed in seeds]
+    gc.collect()
+    return reports
 
 
 def quiet() -> None:

@@ -21,7 +21,7 @@ from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.pool import PoolSettings
 from rojak_ray.sessions.requests import Ask, Reply
 
-from .audit import Truth, audit
+from .audit import Truths, audit
 from .loop import Stuck, VirtualLoop
 from .network import Accident, Weather
 from .work import ELABORATE, PLAIN, message
@@ -283,36 +283,38 @@ class Client:
 async def _settle(world: World, owners: list[Owner]) -> list[str]:
     """Wait, asking nothing, until every accepted run has ended; then compare with a process that knows nothing."""
     until = world.loop.time() + _SETTLE_S
+    truths = Truths(world)
     while True:
         await asyncio.sleep(5.0)
         busy = any(process.pool.statistics().busy_hosts or process.lane.frozen for process in world.processes)
-        if not busy and not [run for owner in owners for run in await _unfinished(world, owner)]:
+        if not busy and not [run for owner in owners for run in await _unfinished(truths, owner)]:
             break
         if world.loop.time() > until:
-            left = {str(owner): await _unfinished(world, owner) for owner in owners}
+            left = {str(owner): await _unfinished(truths, owner) for owner in owners}
             return [f"accepted runs do not go on by themselves: {left}, busy: {busy}"]
     await asyncio.sleep(world.conditions.weather.latest_s + 10.0)  # the last late writes
-    wrong = [text for owner in owners for text in await audit(world, owner)]
+    wrong = [text for owner in owners for text in await audit(truths, owner)]
     if wrong:
         return wrong
     return await _ask_a_new_process(world, owners)
 
 
-async def _unfinished(world: World, owner: Owner) -> list[str]:
+async def _unfinished(truths: Truths, owner: Owner) -> list[str]:
     try:
-        return (await Truth.read(world, owner)).unfinished()
+        return (await truths.of(owner)).unfinished()
     except Exception:  # noqa: BLE001  (the audit says what is wrong with it)
         return []  # the audit says what is wrong with it
 
 
 async def _ask_a_new_process(world: World, owners: list[Owner]) -> list[str]:
+    truths = Truths(world)
     for process in list(world.processes):
         world.processes.remove(process)
         world.loop.kill(process.lane)
     world.boot()
     wrong: list[str] = []
     for owner in owners:
-        truth = await Truth.read(world, owner)
+        truth = await truths.of(owner)
         if not truth.state.opened or owner.kind == "run" or truth.state.set_aside:
             continue
         client = Client(world, owner, "last")
@@ -321,4 +323,4 @@ async def _ask_a_new_process(world: World, owners: list[Owner]) -> list[str]:
         reply = await client.insist((), view=True)
         if reply is None or reply.view is None or len(reply.view.history) != len(truth.state.history) + 2:
             wrong.append(f"{owner}: a new process has another history")
-    return [*wrong, *[text for owner in owners for text in await audit(world, owner)]]
+    return [*wrong, *[text for owner in owners for text in await audit(truths, owner)]]
