@@ -74,11 +74,11 @@ def _make_client(sdk: ModuleType, vendor: Vendor, recipe: ClientRecipe, override
     )
     try:
         client = recipe.build(**overrides, http_client=sdk.DefaultAioHttpClient(limits=limits))
-        if client.base_url.userinfo:
-            client = recipe.build(**overrides, http_client=sdk.DefaultAsyncHttpxClient(limits=limits))
-        return client
     except getattr(sdk, vendor.error_class) as error:
         raise MissingKey(f"No {vendor.name} client can be made: {error}") from None
+    if client.base_url.userinfo:
+        return recipe.build(**overrides, http_client=sdk.DefaultAsyncHttpxClient(limits=limits))
+    return client
 
 
 def _recipe(vendor: Vendor, options: EndpointOptions) -> ClientRecipe:
