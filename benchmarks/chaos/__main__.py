@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import random
 import shutil
@@ -49,27 +50,28 @@ def run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
 
 def show(report: Report, console: Console) -> None:
     """For people."""
+    say = functools.partial(console.print, markup=False, soft_wrap=True)
     kills = ", ".join(f"{number} x {kind}" for kind, number in sorted(report.kills.items())) or "none"
-    console.print(f"seed {report.seed}")
-    console.print(f"sent {report.sent}, acknowledged {report.acknowledged}, outcome unknown {report.unknown}")
-    console.print(f"kills: {kills}")
+    say(f"seed {report.seed}")
+    say(f"sent {report.sent}, acknowledged {report.acknowledged}, outcome unknown {report.unknown}")
+    say(f"kills: {kills}")
     for fault in ("lost", "doubled", "reordered", "run again after its result", "hangs", "not resumed"):
-        console.print(f"{fault}: {len(report.faults[fault])}")
-    console.print(f"run again before a result was recorded (allowed): {report.run_again}")
+        say(f"{fault}: {len(report.faults[fault])}")
+    say(f"run again before a result was recorded (allowed): {report.run_again}")
     for loss, times in report.recovery_s.items():
         if times:
             p50, p99 = _percentiles(times)
-            console.print(
-                f"from the loss of {loss} to the answer of what was cut: {p50}, {p99} ({len(times)} messages)"
-            )
+            say(f"from kill to answer of what was under way, {loss}: {p50}, {p99} ({len(times)} messages)")
     if losses.EVERYTHING in report.kills:
-        console.print(f"resumed after everything was lost, before anybody asked: {report.resumed}")
+        ended = ", ".join(f"{number} on {node}" for node, number in sorted(report.ended.items())) or "none"
+        say(f"programs that ended though only another machine was lost: {ended}")
+        say(f"resumed after everything was lost, before anybody asked: {report.resumed}")
     for reason in report.left_out:
-        console.print(f"left out: {reason}", markup=False)
+        say(f"left out: {reason}")
     for fault, cases in report.faults.items():
         for case in cases[:10]:
-            console.print(f"  {fault}: {case}", markup=False)
-    console.print("ok" if report.ok else "NOT ok")
+            say(f"  {fault}: {case}")
+    say("ok" if report.ok else "NOT ok")
 
 
 def _percentiles(times: list[float]) -> tuple[str, str]:
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=8, help="over both placements; runs come on top")
     parser.add_argument("--node-sessions", type=int, default=4, help="likewise, while nodes are killed")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two kills of processes, on average")
-    parser.add_argument("--node-every", type=float, default=8.0, help="likewise of nodes and programs")
+    parser.add_argument("--node-every", type=float, default=6.0, help="likewise of nodes and programs")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--storage", help="path or URL; a temporary folder without it")
     parser.add_argument("--json", action="store_true")

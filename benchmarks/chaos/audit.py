@@ -32,6 +32,9 @@ class Report:
     resumed: int = 0
     """Messages in flight when everything was lost, and answered in storage before anybody asked again."""
 
+    ended: dict[str, int] = field(default_factory=dict)
+    """Programs that ended although nobody ended them, by the node they were on."""
+
     left_out: list[str] = field(default_factory=list)
     """Parts this machine does not allow, with the reason."""
 
@@ -58,6 +61,7 @@ class Report:
         self.run_again += other.run_again
         self.resumed += other.resumed
         self.kills = dict(Counter(self.kills) + Counter(other.kills))
+        self.ended = dict(Counter(self.ended) + Counter(other.ended))
         for fault, cases in other.faults.items():
             self.faults[fault] += cases
         for loss, times in other.recovery_s.items():

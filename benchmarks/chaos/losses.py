@@ -166,6 +166,7 @@ async def lose_nodes(options: argparse.Namespace, seconds: float, folder: Path, 
     losses.kills[EVERYTHING] += 1
     await _go_on_elsewhere(report, driver, cut, folder, console)
     report.kills = dict(losses.kills)
+    report.ended = dict(programs.ends)
     report.recovery_s |= losses.recovery_s()
     return report
 

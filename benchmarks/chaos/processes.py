@@ -17,7 +17,7 @@ from benchmarks.chaos.watch import watch
 from rojak_ray import Rojak
 from rojak_ray.runtime import cluster
 
-LOSS = "a process"
+LOSS = "process"
 _DRAIN_S = 120.0
 
 

@@ -84,7 +84,7 @@ def test_programs_of_one_run_share_its_conversations_out(tmp_path: Path) -> None
 
 def test_report_of_two_parts_says_what_was_left_out() -> None:
     report = Report(seed=7)
-    report.add(Report(seed=7, sent=3, acknowledged=3, kills={"task": 2}, recovery_s={"a process": [0.1, 0.3]}))
+    report.add(Report(seed=7, sent=3, acknowledged=3, kills={"task": 2}, recovery_s={"process": [0.1, 0.3]}))
     other = Report(seed=7, sent=2, acknowledged=2, kills={"head": 1}, recovery_s={"head": [9.0]})
     other.faults["hangs"].append("s-1")
     report.add(Report.from_json(other.as_json()))
@@ -96,7 +96,7 @@ def test_report_of_two_parts_says_what_was_left_out() -> None:
     text = printed.getvalue()
     assert "sent 5, acknowledged 5" in text
     assert "kills: 1 x head, 2 x task" in text
-    assert "from the loss of head to the answer of what was cut: p50 9.00 s" in text
+    assert "from kill to answer of what was under way, head: p50 9.00 s" in text
     assert "left out: nodes: no [Redis] here" in text
     assert "hangs: s-1" in text
     assert text.endswith("NOT ok\n")
