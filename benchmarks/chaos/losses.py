@@ -107,8 +107,8 @@ class Losses:
 
     async def _kill_node(self, name: str) -> None:
         """End a machine with what is on it, and leave its place empty for a while."""
-        await asyncio.to_thread(self._cluster.kill, name)
         self._programs.kill_on(name)
+        await asyncio.to_thread(self._cluster.kill, name)
         await asyncio.sleep(self._random.uniform(0.2, 2.0))
 
     def under_way(self, loss: str) -> list[Cut]:
