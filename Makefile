@@ -31,8 +31,8 @@ format: $(STAMP)
 simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make simulate N=100000
 	@$(BIN)/python -m tests.simulation --count $(or $(N),100000)
 
-chaos: $(STAMP) ## Kill processes under load for MINUTES, then audit every message and side effect
-	@$(BIN)/python -m benchmarks.chaos --minutes $(or $(MINUTES),2)
+chaos: $(STAMP) ## Kill processes, nodes, the head and then everything under load for MINUTES; audit every message and effect
+	@$(BIN)/python -m benchmarks.chaos --minutes $(or $(MINUTES),3)
 
 bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 	$(BIN)/python -m benchmarks.turn

@@ -26,7 +26,17 @@ class Report:
     """Attempts of side effects beyond the first, before a result was recorded: allowed."""
 
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    recovery_s: list[float] = field(default_factory=list)
+    recovery_s: dict[str, list[float]] = field(default_factory=dict)
+    """By what was lost: from the loss to the answer of each message that was under way."""
+
+    resumed: int = 0
+    """Messages in flight when everything was lost, and answered in storage before anybody asked again."""
+
+    ended: dict[str, int] = field(default_factory=dict)
+    """Programs that ended although nobody ended them, by the node they were on."""
+
+    left_out: list[str] = field(default_factory=list)
+    """Parts this machine does not allow, with the reason."""
 
     @property
     def ok(self) -> bool:
@@ -36,6 +46,27 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return {**vars(self), "faults": dict(self.faults), "ok": self.ok}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Report:
+        """What `as_json` gave, in another process perhaps."""
+        fields = {name: value for name, value in data.items() if name != "ok"}
+        return cls(**{**fields, "faults": defaultdict(list, data["faults"])})
+
+    def add(self, other: Report) -> None:
+        """Put another part of the same run to this one."""
+        self.sent += other.sent
+        self.acknowledged += other.acknowledged
+        self.unknown += other.unknown
+        self.run_again += other.run_again
+        self.resumed += other.resumed
+        self.kills = dict(Counter(self.kills) + Counter(other.kills))
+        self.ended = dict(Counter(self.ended) + Counter(other.ended))
+        for fault, cases in other.faults.items():
+            self.faults[fault] += cases
+        for loss, times in other.recovery_s.items():
+            self.recovery_s[loss] = self.recovery_s.get(loss, []) + times
+        self.left_out += other.left_out
 
 
 async def audit(

@@ -40,6 +40,7 @@ class Node:
     """One node: the process that started it, and what its raylet started."""
 
     name: str
+    ip: str
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     begins: int
@@ -105,7 +106,7 @@ class Cluster:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment, start_new_session=True
         )
-        self.nodes[name] = node = Node(name, process, log, begins)
+        self.nodes[name] = node = Node(name, ip, process, log, begins)
         # One after the other: two that start at once can choose the same socket, and one of them hangs.
         self._wait_until_started(node)
         return node

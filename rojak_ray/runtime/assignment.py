@@ -36,6 +36,11 @@ class Assignment(Record):
         """The parcel of a function."""
         return next((function.key for function in self.functions if function.ref == ref), None)
 
+    @property
+    def keys(self) -> list[str]:
+        """Every parcel it names."""
+        return [function.key for function in self.functions] + ([self.provider] if self.provider else [])
+
     def pack(self) -> bytes:
         """For travelling."""
         return self.model_dump_json().encode()
@@ -46,7 +51,16 @@ class Assignment(Record):
         return cls.model_validate_json(packed)
 
 
-_TEXT, _LAST = b"t", b"r"
+class CodeGone(Exception):
+    """An assignment names a parcel that only an earlier life of the catalog had. Nothing of it has started."""
+
+    def __init__(self, key: str) -> None:
+        """The parcel."""
+        super().__init__(f"the code {key} was registered with a catalog that is gone")
+        self.key = key
+
+
+_TEXT, _LAST, _GONE = b"t", b"r", b"g"
 
 
 def pack_text(text: str) -> bytes:
@@ -69,6 +83,17 @@ def pack_result(result: StepResult) -> bytes:
     return _RESULT.dump_json(result)
 
 
+def pack_gone(gone: CodeGone) -> bytes:
+    """In place of a result."""
+    return _GONE + gone.key.encode()
+
+
 def unpack_result(packed: bytes) -> StepResult:
-    """A result after travelling."""
+    """A result after travelling.
+
+    Raises:
+        CodeGone: There is none: the step has to be assigned again.
+    """
+    if packed[:1] == _GONE:  # a result is JSON
+        raise CodeGone(packed[1:].decode())
     return _RESULT.validate_json(packed)

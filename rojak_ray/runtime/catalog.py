@@ -48,6 +48,16 @@ class Directory:
             providers={**earlier.providers, **self.providers},
         )
 
+    def without(self, key: str) -> Directory:
+        """This directory but for what is in a parcel nobody has; of no version, so that all of it is fetched again."""
+        return replace(
+            self,
+            version=("", 0),
+            by_ref={ref: entry for ref, entry in self.by_ref.items() if entry.key != key},
+            by_name={name: entry for name, entry in self.by_name.items() if entry.key != key},
+            providers={what: entry for what, entry in self.providers.items() if entry.key != key},
+        )
+
     def function(self, ref: FunctionRef) -> FunctionEntry | None:
         """The function a reference stands for."""
         return meant(ref, self.by_ref, self.by_name)

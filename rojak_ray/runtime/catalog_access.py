@@ -9,6 +9,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
+from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import StoreUnavailable
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.settings import CATALOG
@@ -17,16 +18,19 @@ from rojak_ray.runtime.shipping import FunctionEntry, Parcel
 T = TypeVar("T")
 
 _CALL_S = 10.0
-_TRIES = 20
+_PATIENCE_S = 120.0
+"""A catalog that was on a lost node comes back when Ray has noticed the loss, which takes 15 s or more."""
+
 _WAIT_S = 0.25
 
 
 class CatalogAccess:
     """Calls the catalog, finding it again when it was restarted."""
 
-    def __init__(self, ray_namespace: str) -> None:
+    def __init__(self, ray_namespace: str, clock: Clock | None = None) -> None:
         """Nothing is looked up yet."""
         self._ray_namespace = ray_namespace
+        self._clock = clock or SystemClock()
         self._handle: ActorHandle[Any] | None = None
 
     async def parcel(self, key: str) -> Parcel | None:
@@ -47,16 +51,17 @@ class CatalogAccess:
         Raises:
             StoreUnavailable: It did not come back in time.
         """
-        last: Exception | None = None
-        for _ in range(_TRIES):
+        deadline = self._clock.monotonic() + _PATIENCE_S
+        while True:
             try:
                 if self._handle is None:
                     self._handle = await asyncio.to_thread(ray.get_actor, CATALOG, self._ray_namespace)
                 async with asyncio.timeout(_CALL_S):
                     return await getattr(self._handle, method).remote(*args, **kwargs)
             except (ActorDiedError, ActorUnavailableError, ValueError, TimeoutError) as error:
-                last, self._handle = error, None
-                await asyncio.sleep(_WAIT_S)
+                self._handle = None
+                if self._clock.monotonic() > deadline:
+                    raise StoreUnavailable(f"The catalog of this namespace does not answer: {error}") from error
+                await self._clock.sleep(_WAIT_S)
             except RayError as error:
                 raise StoreUnavailable(f"The catalog failed: {error}") from error
-        raise StoreUnavailable(f"The catalog of this namespace does not answer: {last}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 from rojak_ray.agents.activities import AgentActivities
@@ -12,34 +11,42 @@ from rojak_ray.agents.schema import FunctionDefinition, define_function
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import FunctionNotFound, ProviderNotFound
 from rojak_ray.retrievers.base import RetrieverActivities
-from rojak_ray.runtime.assignment import Assignment
+from rojak_ray.runtime.assignment import Assignment, CodeGone
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ship_function, unpack
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.steps import Offer, offer_of
 
 FetchParcel = Callable[[str], Awaitable[Parcel | None]]
-_REGISTRATION_WAIT_S = 30.0
-_POLL_S = 0.25
-
 Announce = Callable[[list[FunctionEntry], list[Parcel]], Awaitable[None]]
 
 
 class CodeCache:
     """Functions and providers of this process, by parcel."""
 
-    def __init__(
-        self, fetch: FetchParcel, announce: Announce, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, fetch: FetchParcel, announce: Announce) -> None:
         """`fetch` asks the catalog for a parcel; `announce` tells it of functions met in handed-over agents."""
-        self._sleep = sleep
         self._fetch = fetch
         self._announce = announce
         self._definitions: dict[str, FunctionDefinition] = {}
+        self._fetched: dict[str, Parcel] = {}
+        """Not unpacked yet."""
+
         self._loaded: dict[str, Any] = {}
         self._builtin = ProviderRegistry()
         self._met = FunctionRegistry()
         self._known: set[str] = set()
         self._unannounced: list[Implementation] = []
+
+    async def fetch(self, keys: Iterable[str]) -> None:
+        """Have parcels at hand, before anything that needs them starts.
+
+        Raises:
+            CodeGone: The catalog does not have one; only an earlier life of it did.
+            StoreUnavailable: The catalog does not answer.
+        """
+        for key in keys:
+            if key not in self._loaded and key not in self._fetched:
+                self._fetched[key] = await self._parcel(key)
 
     async def definition(self, key: str) -> FunctionDefinition:
         """The function in a parcel."""
@@ -61,9 +68,10 @@ class CodeCache:
         """What is in a parcel: a function, or a provider with its connections. Loaded once in this process."""
         found = self._loaded.get(key)
         if found is None:
-            found = unpack(await self._parcel(key))
+            found = unpack(self._fetched.get(key) or await self._parcel(key))
             # Two callers may have fetched at once; both go on with the one that was first.
             found = self._loaded.setdefault(key, found)
+            self._fetched.pop(key, None)
         return found
 
     async def builtin(self, agent_type: str) -> AgentActivities:
@@ -86,13 +94,9 @@ class CodeCache:
             await self._announce([entry for entry, _ in shipped], [parcel for _, parcel in shipped])
 
     async def _parcel(self, key: str) -> Parcel:
-        waited = 0.0
-        while (parcel := await self._fetch(key)) is None:
-            # A catalog that was lost knows the code again as soon as its worker notices, which takes seconds.
-            if waited >= _REGISTRATION_WAIT_S:
-                raise FunctionNotFound("The code was registered with a cluster that is gone; start its worker again.")
-            await self._sleep(_POLL_S)
-            waited += _POLL_S
+        parcel = await self._fetch(key)
+        if parcel is None:
+            raise CodeGone(key)
         return parcel
 
 

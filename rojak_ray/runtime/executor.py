@@ -7,6 +7,7 @@ either: a lost process is reported as lost, and the journal decides.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import math
@@ -24,7 +25,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step, StepError, StepResult
 from rojak_ray.errors import FunctionNotFound, InternalError, RojakError, StoreUnavailable
 from rojak_ray.providers.builtin import BUILTIN_TYPES
-from rojak_ray.runtime.assignment import AssignedFunction, Assignment, unpack_item, unpack_result
+from rojak_ray.runtime.assignment import AssignedFunction, Assignment, CodeGone, unpack_item, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
@@ -99,16 +100,33 @@ class RayStepExecutor:
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
         try:
-            assignment, entry = await self._when_reachable(lambda: self._assign(step))
-            if isinstance(entry, ProviderEntry):
-                return await self._retrieve(assignment, entry)
-            if entry is not None and not entry.is_async:
-                return await self._run_task(assignment, entry)
-            if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
-                return await self._ask_model(self._code, assignment, on_delta)
-            return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
+            while True:
+                assignment, entry = await self._when_reachable(functools.partial(self._assign, step))
+                try:
+                    return await self._run(assignment, entry, on_delta)
+                except CodeGone as gone:
+                    logger.warning("a step is assigned again: %s", gone)
+                    self._directory = self._directory.without(gone.key)
+                    step = step.model_copy(update={"recovered": True})  # its worker comes back later than the catalog
         except RojakError as error:
             return error_of(error)
+
+    async def _run(
+        self, assignment: Assignment, entry: FunctionEntry | ProviderEntry | None, on_delta: OnDelta | None
+    ) -> StepResult:
+        """One attempt, where it belongs.
+
+        Raises:
+            CodeGone: Nothing has started.
+        """
+        step = assignment.step
+        if isinstance(entry, ProviderEntry):
+            return await self._retrieve(assignment, entry)
+        if entry is not None and not entry.is_async:
+            return await self._run_task(assignment, entry)
+        if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
+            return await self._ask_model(self._code, assignment, on_delta)
+        return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
 
     async def _when_reachable(self, find: Callable[[], Awaitable[T]]) -> T:
         """What `find` finds. The step has not started, so a cluster under repair costs it time and nothing else."""
@@ -207,6 +225,7 @@ class RayStepExecutor:
 
     async def _ask_model(self, code: CodeCache, assignment: Assignment, on_delta: OnDelta | None) -> StepResult:
         """Ask a built-in provider from here. No user code is loaded: the directory has what models are shown."""
+        await code.fetch([assignment.provider] if assignment.provider else [])
         sources = _OffersOnly(self._directory, code, assignment)
         return await StepRunner(sources, sources, code.refer, self._pace).execute(assignment.step, on_delta)
 

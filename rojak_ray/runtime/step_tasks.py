@@ -17,7 +17,7 @@ from rojak_ray.agents.invoke import invoke_sync
 from rojak_ray.clock import SystemClock
 from rojak_ray.core.steps import CallFunction, StepResult
 from rojak_ray.errors import InternalError
-from rojak_ray.runtime.assignment import Assignment, pack_result
+from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_result
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.step_worker import publish
@@ -38,6 +38,8 @@ def run_function(ray_namespace: str, packed: bytes) -> bytes:
     process = _process(ray_namespace)
     try:
         result = process.call(Assignment.unpack(packed))
+    except CodeGone as gone:
+        return pack_gone(gone)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
         result = error_of(error)
     return pack_result(process.published(result))
@@ -71,6 +73,7 @@ class _TaskProcess:
         ref = named_function(step)
         definition = self._code.definition_if_loaded(assignment.key_of(ref) or "")
         if definition is None:
+            self._loop.run(self._code.fetch(assignment.keys))
             definition = self._loop.run(AssignedSources(self._code, assignment).resolve(ref))
         prepared = prepare_call(step, definition)
         with _time_limit(prepared.timeout_s, step.call.name, self._watchdog):

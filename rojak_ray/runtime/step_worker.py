@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from rojak_ray.agents.activities import OnDelta
 from rojak_ray.core.steps import StepResult
-from rojak_ray.runtime.assignment import Assignment, pack_last, pack_result, pack_text
+from rojak_ray.errors import RojakError
+from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_last, pack_result, pack_text
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.sessions.pieces import Pace
@@ -62,6 +63,12 @@ class StepWorkerActor:
         self._running += 1
         try:
             assignment = Assignment.unpack(packed)
+            try:
+                await self._code.fetch(assignment.keys)
+            except CodeGone as gone:
+                return pack_gone(gone)
+            except RojakError as error:
+                return pack_result(error_of(error))
             sources = AssignedSources(self._code, assignment)
             runner = StepRunner(sources, sources, self._code.refer, self._pace)
             result = await runner.execute(assignment.step, on_delta)

@@ -14,6 +14,7 @@ from support.waiting import lines, until
 from rojak_ray import Rojak, ToolContext
 from rojak_ray.agents import AgentActivities, AgentCallParams, AgentResponse
 from rojak_ray.runtime.settings import CATALOG, session_name
+from rojak_ray.testing.clock import FakeClock
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -61,6 +62,25 @@ def waiting_lines(path: Path) -> int:
     return sum(line.startswith("waiting") for line in lines(path))
 
 
+def step_workers(rojak: Rojak) -> list[str]:
+    from rojak_ray.runtime import actors
+
+    return sorted(name for name in actors.names_of(rojak.settings) if name.startswith("StepWorker"))
+
+
+async def attempts(rojak: Rojak) -> int:
+    """How many steps the step workers had since they were started; none while they are on their way back."""
+    from ray.exceptions import RayError
+
+    from rojak_ray.runtime import actors
+
+    handles: list[Any] = [actors.find(name, rojak.settings) for name in step_workers(rojak)]
+    try:
+        return sum([(await handle.statistics.remote()).finished for handle in handles if handle is not None])
+    except RayError:
+        return 0
+
+
 async def test_session_actor_killed_mid_run_goes_on_where_it_stopped(rojak: Rojak, unique: str, effects: Path) -> None:
     session = await rojak.create_session(unique, PlanAgent(name="A", functions=make_steps(str(effects))))
     answering = asyncio.create_task(session.send_messages(STORY))
@@ -89,16 +109,9 @@ async def test_shared_host_killed_mid_run_goes_on_without_any_caller(rojak: Roja
 
 
 async def test_step_worker_killed_runs_its_steps_again(rojak: Rojak, unique: str, effects: Path) -> None:
-    import ray
-
     answering = asyncio.create_task(rojak.run(unique, PlanAgent(name="A", functions=make_steps(str(effects))), STORY))
     await until(lambda: waiting_lines(effects) == 1, "the second function waits")
-    names = [
-        actor["name"]
-        for actor in ray.util.list_named_actors(all_namespaces=True)
-        if actor["namespace"] == rojak.settings.ray_namespace and "StepWorker" in actor["name"]
-    ]
-    for name in names:
+    for name in step_workers(rojak):
         kill_actor(rojak, name)
     await until(lambda: waiting_lines(effects) == 2, "the lost step runs again")
     written = await finished(effects, answering)
@@ -117,6 +130,51 @@ async def test_worker_registers_again_when_the_catalog_is_lost(rojak: Rojak, uni
     response = await rojak.run(unique, PlanAgent(name="A", functions=["by_name"]), plan([["by_name", {}]]))
 
     assert response.messages[-1].content == "found"
+
+
+async def test_catalog_and_code_lost_at_once_come_back_with_whoever_registers(
+    rojak: Rojak, installation: dict[str, str], unique: str, effects: Path
+) -> None:
+    """As on a lost node. Another program has the functions, but of another build: to other bytes."""
+    async with Rojak(**installation) as earlier:
+        await earlier.create_worker(functions=make_steps(str(effects)))
+        handle = await earlier.start_run(unique, PlanAgent(name="A", functions=["note", "wait_for_go"]), STORY)
+        await until(lambda: waiting_lines(effects) == 1, "the second function waits")
+
+    for name in (CATALOG, *step_workers(rojak)):
+        kill_actor(rojak, name)
+    await until(lambda: attempts(rojak), "a new step worker was asked to run code that nobody has")
+    async with Rojak(**installation) as later:
+        await later.create_worker(functions=make_steps(f"{effects.parent}/./{effects.name}"))
+        written = await finished(effects, asyncio.create_task(later.get_run(handle.id).result()))
+
+    assert {word: len(found) for word, found in written.items()} == {"first": 1, "waiting": 2, "last": 1}
+
+
+async def test_client_waits_while_the_catalog_is_on_its_way_back(rojak: Rojak) -> None:
+    """On a lost node it is away for as long as Ray takes to notice that, and nobody is told of an error."""
+    import ray
+
+    from rojak_ray.runtime import actors
+    from rojak_ray.runtime.catalog_access import CatalogAccess
+
+    clock = FakeClock()
+    ray.kill(ray.get_actor(CATALOG, rojak.settings.ray_namespace), no_restart=True)
+    await until(lambda: CATALOG not in actors.names_of(rojak.settings), "it is gone")
+    joining = asyncio.create_task(CatalogAccess(rojak.settings.ray_namespace, clock).call("join", rojak.settings))
+    for _ in range(60):
+        await clock.advance(1.0)
+        await asyncio.sleep(0)
+    assert not joining.done()
+
+    actors.start_catalog(rojak.settings)
+
+    async def joined() -> bool:
+        await clock.advance(0.25)
+        return joining.done()
+
+    await until(joined, "it is found again")
+    assert (await joining)[0] == rojak.settings
 
 
 async def test_new_cluster_on_the_same_storage_goes_on_when_a_worker_starts(
