@@ -62,10 +62,15 @@ def waiting_lines(path: Path) -> int:
     return sum(line.startswith("waiting") for line in lines(path))
 
 
-def step_workers(rojak: Rojak) -> list[str]:
+def running(rojak: Rojak, kind: str) -> list[str]:
+    """The names of the actors of a class."""
     from rojak_ray.runtime import actors
 
-    return sorted(name for name in actors.names_of(rojak.settings) if name.startswith("StepWorker"))
+    return sorted(name for name in actors.names_of(rojak.settings) if name.startswith(kind))
+
+
+def step_workers(rojak: Rojak) -> list[str]:
+    return running(rojak, "StepWorkerActor")
 
 
 async def attempts(rojak: Rojak) -> int:
@@ -124,8 +129,8 @@ async def test_worker_registers_again_when_the_catalog_is_lost(rojak: Rojak, uni
         return "found"
 
     await rojak.create_worker([PlanActivities()], functions=[by_name])
-    kill_actor(rojak, CATALOG)
-    kill_actor(rojak, shared_host_of(rojak, "run", unique))  # it would remember the old directory
+    for name in (CATALOG, *running(rojak, "SessionHostActor")):  # a host would remember the old directory
+        kill_actor(rojak, name)
 
     response = await rojak.run(unique, PlanAgent(name="A", functions=["by_name"]), plan([["by_name", {}]]))
 
