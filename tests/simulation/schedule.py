@@ -286,17 +286,24 @@ async def _settle(world: World, owners: list[Owner]) -> list[str]:
     truths = Truths(world)
     while True:
         await asyncio.sleep(5.0)
-        busy = any(process.pool.statistics().busy_hosts or process.lane.frozen for process in world.processes)
-        if not busy and not [run for owner in owners for run in await _unfinished(truths, owner)]:
-            break
+        if await _at_rest(world, truths, owners):
+            await asyncio.sleep(world.conditions.weather.latest_s + 10.0)  # the last late writes
+            # A process that has gone on may have found more to do: requests that had been waiting in it all the time.
+            if await _at_rest(world, truths, owners):
+                break
         if world.loop.time() > until:
             left = {str(owner): await _unfinished(truths, owner) for owner in owners}
-            return [f"accepted runs do not go on by themselves: {left}, busy: {busy}"]
-    await asyncio.sleep(world.conditions.weather.latest_s + 10.0)  # the last late writes
+            return [f"accepted runs do not go on by themselves: {left}"]
     wrong = [text for owner in owners for text in await audit(truths, owner)]
     if wrong:
         return wrong
     return await _ask_a_new_process(world, owners)
+
+
+async def _at_rest(world: World, truths: Truths, owners: list[Owner]) -> bool:
+    """Whether nothing runs anywhere and nothing accepted is left to run."""
+    busy = any(process.pool.statistics().busy_hosts or process.lane.frozen for process in world.processes)
+    return not busy and not [run for owner in owners for run in await _unfinished(truths, owner)]
 
 
 async def _unfinished(truths: Truths, owner: Owner) -> list[str]:
