@@ -188,9 +188,7 @@ class SessionHost:
                 moving.cancel()
             # Durable before the next one's turn, which may be the end of this process.
             passed = self._post(PassProbation(), answered=True)
-            await asyncio.wait([passed])
-            if not passed.cancelled():
-                passed.exception()  # read, not raised: whoever ended this host has said why
+            await asyncio.wait([passed])  # an error is not raised: whoever ended this host has said why
 
     async def ask(self, ask: Ask) -> Reply:
         """Take the commands, in order, then wait as long as asked for the run.
@@ -240,12 +238,7 @@ class SessionHost:
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
         """Take commands; True if they began the conversation."""
         answers = [self._post(command, answered=True) for command in commands]
-        try:
-            return any([await answer for answer in answers])
-        finally:
-            for answer in answers:
-                # One refused command leaves the others' answers unread; that is no unhandled error.
-                answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return any([await answer for answer in answers])
 
     async def _await_run(self, run_id: str, wait_s: float) -> RunView:
         """The run as it stands after at most `wait_s` seconds, sooner if it ends."""
@@ -301,6 +294,8 @@ class SessionHost:
 
     def _post(self, command: Command, *, answered: bool = False) -> asyncio.Future[bool]:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        # Nobody may read it: whoever asked may be gone, or had another command refused. That is no unhandled error.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self.failure is not None:
             answer.set_exception(self.failure)
             return answer
