@@ -95,7 +95,7 @@ def _connect(runner: asyncio.Runner, client: Client, options: DemoOptions, voice
         runner.run(client.__aenter__())
         return
     if options.cluster == START_HERE:
-        voice.note("Starting Ray on this machine; this takes about ten seconds ...")
+        voice.note("Starting Ray on this machine; this takes a few seconds ...")
     else:
         voice.note(f"Joining Ray at {options.cluster} ...")
     from rojak_ray.runtime import cluster

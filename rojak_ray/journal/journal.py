@@ -30,7 +30,7 @@ from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.blobs import Blobs, is_large
 from rojak_ray.journal.compaction import compact, purge
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.records import JournalRecord, read_header, seal, unseal
+from rojak_ray.journal.records import JournalRecord, RecordKind, read_header, seal, unseal
 from rojak_ray.journal.replay import listed_number, replay
 from rojak_ray.journal.snapshots import Position, Snapshot, write_snapshot
 from rojak_ray.journal.tail import mark_tail
@@ -273,28 +273,14 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._epoch = self._blobs.epoch = epoch
         return True
 
-    async def _write(self, kind: str, events: tuple[EventT, ...]) -> None:
+    async def _write(self, kind: RecordKind, events: tuple[EventT, ...]) -> None:
         """Put a record into the next free slot, stepping over void stragglers."""
-        write_id = self._ids.new_id()
-        at = self._clock.now().isoformat()
-        slot = self._position.slot + 1
+        record = self._next_record(kind, events)
         while True:
-            record = JournalRecord(
-                owner_kind=self.owner.kind,
-                owner_id=self.owner.id,
-                slot=slot,
-                epoch=self._epoch,
-                write_id=write_id,
-                previous=self._position.checksum,
-                first_seq=self._position.seq + 1,
-                at=at,
-                kind="fence" if kind == "fence" else "events",
-                events=events,
-            )
             data, checksum = await self._encode(record)
-            key = self._paths.slot(self.owner, slot)
+            slot, key = record.slot, self._paths.slot(self.owner, record.slot)
             try:
-                created = await self._create(key, data, write_id)
+                created = await self._create(key, data, record.write_id)
                 if not created:
                     await self._yield_to(key, slot, fencing=kind == "fence")
             except ObjectNotFound as error:
@@ -307,7 +293,22 @@ class AggregateJournal(Generic[StateT, EventT]):
                 self._position = Position(slot=slot, seq=seq, epoch=self._epoch, checksum=checksum)
                 self._bytes_since_snapshot += len(data)
                 return
-            slot += 1
+            record = record.model_copy(update={"slot": slot + 1})
+
+    def _next_record(self, kind: RecordKind, events: tuple[EventT, ...]) -> JournalRecord:
+        """What follows the last record, in the slot after it."""
+        return JournalRecord(
+            owner_kind=self.owner.kind,
+            owner_id=self.owner.id,
+            slot=self._position.slot + 1,
+            epoch=self._epoch,
+            write_id=self._ids.new_id(),
+            previous=self._position.checksum,
+            first_seq=self._position.seq + 1,
+            at=self._clock.now().isoformat(),
+            kind=kind,
+            events=events,
+        )
 
     async def _encode(self, record: JournalRecord) -> tuple[bytes, str]:
         document = record.model_dump(mode="json")

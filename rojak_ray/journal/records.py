@@ -21,6 +21,9 @@ from rojak_ray.messages import Record
 _MAGIC = "rojak-record"
 
 
+RecordKind = Literal["events", "fence"]
+
+
 class JournalRecord(Record):
     """One object of a journal."""
 
@@ -41,7 +44,7 @@ class JournalRecord(Record):
     at: str
     """When it was written, for people; nothing is ordered by it."""
 
-    kind: Literal["events", "fence"] = "events"
+    kind: RecordKind = "events"
     blobs: tuple[BlobRef, ...] = ()
     """Large values of the events, stored beside the record."""
 

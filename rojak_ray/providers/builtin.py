@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.errors import MissingExtra
+from rojak_ray.providers.endpoint import VendorActivities
 from rojak_ray.providers.recipe import import_sdk
 
 BUILTIN_TYPES = frozenset({"openai", "anthropic", "offline"})
@@ -14,26 +15,38 @@ BUILTIN_TYPES = frozenset({"openai", "anthropic", "offline"})
 
 def builtin_activities(type: str) -> AgentActivities | None:
     """Fresh activities for a built-in agent type (only that provider is loaded), or None if it is not built in."""
-    match type:
-        case "openai":
-            from rojak_ray.providers.openai import OpenAIAgentActivities
+    if type == "offline":
+        from rojak_ray.providers.offline import OfflineAgentActivities
 
-            return OpenAIAgentActivities()
-        case "anthropic":
-            from rojak_ray.providers.anthropic import AnthropicAgentActivities
+        return OfflineAgentActivities()
+    vendor = _vendor_class(type)
+    return vendor() if vendor is not None else None
 
-            return AnthropicAgentActivities()
-        case "offline":
-            from rojak_ray.providers.offline import OfflineAgentActivities
 
-            return OfflineAgentActivities()
-        case _:
-            return None
+def captured_activities(type: str, environ: Mapping[str, str]) -> AgentActivities | None:
+    """A vendor's activities with the key and address in `environ`, to ship elsewhere; None if there is no key in it."""
+    vendor = _vendor_class(type)
+    return vendor.from_environment(environ) if vendor is not None else None
 
 
 def preload_sdks(environ: Mapping[str, str]) -> None:
     """Import the SDKs whose keys are in the environment: it takes half a second, which the first run need not wait."""
-    for package, key in (("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY")):
-        if environ.get(key):
+    for type in sorted(BUILTIN_TYPES):
+        vendor = _vendor_class(type)
+        if vendor is not None and vendor.from_environment(environ) is not None:
             with contextlib.suppress(MissingExtra):  # said to whoever needs it
-                import_sdk(package)
+                import_sdk(vendor.vendor.package)
+
+
+def _vendor_class(agent_type: str) -> type[VendorActivities] | None:
+    match agent_type:
+        case "openai":
+            from rojak_ray.providers.openai import OpenAIAgentActivities
+
+            return OpenAIAgentActivities
+        case "anthropic":
+            from rojak_ray.providers.anthropic import AnthropicAgentActivities
+
+            return AnthropicAgentActivities
+        case _:
+            return None

@@ -17,6 +17,7 @@ from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
+from rojak_ray.providers.builtin import captured_activities
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
@@ -159,7 +160,7 @@ class RayGateway:
         providers: list[Any] = []
         if agent_type not in self._environment_types:
             self._environment_types.add(agent_type)
-            captured = captured_activities(agent_type)
+            captured = captured_activities(agent_type, os.environ)
             providers = [captured] if captured is not None else []
         if fresh or providers:
             await self._ship(fresh, providers, named=False)
@@ -212,22 +213,8 @@ class RayGateway:
     async def _register_again(self) -> None:
         """The catalog was lost: tell the new one everything this driver ever told the old."""
         everything = list(self._referred.values())
-        environment = [one for one in map(captured_activities, sorted(self._environment_types)) if one is not None]
+        captured = [captured_activities(each, os.environ) for each in sorted(self._environment_types)]
+        environment = [one for one in captured if one is not None]
         await self._ship(everything, environment, named=False)
         for activities, implementations in list(self._registrations):
             await self._ship(implementations, activities, named=True)
-
-
-def captured_activities(agent_type: str) -> AgentActivities | None:
-    """A built-in provider with the key and address of this process's environment; None if there is no key in it."""
-    match agent_type:
-        case "openai":
-            from rojak_ray.providers.openai import OpenAIAgentActivities
-
-            return OpenAIAgentActivities.from_environment(os.environ)
-        case "anthropic":
-            from rojak_ray.providers.anthropic import AnthropicAgentActivities
-
-            return AnthropicAgentActivities.from_environment(os.environ)
-        case _:
-            return None

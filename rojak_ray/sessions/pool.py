@@ -311,14 +311,12 @@ class HostPool:
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
         # Marked before anything new is taken; what was left unfinished is marked by whoever left it. A marker too many
         # does no harm, so what is new, and will most likely be epoch 1, is marked while it is claimed.
-        guess = 1 if new else 0
-        opened, guessed = await asyncio.gather(
-            host.open(new=new), self._mark(owner, guess) if guess else asyncio.sleep(0), return_exceptions=True
-        )
-        if opened is not None:
-            raise opened
+        guesses = [self._mark(owner, 1)] if new else []
         try:
-            if host.epoch != guess or guessed is not None:
+            opened, *marked = await asyncio.gather(host.open(new=new), *guesses, return_exceptions=True)
+            if opened is not None:
+                raise opened
+            if marked != [None] or host.epoch != 1:
                 await self._mark(owner, host.epoch)
         except BaseException:
             await host.close()

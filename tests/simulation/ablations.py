@@ -18,7 +18,7 @@ from rojak_ray.errors import Fenced, StorageError
 from rojak_ray.journal import replay as replaying
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner
-from rojak_ray.journal.records import JournalRecord, read_header
+from rojak_ray.journal.records import JournalRecord, RecordKind, read_header
 from rojak_ray.journal.schema import Document
 from rojak_ray.journal.snapshots import Position, Snapshot
 from rojak_ray.sessions import pool
@@ -34,7 +34,7 @@ class NoVerify(Journal):
 class NoFence(Journal):
     """Claims, but writes no fence (step 3)."""
 
-    async def _write(self, kind: str, events: tuple[Event, ...]) -> None:
+    async def _write(self, kind: RecordKind, events: tuple[Event, ...]) -> None:
         if kind != "fence":
             await super()._write(kind, events)
 
@@ -78,25 +78,24 @@ class Pipelined(Journal):
     """Has as many appends in flight as it is asked for (step 5)."""
 
     async def append(self, events: Sequence[Event]) -> int:
-        write_id = self._ids.new_id()
-        slot, seq = self._position.slot + 1, self._position.seq + len(events)
-        record = JournalRecord(
-            owner_kind=self.owner.kind,
-            owner_id=self.owner.id,
-            slot=slot,
-            epoch=self._epoch,
-            write_id=write_id,
-            previous=self._position.checksum,
-            first_seq=self._position.seq + 1,
-            at=self._clock.now().isoformat(),
-            kind="events",
-            events=tuple(events),
-        )
+        record = self._next_record("events", tuple(events))
         data, checksum = await self._encode(record)
-        self._position = Position(slot, seq, self._epoch, checksum)
-        if not await self._create(self._paths.slot(self.owner, slot), data, write_id):
+        self._position = Position(record.slot, self._position.seq + len(events), self._epoch, checksum)
+        seq = self._position.seq
+        if not await self._create(self._paths.slot(self.owner, record.slot), data, record.write_id):
             raise Fenced("Another record is there.")
         return seq
+
+
+class NewWithoutTheFirstClaim(Journal):
+    """Takes a journal for new because it was when it looked, whichever claim it then gets."""
+
+    async def open(self, *, new: bool = False) -> SessionState:
+        if not new:
+            return await super().open()
+        await self._claim()
+        self._refusal = None
+        return SessionState(owner_kind=self.owner.kind, owner_id=self.owner.id)
 
 
 JOURNALS: dict[str, type[Journal]] = {
@@ -104,6 +103,7 @@ JOURNALS: dict[str, type[Journal]] = {
     "no fence": NoFence,
     "more than one append in flight": Pipelined,
     "fences collected": FencesCollected,
+    "new without the first claim": NewWithoutTheFirstClaim,
     "every conflict is somebody else's": ConflictsAreOthers,
     "answers before it is durable": AnswersFirst,
 }

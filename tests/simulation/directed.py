@@ -117,6 +117,22 @@ async def older_writer_goes_on(stage: Stage) -> None:
     await stage.append(newer, "c")
 
 
+async def somebody_was_quicker(stage: Stage) -> None:
+    """A writer found nothing, and hears nothing of what another one has written and put together meanwhile."""
+    _, late = stage.writer()  # it has looked, and is about to claim
+    _, quick = stage.writer()
+    state = await quick.open(new=True)
+    for tag in "abcd":
+        await stage.append(quick, tag)
+        state = fold(state, accepted(tag))
+        await quick.save(quick.take_snapshot(state))
+    try:
+        await late.open(new=True)
+    except StorageError:
+        return
+    await stage.append(late, "x")
+
+
 async def first_of_two_appends_never_arrives(stage: Stage) -> None:
     """A writer is told to append while it appends, and dies when the second one has landed."""
     store, writer = stage.writer()
@@ -158,6 +174,7 @@ Play = Callable[[Stage], Coroutine[Any, Any, None]]
 DIRECTED: dict[str, Play] = {
     "no verify": candidate_sleeps_through_compaction,
     "no fence": older_writer_goes_on,
+    "new without the first claim": somebody_was_quicker,
     "more than one append in flight": first_of_two_appends_never_arrives,
     "void rule dropped": write_of_an_older_writer_lands_behind_a_fence,
 }

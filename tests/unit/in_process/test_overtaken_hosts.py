@@ -134,3 +134,63 @@ def test_answer_that_cannot_be_confirmed_is_not_given_and_ends_nothing():
         assert len(await scene.memory.list(PATHS.epochs(OWNER))) == epochs, "its host is still there"
 
     played(play)
+
+
+def markers(scene: Scene) -> list[str]:
+    return [key for key in scene.memory.snapshot() if key.startswith(PATHS.markers(OWNER))]
+
+
+async def gone_to_rest(scene: Scene) -> None:
+    while scene.pool.statistics().open_hosts:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(1.0)  # and what it removes is removed
+
+
+def test_what_is_new_is_opened_with_one_listing_and_leaves_no_marker():
+    async def play(scene: Scene) -> None:
+        await scene.pool.close()
+        scene.pool, calls = impatient(scene, "i"), list[str]()
+
+        def script(call: Call) -> None:
+            calls.append(f"{call.operation} {call.key}")
+
+        scene.store.script = script
+        await scene.opened()
+        assert [call for call in calls if call.startswith("list")] == [f"list {PATHS.owner(OWNER)}"]
+        await gone_to_rest(scene)
+        assert not markers(scene)
+
+    played(play)
+
+
+def test_opening_as_new_that_somebody_anticipated_leaves_no_marker_and_loses_nothing():
+    async def play(scene: Scene) -> None:
+        await scene.pool.close()
+        slow, quick = impatient(scene, "slow"), impatient(scene, "quick")
+        scene.pool = slow
+        holds = {key: Hold() for key in (PATHS.epoch(OWNER, 1), PATHS.marker(OWNER, 1))}
+
+        def script(call: Call) -> Fault | None:
+            hold = holds.get(call.key) if call.operation == "put" else None
+            return hold if hold is not None and not hold.reached.is_set() else None
+
+        scene.store.script = script
+        opening = asyncio.create_task(scene.opened())
+        for hold in holds.values():
+            await hold.reached.wait()  # it has found nothing, and is about to claim and to mark
+        scene.pool = quick
+        await scene.opened()
+        await scene.ask(start("r"))
+        while await scene.status("r") != "completed":
+            await asyncio.sleep(0.01)
+        await gone_to_rest(scene)
+        for hold in holds.values():
+            hold.release.set()
+        await opening
+        assert await scene.status("r") == "completed"
+        scene.pool = slow
+        await gone_to_rest(scene)
+        assert not markers(scene)
+        await quick.close()
+
+    played(play)

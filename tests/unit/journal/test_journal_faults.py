@@ -210,9 +210,10 @@ def _write_then_silence(*, landed):
     return handle
 
 
-async def _two_owners_in_turn(desk, handler, acknowledged):
+async def _two_owners_in_turn(desk, handler, acknowledged, *, new=False):
     """Open, append, hand over to a second writer, append, and let the first find out."""
-    first = await desk.opened(handler)
+    first = desk.journal(handler)
+    await first.open(new=new)
     for batch in (("a1",), ("a2", "a3")):
         await first.append(note(*batch))
         acknowledged += batch
@@ -242,14 +243,15 @@ def _crash_at(number, moment):
     return handle
 
 
-async def test_crash_at_any_store_call_loses_and_doubles_nothing():
+@pytest.mark.parametrize(("new", "calls"), [(False, 16), (True, 10)], ids=["opened properly", "opened as new"])
+async def test_crash_at_any_store_call_loses_and_doubles_nothing(new, calls):
     """The scenario, cut at its k-th store call, before or after it took effect, for all k."""
     cuts = 0
     for moment in ("before", "after"):
         for number in range(1, 200):
             desk, acknowledged = Desk(), []
             try:
-                await _two_owners_in_turn(desk, _crash_at(number, moment), acknowledged)
+                await _two_owners_in_turn(desk, _crash_at(number, moment), acknowledged, new=new)
             except Crash:
                 cuts += 1
             else:
@@ -263,7 +265,7 @@ async def test_crash_at_any_store_call_loses_and_doubles_nothing():
             assert not doubled(found), where
             await journal.append(note("after"))
             assert await stored_tags(desk) == [*found, "after"], where
-    assert cuts >= 2 * 16
+    assert cuts >= 2 * calls
 
 
 async def test_crash_at_every_call_of_recovery_too_loses_nothing():
