@@ -34,18 +34,12 @@ from rojak_ray.journal.records import JournalRecord, RecordKind, read_header, se
 from rojak_ray.journal.replay import listed_number, replay
 from rojak_ray.journal.snapshots import Position, Snapshot, write_snapshot
 from rojak_ray.journal.tail import mark_tail
+from rojak_ray.journal.thresholds import SNAPSHOT_BYTES, SNAPSHOT_REPLAYED
 from rojak_ray.storage.base import Store
 
 _WRITE_ATTEMPTS = 4
 _OPEN_ATTEMPTS = 8
 _FIRST_WAIT_S = 0.05
-
-SNAPSHOT_BYTES = 256 * 1024
-"""Bytes of records after which a snapshot is worth its write: some 400 records, read back in well under a second."""
-
-SNAPSHOT_REPLAYED = 64
-"""Records read by one opening after which a snapshot is worth its write, however small they are: who is opened often
-and told little leaves mostly fences, and each costs every later opening a call."""
 
 
 class _Unsettled(Exception):

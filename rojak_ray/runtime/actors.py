@@ -41,8 +41,9 @@ Handle = ActorHandle[Any]
 
 _CALLS_AT_ONCE = 100_000
 _NODE_CHECK_S = 2.0
-_STEP_WORKERS_AFTER_S = 1.0
-"""What a first run is most likely to need starts sooner on a small machine if these wait, unless somebody wants one."""
+_REST_AFTER_S = 1.0
+"""What a first run is most likely to need starts sooner on a small machine if step workers, unless somebody wants one,
+and the other shared hosts wait. They are there before a crowd comes: starting under load takes them seconds."""
 
 _SWEEP_S = 20.0
 _SWEEP_AGAIN_S = 2.0
@@ -108,7 +109,7 @@ def names_of(settings: RuntimeSettings) -> set[str]:
 
 
 class CatalogActor(Catalog):
-    """The catalog as an actor. It keeps step workers on every node, and wakes what was left unfinished."""
+    """The catalog as an actor. It starts hosts and step workers, and wakes what was left unfinished."""
 
     def __init__(self, settings: RuntimeSettings) -> None:
         """Begin a new life: nothing is registered."""
@@ -116,6 +117,7 @@ class CatalogActor(Catalog):
         self._handles: dict[str, Handle] = {}
         self._step_workers_wanted = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep_step_workers())
+        self._starter = asyncio.create_task(self._start_hosts())
         self._sweeper = asyncio.create_task(self._keep_sweeping())
 
     async def register(
@@ -155,9 +157,18 @@ class CatalogActor(Catalog):
                 logger.warning("could not look for unfinished work, trying again in %g s: %s", wait, error)
             await asyncio.sleep(wait)
 
+    async def _start_hosts(self) -> None:
+        """Start all shared hosts, once: whoever needs one that is gone starts it."""
+        await asyncio.sleep(_REST_AFTER_S)
+        for index in range(self._settings.hosts):
+            try:
+                await asyncio.to_thread(start_host, self._settings, index)
+            except RayError as error:
+                logger.warning("could not start host %d, its first caller will: %s", index, error)
+
     async def _keep_step_workers(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._step_workers_wanted.wait(), _STEP_WORKERS_AFTER_S)
+            await asyncio.wait_for(self._step_workers_wanted.wait(), _REST_AFTER_S)
         while True:
             try:
                 await self._place()

@@ -12,7 +12,7 @@ from rojak_ray.ids import check_id
 from rojak_ray.runtime import cluster
 from rojak_ray.runtime.settings import Placement, RuntimeSettings
 from rojak_ray.schedules.client import SchedulingClient
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.open import resolve_storage
 
 

@@ -19,7 +19,8 @@ from rojak_ray.providers.builtin import preload_sdks
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.settings import RuntimeSettings, home_of
-from rojak_ray.sessions.pool import HostPool, PoolStatistics
+from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.pool_settings import PoolStatistics
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable

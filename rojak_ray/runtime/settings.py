@@ -8,7 +8,7 @@ from typing import Literal
 
 from rojak_ray.ids import id_key
 from rojak_ray.journal.paths import Owner
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 
 Placement = Literal["dedicated", "shared"]
 

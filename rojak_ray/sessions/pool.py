@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -30,12 +29,13 @@ from rojak_ray.errors import (
     StoreUnavailable,
 )
 from rojak_ray.ids import IdSource
-from rojak_ray.journal.journal import SNAPSHOT_BYTES, Journal
+from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths, number_of
 from rojak_ray.journal.replay import exists, replay
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost
+from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation, Suspicion
 from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
@@ -51,41 +51,6 @@ _RECOVERIES_AT_ONCE = 16
 _MARKERS_AT_ONCE = 32
 _LOOK_S = 1.0
 """How often storage is looked at for a follower of something that is not open here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSettings:
-    """How long conversations stay in memory."""
-
-    session_idle_s: float = 300.0
-    """A session that nobody asked for this long goes to storage; the next message brings it back."""
-
-    run_idle_s: float = 5.0
-    """The same for a run outside any session, counted from its end."""
-
-    sweep_s: float = 1.0
-    """How often idle hosts are looked for."""
-
-    timers_s: float = 5.0
-    """How often timers of conversations that wait in storage are looked at."""
-
-    most_recoveries: int = 6
-    """A session whose process ended so often in a row without a recorded result is set aside."""
-
-    probation_s: float = 10.0
-    """In a process with other sessions: how long a suspect must live on to be cleared."""
-
-    snapshot_bytes: int = SNAPSHOT_BYTES
-    """Bytes of records after which a conversation is written down whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatistics:
-    """A look at one pool."""
-
-    open_hosts: int
-    busy_hosts: int
-    running_steps: int
 
 
 class HostPool:

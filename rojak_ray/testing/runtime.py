@@ -24,7 +24,8 @@ from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.runs import GatewayRuns
 from rojak_ray.schedules.service import SchedulerService
 from rojak_ray.sessions.alarm import AlarmClock
-from rojak_ray.sessions.pool import HostPool, PoolSettings, PoolStatistics
+from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.sessions.steps import Offer, StepRunner, offer_of

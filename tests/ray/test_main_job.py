@@ -17,6 +17,8 @@ from support.waiting import lines, until
 
 from rojak_ray import Rojak, ToolContext, errors, function
 from rojak_ray.agents import Agent, AgentActivities, AgentCallParams, AgentExecuteFnResult, AgentResponse
+from rojak_ray.runtime.actors import names_of
+from rojak_ray.runtime.settings import host_name
 from rojak_ray.types import RetryOptions, RetryPolicy
 from rojak_ray.workflows import UpdateConfigParams
 
@@ -433,3 +435,8 @@ async def test_two_drivers_share_a_session_and_a_run_outlives_its_driver(
     assert response.messages[-1].content == "bye"
     assert lines(effects) == ["signed off"]
     assert [m.content for m in await session.history() if m.role == "assistant"] == ["from the second driver"]
+
+
+async def test_all_shared_hosts_are_there_before_a_crowd_comes(rojak: Rojak) -> None:
+    wanted = {host_name(index) for index in range(rojak.settings.hosts)}
+    await until(lambda: wanted <= names_of(rojak.settings), "the catalog has started every host")

@@ -21,7 +21,7 @@ from rojak_ray.agents import (
     OpenAIAgentOptions,
 )
 from rojak_ray.runtime.settings import session_name
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 

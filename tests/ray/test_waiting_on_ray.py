@@ -9,7 +9,7 @@ from support.waiting import lines, until
 
 from rojak_ray import OfflineAgent, Rojak, WaitForAnswer
 from rojak_ray.runtime import actors
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 
 PROMPT = PoolSettings(session_idle_s=0.5, run_idle_s=0.5, sweep_s=0.2, timers_s=0.5)
 

@@ -13,7 +13,7 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.errors import CallNotWaiting, SessionNotFound, StorageError
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.order import Sequencer
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask
 
 from .audit import Truths, audit

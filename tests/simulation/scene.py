@@ -9,7 +9,8 @@ from random import Random
 from rojak_ray.core.commands import Command, OpenSession, StartRun
 from rojak_ray.journal.paths import Owner
 from rojak_ray.journal.replay import replay
-from rojak_ray.sessions.pool import HostPool, PoolSettings
+from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.stores import FaultyStore

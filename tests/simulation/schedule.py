@@ -18,7 +18,7 @@ from rojak_ray.errors import (
 )
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.order import Sequencer
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask, Reply
 
 from .audit import Truths, audit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from rojak_ray.journal.journal import SNAPSHOT_REPLAYED
 from rojak_ray.journal.replay import replay
+from rojak_ray.journal.thresholds import SNAPSHOT_REPLAYED
 
 from .scene import OWNER, Scene, played
 from .world import PATHS

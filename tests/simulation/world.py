@@ -15,7 +15,8 @@ from rojak_ray.errors import InternalError, RojakError, StoreUnavailable
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.sessions.alarm import AlarmClock
 from rojak_ray.sessions.order import Sequencer
-from rojak_ray.sessions.pool import HostPool, PoolSettings
+from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask, Reply
 
 from .loop import Lane, VirtualLoop

@@ -24,7 +24,7 @@ from rojak_ray.agents import AgentExecuteFnResult, function
 from rojak_ray.journal import blobs as blobs_module
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.types import UpdateConfigParams
 from rojak_ray.storage.memory import MemoryStore
 

@@ -12,7 +12,7 @@ from support.journals import InstantClock
 from support.plan import PlanActivities
 
 from rojak_ray.agents import AgentCallParams, AgentResponse
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.runtime import InProcessRuntime

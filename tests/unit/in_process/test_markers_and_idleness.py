@@ -11,7 +11,8 @@ from simulation.world import PATHS, LaneClock, LaneIds
 from rojak_ray.errors import Fenced, StoreUnavailable
 from rojak_ray.journal.journal import Journal
 from rojak_ray.sessions.order import Place
-from rojak_ray.sessions.pool import HostPool, PoolSettings, active_owners
+from rojak_ray.sessions.pool import HostPool, active_owners
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.memory import MemoryStore
 

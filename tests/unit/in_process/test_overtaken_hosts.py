@@ -14,7 +14,8 @@ from rojak_ray.core.commands import CancelRun, CheckTimers, Delete, StartRun
 from rojak_ray.errors import SessionNotFound, StoreUnavailable
 from rojak_ray.journal.replay import replay
 from rojak_ray.sessions.alarm import AlarmClock
-from rojak_ray.sessions.pool import HostPool, PoolSettings
+from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.testing.stores import Call, FailBefore, Fault, Hold
 

@@ -15,7 +15,8 @@ from rojak_ray.errors import SessionSetAside
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
 from rojak_ray.messages import Message
-from rojak_ray.sessions.pool import HostPool, PoolSettings
+from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.stores import FaultyStore

@@ -19,7 +19,7 @@ from rojak_ray.journal.paths import Owner, OwnerKind, Paths
 from rojak_ray.journal.replay import read_records
 from rojak_ray.messages import Usage
 from rojak_ray.sessions.events import SessionEvent
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 

@@ -15,7 +15,7 @@ from rojak_ray.agents import ToolContext, WaitForAnswer, function
 from rojak_ray.errors import CallNotWaiting, ModelUnavailable
 from rojak_ray.journal.paths import Paths
 from rojak_ray.retry import RetryOptions, RetryPolicy
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.runtime import InProcessRuntime
 

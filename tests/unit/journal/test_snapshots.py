@@ -11,11 +11,12 @@ from rojak_ray.core.evolve import fold
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged
 from rojak_ray.journal.aggregate import CONVERSATION
-from rojak_ray.journal.journal import SNAPSHOT_REPLAYED, Journal
+from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import number_of
 from rojak_ray.journal.replay import replay
 from rojak_ray.journal.schema import SCHEMA_VERSION
 from rojak_ray.journal.snapshots import latest_snapshot
+from rojak_ray.journal.thresholds import SNAPSHOT_REPLAYED
 
 
 async def written(desk: Desk, journal: Journal, state: SessionState, tags: str) -> SessionState:

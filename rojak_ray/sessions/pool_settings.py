@@ -1,0 +1,42 @@
+"""How a `HostPool` is set up and what it counts; apart from it, so that whoever only names them loads no journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rojak_ray.journal.thresholds import SNAPSHOT_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """How long conversations stay in memory."""
+
+    session_idle_s: float = 300.0
+    """A session that nobody asked for this long goes to storage; the next message brings it back."""
+
+    run_idle_s: float = 5.0
+    """The same for a run outside any session, counted from its end."""
+
+    sweep_s: float = 1.0
+    """How often idle hosts are looked for."""
+
+    timers_s: float = 5.0
+    """How often timers of conversations that wait in storage are looked at."""
+
+    most_recoveries: int = 6
+    """A session whose process ended so often in a row without a recorded result is set aside."""
+
+    probation_s: float = 10.0
+    """In a process with other sessions: how long a suspect must live on to be cleared."""
+
+    snapshot_bytes: int = SNAPSHOT_BYTES
+    """Bytes of records after which a conversation is written down whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """A look at one pool."""
+
+    open_hosts: int
+    busy_hosts: int
+    running_steps: int
