@@ -194,6 +194,8 @@ async def run(system_type: Callable[[Setup], Any], options: argparse.Namespace) 
             for _ in range(3):
                 await timed(system.turn("warm", MESSAGE))
                 await timed(system.once("warm-once", MESSAGE))
+            # A rate is that of a system at work: pools and processes for so many at once exist by then.
+            await asyncio.gather(*(timed(system.once(f"warm-{n}", MESSAGE)) for n in range(options.at_once)))
             await asyncio.sleep(SETTLE_S)
         marks["ready"] = time.time()
         found = await WORKLOADS[options.workload](system, options, marks)
