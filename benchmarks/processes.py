@@ -44,6 +44,9 @@ class Program:
         """Start it; what it prints on stderr goes to `log`."""
         self._mark = uuid.uuid4().hex
         self._known: dict[tuple[int, int], float] = {}
+        self._unmarked: set[tuple[int, int]] = set()
+        """Processes whose environment was read: looking must cost those who are measured little."""
+
         self._memory_mib = 0.0
         with log.open("ab") as errors:
             self.started_at = time.time()
@@ -71,7 +74,7 @@ class Program:
                 fields = _stat(pid)
                 parents[pid], session, starts[pid] = int(fields[1]), int(fields[3]), int(fields[19])
                 known = (pid, starts[pid]) in self._known or session == self.process.pid
-                if fields[0] != "Z" and (known or self._mark.encode() in Path(entry.path, "environ").read_bytes()):
+                if fields[0] != "Z" and (known or self._marked(pid, starts[pid])):
                     found.add(pid)
             except OSError:
                 continue
@@ -82,6 +85,14 @@ class Program:
         for pid in found:
             self._known.setdefault((pid, starts[pid]), 0.0)
         return sorted(found)
+
+    def _marked(self, pid: int, started: int) -> bool:
+        if (pid, started) in self._unmarked:
+            return False
+        if self._mark.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            return True
+        self._unmarked.add((pid, started))
+        return False
 
     def sample(self, weigh: bool = True) -> Sample:
         """CPU now; memory too if it is to be weighed, else as it was when it last was."""
