@@ -167,6 +167,15 @@ async def _claimed_id(store: Store, folder: str) -> str | None:
     return None
 
 
+async def written_at(store: Store, paths: Paths, owner: Owner, slot: int) -> str | None:
+    """When a record was written; None if it was archived, or is gone."""
+    key = paths.slot(owner, slot)
+    try:
+        return str(unseal(key, await store.get(key))[0]["at"])
+    except (ObjectNotFound, KeyError):
+        return None
+
+
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
     """Whether anybody ever wrote this owner's journal: a claim is not enough, and whatever else is there is."""
     behind_claims = paths.epochs(owner)[:-1] + "0"
