@@ -73,7 +73,7 @@ async def _opened(place: Place) -> AsyncGenerator[Store]:
         await store.aclose()
 
 
-async def list_all(place: Place, kind: Literal["session", "run"], active: bool, as_json: bool) -> None:
+async def list_all(place: Place, kind: Literal["session", "run"], *, active: bool, as_json: bool) -> None:
     """One line for each."""
     console = Console(highlight=False)
     async with _opened(place) as store:
@@ -176,7 +176,7 @@ async def _read(store: Store, place: Place, owner: Owner) -> Replayed[SessionSta
     raise missing(f"There is no {owner.kind} {owner.id!r} in namespace {place.namespace!r} of {place.storage}.")
 
 
-async def show(place: Place, owner: Owner, as_json: bool) -> None:
+async def show(place: Place, owner: Owner, *, as_json: bool) -> None:
     """Everything about one."""
     async with _opened(place) as store:
         found = await _read(store, place, owner)
@@ -225,7 +225,7 @@ def _say_state(voice: Voice, owner: Owner, found: Replayed[SessionState]) -> Non
         voice.note(f"  {outcome.run_id}: {outcome.status}{f' ({outcome.error})' if outcome.error else ''}")
 
 
-async def journal(place: Place, owner: Owner, as_json: bool) -> None:
+async def journal(place: Place, owner: Owner, *, as_json: bool) -> None:
     """Every record; ends with exit code 1 and what is wrong if the journal is damaged."""
     async with _opened(place) as store:
         if not await exists(store, place.paths, owner):

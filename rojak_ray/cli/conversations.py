@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,9 +21,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a l
 Id = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
 _NAMESPACE = "rojak"
-
-Commands: TypeAlias = Any
-"""The module `conversation_commands`, which is imported when a command runs."""
 
 
 def conversations(kind: Literal["session", "run"]) -> typer.Typer:
@@ -42,23 +40,30 @@ def _add_looks(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         as_json: AsJson = False,
     ) -> None:
         """All of them, with what they are doing."""
-        _run(lambda commands: commands.list_all(commands.Place.of(storage, namespace), kind, active, as_json))
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            asyncio.run(commands.list_all(commands.Place.of(storage, namespace), kind, active=active, as_json=as_json))
 
     @app.command()
     def show(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, as_json: AsJson = False) -> None:
         """Settings, history, what is under way and how earlier requests ended."""
-        _run(
-            lambda commands: commands.show(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json)
-        )
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            asyncio.run(
+                commands.show(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json=as_json)
+            )
 
     @app.command()
     def journal(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, as_json: AsJson = False) -> None:
         """Everything that was ever recorded, in order; of a damaged journal, what can be read."""
-        _run(
-            lambda commands: commands.journal(
-                commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            asyncio.run(
+                commands.journal(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json=as_json)
             )
-        )
 
     @app.command()
     def tail(
@@ -71,32 +76,31 @@ def _add_looks(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Follow what happens, live where a cluster runs."""
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        def tail_one(commands: Commands) -> Coroutine[Any, Any, None]:
             place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
-            return commands.tail(place, owner, address, commands.Tail(after, until_idle, as_json))
-
-        _run(tail_one)
+            asyncio.run(commands.tail(place, owner, address, commands.Tail(after, until_idle, as_json)))
 
 
 def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
     @app.command()
     def resume(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None) -> None:
         """Go on with one that was set aside because it kept ending its process."""
-        _run(
-            lambda commands: commands.resume(
-                commands.Place.of(storage, namespace), commands.owner_of(kind, id), address
-            )
-        )
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.resume(place, owner, address))
 
     @app.command()
     def cancel(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None) -> None:
         """Stop what it is doing and drop what waits."""
-        _run(
-            lambda commands: commands.cancel(
-                commands.Place.of(storage, namespace), commands.owner_of(kind, id), address
-            )
-        )
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.cancel(place, owner, address))
 
     @app.command()
     def delete(
@@ -111,19 +115,18 @@ def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
             raise typer.BadParameter("pass --yes: there is nobody to ask.", param_hint="--yes")
         if not yes:
             typer.confirm(f"Remove everything that {kind} {id!r} ever stored?", abort=True)
-        _run(
-            lambda commands: commands.delete(
-                commands.Place.of(storage, namespace), commands.owner_of(kind, id), address
-            )
-        )
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.delete(place, owner, address))
 
 
-def _run(command: Callable[[Commands], Coroutine[Any, Any, None]]) -> None:
-    """Do it, with every error in one line, those of what was typed too."""
+@contextmanager
+def _reported() -> Generator[None]:
+    """Every error in one line, also those of what was typed."""
     from rojak_ray.cli.output import errors_reported, prepare_streams
 
     prepare_streams()
     with errors_reported():
-        from rojak_ray.cli import conversation_commands
-
-        asyncio.run(command(conversation_commands))
+        yield
