@@ -36,6 +36,7 @@ chaos: $(STAMP) ## Kill processes, nodes, the head and then everything under loa
 
 bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 	$(BIN)/python -m benchmarks.turn
+	$(BIN)/python -m benchmarks.cold
 	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.recovery

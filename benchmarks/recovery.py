@@ -31,7 +31,7 @@ from rojak_ray import OfflineAgent, Rojak, ToolContext
 from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime import actors, cluster
 from rojak_ray.runtime.settings import home_of, host_name, session_name
-from rojak_ray.sessions.pool import PoolSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 
 Times = dict[str, list[float]]
 Tick = Callable[[], None]

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         WaitingEvent,
     )
     from rojak_ray.sessions.handles import RunHandle, Session, Worker
+    from rojak_ray.sessions.pool_settings import PoolSettings
     from rojak_ray.sessions.types import OrchestratorResponse, UpdateConfigParams
 
 __version__ = "0.1.0"
@@ -74,6 +75,7 @@ _HOMES = {
     "OfflineAgent": "agents.agent",
     "OpenAIAgent": "agents.agent",
     "OrchestratorResponse": "sessions.types",
+    "PoolSettings": "sessions.pool_settings",
     "RetrievalEvent": "sessions.events",
     "RetryEvent": "sessions.events",
     "RetryOptions": "retry",
@@ -126,6 +128,7 @@ __all__ = [
     "OfflineAgent",
     "OpenAIAgent",
     "OrchestratorResponse",
+    "PoolSettings",
     "RetrievalEvent",
     "RetryEvent",
     "RetryOptions",

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from rojak_ray.cli.output import Voice, as_json, fail, printable
 from rojak_ray.core.evolve import evolve
@@ -27,7 +28,7 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, RunNotFound, SchemaTooNew, SessionNotFound
 from rojak_ray.ids import check_id
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.replay import Replayed, exists, inspect, replay, stored_owners
+from rojak_ray.journal.replay import Replayed, exists, inspect, replay, stored_owners, written_at
 from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.narration import narrate
@@ -85,14 +86,25 @@ async def list_all(place: Place, kind: Literal["session", "run"], *, active: boo
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
-    columns = ("id", "status", "messages", "agent", "queued")
+    columns = ("id", "status", "messages", "agent", "queued", "written")
     if not console.is_terminal:
         _print_plain([columns, *(tuple(str(row[column]) for column in columns) for row in rows)])
+        _note_damage(rows, kind)
         return
     table = Table(*columns, title=f"{len(rows)} {kind}s of {place.namespace}")
     for row in rows:
-        table.add_row(*(printable(str(row[column])) for column in columns))
+        table.add_row(*(Text(printable(str(row[column]))) for column in columns))
     console.print(table)
+    _note_damage(rows, kind)
+
+
+def _note_damage(rows: list[dict[str, Any]], kind: str) -> None:
+    """Say on standard error what to do about those that cannot be read."""
+    for row in rows:
+        if row["status"] == "damaged":
+            typer.echo(
+                printable(f"rojak: {row['id']}: {row['error']} Look: rojak {kind}s journal {row['id']}"), err=True
+            )
 
 
 def _print_plain(rows: list[tuple[str, ...]]) -> None:
@@ -112,27 +124,30 @@ async def _rows(store: Store, paths: Paths, owners: list[Owner], console: Consol
         async def read(owner: Owner) -> None:
             async with limit:
                 try:
-                    state = (await replay(store, paths, owner)).state
+                    found = await replay(store, paths, owner)
+                    if found.state.opened:
+                        written = await written_at(store, paths, owner, found.position.slot)
+                        rows[owner] = _row(owner, found.state, written)
                 except (JournalDamaged, SchemaTooNew) as error:
-                    rows[owner] = {
-                        "id": owner.id, "status": "damaged", "messages": "?", "agent": "?", "queued": "?",
-                        "error": error.message,
-                    }  # fmt: skip
-                else:
-                    if state.opened:
-                        rows[owner] = _row(owner, state)
+                    unknown = dict.fromkeys(("messages", "agent", "queued", "written"), "?")
+                    rows[owner] = {"id": owner.id, "status": "damaged", **unknown, "error": error.message}
             progress.advance(task)
 
         await asyncio.gather(*map(read, owners))
     return [rows[owner] for owner in owners if owner in rows]
 
 
-def _row(owner: Owner, state: SessionState) -> dict[str, Any]:
+def _row(owner: Owner, state: SessionState, written: str | None) -> dict[str, Any]:
     messages = len(state.history) + (len(state.run.messages) if state.run else 0)
     agent = state.agents[state.run.agent if state.run else state.agent].name
     return {
-        "id": owner.id, "status": _status(state), "messages": messages, "agent": agent, "queued": len(state.queue),
-    }  # fmt: skip
+        "id": owner.id,
+        "status": _status(state),
+        "messages": messages,
+        "agent": agent,
+        "queued": len(state.queue),
+        "written": _to_the_second(written) if written else "?",
+    }
 
 
 def _status(state: SessionState) -> str:
@@ -143,6 +158,10 @@ def _status(state: SessionState) -> str:
     if state.owner_kind == "run" and state.outcomes:
         return str(state.outcomes[-1].status)
     return "queued" if state.queue else "idle"
+
+
+def _to_the_second(at: str) -> str:
+    return at[:19] + "Z"
 
 
 async def _read(store: Store, place: Place, owner: Owner) -> Replayed[SessionState]:
@@ -282,10 +301,15 @@ async def delete(place: Place, owner: Owner, address: str | None) -> None:
 
 @asynccontextmanager
 async def _client(place: Place, address: str | None) -> AsyncGenerator[Client]:
-    """A client of the cluster there, or of the storage alone where none runs."""
+    """A client of the cluster there, or of the storage alone where none runs.
+
+    A cluster that was not named, and on which nobody uses this installation, is somebody else's: nothing is started
+    on it.
+    """
     from rojak_ray.runtime import cluster
 
-    if cluster.join(address):
+    named = address or os.environ.get("RAY_ADDRESS")
+    if cluster.join(address) and (named or cluster.hosts_installation(place.storage, place.namespace)):
         from rojak_ray.runtime.client import Rojak
 
         client: Client = Rojak(place.storage, address=address, namespace=place.namespace)

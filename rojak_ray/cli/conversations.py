@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, Literal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,23 +40,30 @@ def _add_looks(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         as_json: AsJson = False,
     ) -> None:
         """All of them, with what they are doing."""
-        from rojak_ray.cli import conversation_commands as commands
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        _run(commands.list_all(commands.Place.of(storage, namespace), kind, active=active, as_json=as_json))
+            asyncio.run(commands.list_all(commands.Place.of(storage, namespace), kind, active=active, as_json=as_json))
 
     @app.command()
     def show(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, as_json: AsJson = False) -> None:
         """Settings, history, what is under way and how earlier requests ended."""
-        from rojak_ray.cli import conversation_commands as commands
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        _run(commands.show(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json=as_json))
+            asyncio.run(
+                commands.show(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json=as_json)
+            )
 
     @app.command()
     def journal(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, as_json: AsJson = False) -> None:
         """Everything that was ever recorded, in order; of a damaged journal, what can be read."""
-        from rojak_ray.cli import conversation_commands as commands
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        _run(commands.journal(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json=as_json))
+            asyncio.run(
+                commands.journal(commands.Place.of(storage, namespace), commands.owner_of(kind, id), as_json=as_json)
+            )
 
     @app.command()
     def tail(
@@ -67,26 +76,31 @@ def _add_looks(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Follow what happens, live where a cluster runs."""
-        from rojak_ray.cli import conversation_commands as commands
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
-        _run(commands.tail(place, owner, address, commands.Tail(after, until_idle, as_json)))
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.tail(place, owner, address, commands.Tail(after, until_idle, as_json)))
 
 
 def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
     @app.command()
     def resume(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None) -> None:
         """Go on with one that was set aside because it kept ending its process."""
-        from rojak_ray.cli import conversation_commands as commands
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        _run(commands.resume(commands.Place.of(storage, namespace), commands.owner_of(kind, id), address))
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.resume(place, owner, address))
 
     @app.command()
     def cancel(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None) -> None:
         """Stop what it is doing and drop what waits."""
-        from rojak_ray.cli import conversation_commands as commands
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
 
-        _run(commands.cancel(commands.Place.of(storage, namespace), commands.owner_of(kind, id), address))
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.cancel(place, owner, address))
 
     @app.command()
     def delete(
@@ -97,16 +111,22 @@ def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         address: Address = None,
     ) -> None:
         """Stop it and remove everything it ever stored."""
-        from rojak_ray.cli import conversation_commands as commands
-
+        if not yes and not sys.stdin.isatty():
+            raise typer.BadParameter("pass --yes: there is nobody to ask.", param_hint="--yes")
         if not yes:
             typer.confirm(f"Remove everything that {kind} {id!r} ever stored?", abort=True)
-        _run(commands.delete(commands.Place.of(storage, namespace), commands.owner_of(kind, id), address))
+        with _reported():
+            from rojak_ray.cli import conversation_commands as commands
+
+            place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
+            asyncio.run(commands.delete(place, owner, address))
 
 
-def _run(command: Coroutine[Any, Any, None]) -> None:
+@contextmanager
+def _reported() -> Generator[None]:
+    """Every error in one line, also those of what was typed."""
     from rojak_ray.cli.output import errors_reported, prepare_streams
 
     prepare_streams()
     with errors_reported():
-        asyncio.run(command)
+        yield

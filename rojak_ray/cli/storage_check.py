@@ -50,11 +50,12 @@ async def _check(url: str, *, as_json: bool) -> None:
     accepted = report.ok and store.shared
     if as_json:
         for one in report.checks:
-            typer.echo(json.dumps({"check": one.name, "ok": one.ok, "words": one.words}))
+            typer.echo(json.dumps({"check": one.name, "ok": one.ok, "words": one.words, "why": one.why}))
         typer.echo(json.dumps({"url": report.url, "ok": accepted}))
     else:
         for one in report.checks:
-            voice.say(f"{'ok    ' if one.ok else 'FAILED'}  {one.name}: {one.words}", "" if one.ok else "red")
+            said = f"{'ok    ' if one.ok else 'FAILED'}  {one.name}: {one.words}"
+            voice.say(f"{said} Needed because {one.why}.", "" if one.ok else "red")
         if not store.shared:
             voice.say("FAILED  be shared: it lives in one process, and no other would see its objects.", "red")
         voice.say(

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from rojak_ray.errors import ObjectNotFound
 from rojak_ray.journal.archive import archived_slots, last_slot, write_archive
 from rojak_ray.journal.blobs import Blobs, key_of, refs_of, same_blobs, stored_ref
-from rojak_ray.journal.paths import Owner, Paths, number_of
-from rojak_ray.journal.records import unseal
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.records import listed_number, unseal
 from rojak_ray.journal.schema import BlobRef
-from rojak_ray.journal.snapshots import SnapshotHeader, read_snapshot_header
+from rojak_ray.journal.snapshots import SnapshotHeader, read_snapshot_header, snapshot_keys
 from rojak_ray.storage.base import Store
 
 _KEPT = 2
@@ -31,25 +31,29 @@ async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> Non
     Crash safety:
         The archive is durable before the first of its records is removed; a record may be in both.
     """
-    keys = await store.list(paths.snapshots(owner))
+    keys = await snapshot_keys(store, paths, owner)
     if len(keys) < _KEPT:
         return
     newest, older = [await _header(store, key, owner) for key in (keys[-1], keys[-_KEPT])]
     log = await store.list(paths.log(owner))
-    superseded = [key for key in log if number_of(key) <= older.position.slot and number_of(key) not in older.fences]
+    superseded = [
+        key for key in log if listed_number(key) <= older.position.slot and listed_number(key) not in older.fences
+    ]
     read = await _read(store, superseded)
     # A slot that compaction has freed may be written by a request that was under way for long: that is no record. The
     # archives are listed after the records were read, because what is in them may have been freed before.
     freed = await archived_slots(store, paths, owner)
     archived = {
-        key: body for key, body in read.items() if number_of(key) > older.begins.slot and number_of(key) not in freed
+        key: body
+        for key, body in read.items()
+        if listed_number(key) > older.begins.slot and listed_number(key) not in freed
     }
     if archived:
         await write_archive(store, paths, owner, archived)
     await _delete(store, [*superseded, *keys[:-_KEPT]])
     await _collect_of_snapshots(store, paths, owner, blobs, (*newest.blobs, *older.blobs))
-    later = [key for key in log if number_of(key) > older.position.slot]
-    slots = _judged({*map(number_of, archived), *older.fences}, older.position.slot)
+    later = [key for key in log if listed_number(key) > older.position.slot]
+    slots = _judged({*map(listed_number, archived), *older.fences}, older.position.slot)
     await _collect_of_records(store, paths, owner, blobs, slots, archived, later)
 
 
@@ -62,9 +66,9 @@ async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot
     kept = await _header(store, snapshot_key, owner)
     slot = kept.position.slot
     log = await store.list(paths.log(owner))
-    records = [key for key in log if number_of(key) <= slot and number_of(key) not in kept.fences]
+    records = [key for key in log if listed_number(key) <= slot and listed_number(key) not in kept.fences]
     snapshots = [key for key in await store.list(paths.snapshots(owner)) if key < snapshot_key]
-    tails = [key for key in await store.list(paths.tails(owner)) if number_of(key) < slot]
+    tails = [key for key in await store.list(paths.tails(owner)) if listed_number(key) < slot]
     archives = [key for key in await store.list(paths.archives(owner)) if last_slot(key) <= slot]
     stored = await _stored(store, paths, owner)
     values = [key for key, ref in stored.items() if ref.epoch <= blobs.epoch and ref.slot <= slot]

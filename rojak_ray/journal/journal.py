@@ -30,8 +30,8 @@ from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.blobs import Blobs, is_large
 from rojak_ray.journal.compaction import compact, purge
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.records import JournalRecord, RecordKind, read_header, seal, unseal
-from rojak_ray.journal.replay import listed_number, replay
+from rojak_ray.journal.records import JournalRecord, RecordKind, listed_number, read_header, seal, unseal
+from rojak_ray.journal.replay import replay
 from rojak_ray.journal.snapshots import Position, Snapshot, write_snapshot
 from rojak_ray.journal.tail import mark_tail
 from rojak_ray.journal.thresholds import SNAPSHOT_BYTES, SNAPSHOT_REPLAYED
@@ -68,6 +68,9 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._aggregate = aggregate
         self._snapshot_after = snapshot_bytes
         self._epoch = 0
+        self._seen_epoch = 0
+        """Of a record that was written under a claim which is gone."""
+
         self._position = Position()
         self._fences: tuple[int, ...] = ()
         self._begins = Position()
@@ -121,6 +124,7 @@ class AggregateJournal(Generic[StateT, EventT]):
         await self._claim()  # 1
         replayed = await replay(self._store, self._paths, self.owner, self._aggregate)  # 2
         if replayed.position.epoch >= self._epoch:  # equal only if somebody removed claims by hand
+            self._seen_epoch = replayed.position.epoch
             raise _Unsettled
         self._position = replayed.position
         self._tail = replayed.tail
@@ -253,7 +257,7 @@ class AggregateJournal(Generic[StateT, EventT]):
     async def _claim(self) -> None:
         prefix = self._paths.epochs(self.owner)
         keys = await self._store.list(prefix)
-        epoch = max([listed_number(key) for key in keys], default=0) + 1
+        epoch = 1 + max([self._seen_epoch, *map(listed_number, keys)])
         while not await self._claim_epoch(epoch):
             epoch += 1
 

@@ -19,9 +19,9 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from rojak_ray.ids import id_key
+from rojak_ray.ids import id_key, id_of_key
 
 OwnerKind = Literal["session", "run", "scheduler"]
 BlobKind = Literal["record", "snapshot"]
@@ -116,6 +116,14 @@ class Paths:
     def marker(self, owner: Owner, epoch: int) -> str:
         """Key of the marker of one of an owner's hosts."""
         return f"{self.markers(owner)}{epoch:0{_DIGITS}}"
+
+    def marked(self, key: str) -> Owner | None:
+        """The owner a marker stands for, if its name says it all: that of a very long id holds a hash."""
+        kind, _, rest = key.removeprefix(self.active).partition("/")
+        owner_id = id_of_key(rest.partition("/")[0])
+        if kind not in get_args(OwnerKind) or owner_id is None:
+            return None
+        return Owner(cast("OwnerKind", kind), owner_id)
 
     @property
     def timers(self) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from rojak_ray.errors import JournalDamaged
 from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
-from rojak_ray.journal.paths import Owner
+from rojak_ray.journal.paths import Owner, number_of
 from rojak_ray.journal.schema import SCHEMA_VERSION, BlobRef, Document, upcast
 from rojak_ray.messages import Record
 
@@ -121,3 +121,10 @@ def damaged(key: str, why: str) -> JournalDamaged:
         "version.",
         key=key,
     )
+
+
+def listed_number(key: str) -> int:
+    """The number a listed key ends in; an object that somebody else put there is named."""
+    if not key.rsplit("/", 1)[1].isdecimal():
+        raise damaged(key, "it is not ours; remove it from this folder")
+    return number_of(key)

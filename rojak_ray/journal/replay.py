@@ -19,8 +19,8 @@ from rojak_ray.ids import id_of_key
 from rojak_ray.journal.aggregate import CONVERSATION, Aggregate, EventT, StateT
 from rojak_ray.journal.archive import read_archives
 from rojak_ray.journal.blobs import inflate
-from rojak_ray.journal.paths import Owner, OwnerKind, Paths, number_of
-from rojak_ray.journal.records import JournalRecord, damaged, read_events, read_header, unseal
+from rojak_ray.journal.paths import Owner, OwnerKind, Paths
+from rojak_ray.journal.records import JournalRecord, damaged, listed_number, read_events, read_header, unseal
 from rojak_ray.journal.snapshots import BEGINNING, Position, Snapshot, all_snapshots, latest_snapshot
 from rojak_ray.journal.tail import check_tail, marked_slot
 from rojak_ray.storage.base import Store
@@ -167,6 +167,15 @@ async def _claimed_id(store: Store, folder: str) -> str | None:
     return None
 
 
+async def written_at(store: Store, paths: Paths, owner: Owner, slot: int) -> str | None:
+    """When a record was written; None if it was archived, or is gone."""
+    key = paths.slot(owner, slot)
+    try:
+        return str(unseal(key, await store.get(key))[0]["at"])
+    except (ObjectNotFound, KeyError):
+        return None
+
+
 async def exists(store: Store, paths: Paths, owner: Owner) -> bool:
     """Whether anybody ever wrote this owner's journal: a claim is not enough, and whatever else is there is."""
     behind_claims = paths.epochs(owner)[:-1] + "0"
@@ -194,11 +203,11 @@ async def replay(
     seen = -1
     while True:
         marked = await marked_slot(store, paths, owner)  # before the log, which only grows
-        snapshot = await latest_snapshot(store, paths, owner, aggregate)
+        snapshot, witnessed = await latest_snapshot(store, paths, owner, aggregate)
         start = snapshot.position if snapshot else Position()
         try:
             records, position, size = await _load(store, paths, owner, start, aggregate)
-            check_tail(paths, owner, marked, position.slot)
+            check_tail(paths, owner, max(marked, witnessed), position.slot)
         except (JournalDamaged, ObjectNotFound):
             if start.slot <= seen:
                 raise
@@ -216,13 +225,6 @@ async def replay(
             size=size,
             snapshot_size=before.size,
         )
-
-
-def listed_number(key: str) -> int:
-    """The number a listed key ends in; an object that somebody else put there is named."""
-    if not key.rsplit("/", 1)[1].isdecimal():
-        raise damaged(key, "it is not ours; remove it from this folder")
-    return number_of(key)
 
 
 async def _load(

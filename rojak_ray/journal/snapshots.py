@@ -70,26 +70,46 @@ class SnapshotHeader:
     begins: Position
 
 
+async def snapshot_keys(store: Store, paths: Paths, owner: Owner) -> list[str]:
+    """The keys of all snapshots, the oldest first; raises JournalDamaged if there is something else among them."""
+    keys = await store.list(paths.snapshots(owner))
+    for key in keys:
+        _slot_of(key)
+    return keys
+
+
+def _slot_of(key: str) -> int:
+    """The record that a snapshot's name tells."""
+    slot, dash, _ = key.rsplit("/", 1)[1].partition("-")
+    if not dash or not slot.isdecimal():
+        raise damaged(key, "it is not ours; remove it from this folder")
+    return int(slot)
+
+
 async def latest_snapshot(
     store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, Any]
-) -> Snapshot[StateT] | None:
-    """The newest snapshot that can be trusted; None if there is none, and the log is to be read from its start.
+) -> tuple[Snapshot[StateT] | None, int]:
+    """The newest snapshot that can be trusted (None: the log is to be read from its start), and the newest's record.
+
+    A snapshot was written after its record: also one that cannot be trusted is a witness that the record was there.
 
     Raises:
         SchemaTooNew: A newer version of rojak_ray wrote it.
     """
-    for key in reversed(await store.list(paths.snapshots(owner))):
+    keys = await snapshot_keys(store, paths, owner)
+    witnessed = _slot_of(keys[-1]) if keys else 0
+    for key in reversed(keys):
         snapshot = await _read(store, paths, key, owner, aggregate)
         if snapshot is not None:
-            return snapshot
-    return None
+            return snapshot, witnessed
+    return None, witnessed
 
 
 async def all_snapshots(
     store: Store, paths: Paths, owner: Owner, aggregate: Aggregate[StateT, Any]
 ) -> list[Snapshot[StateT]]:
     """Every snapshot that can be trusted, the oldest first."""
-    found = [await _read(store, paths, key, owner, aggregate) for key in await store.list(paths.snapshots(owner))]
+    found = [await _read(store, paths, key, owner, aggregate) for key in await snapshot_keys(store, paths, owner)]
     return [snapshot for snapshot in found if snapshot is not None]
 
 

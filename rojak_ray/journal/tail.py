@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 
 from rojak_ray.errors import ObjectExists
-from rojak_ray.journal.paths import Owner, Paths, number_of
-from rojak_ray.journal.records import damaged, seal
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.records import damaged, listed_number, seal
 from rojak_ray.journal.schema import SCHEMA_VERSION
 from rojak_ray.storage.base import Store
 
@@ -29,8 +29,8 @@ async def mark_tail(store: Store, paths: Paths, owner: Owner, slot: int, previou
 
 
 async def marked_slot(store: Store, paths: Paths, owner: Owner) -> int:
-    """The last marked record; 0 if there is no mark."""
-    return max((number_of(key) for key in await store.list(paths.tails(owner))), default=0)
+    """The last marked record; 0 if there is no mark. Raises JournalDamaged if there is something else among them."""
+    return max((listed_number(key) for key in await store.list(paths.tails(owner))), default=0)
 
 
 def check_tail(paths: Paths, owner: Owner, marked: int, last: int) -> None:

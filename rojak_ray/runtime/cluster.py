@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rojak_ray.errors import RayUnavailable
+from rojak_ray.runtime.settings import CATALOG, RuntimeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,18 @@ def join(address: str | None) -> bool:
         return True
     with _ray_noise_muted():
         return _joined(address, {"logging_level": logging.ERROR, "log_to_driver": False})
+
+
+def hosts_installation(storage: str, namespace: str) -> bool:
+    """Whether somebody uses an installation on the cluster that was joined."""
+    import ray
+
+    settings = RuntimeSettings(storage=storage, namespace=namespace)
+    try:
+        ray.get_actor(CATALOG, settings.ray_namespace)
+    except ValueError:
+        return False
+    return True
 
 
 def _joined(address: str | None, quiet: dict[str, Any]) -> bool:

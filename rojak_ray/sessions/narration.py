@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from rojak_ray.core.events import (
+    AgentAdded,
     AnswerAwaited,
+    ConfigUpdated,
+    Deleted,
     Event,
     FunctionReturned,
     InstructionsRendered,
     ModelResponded,
+    Opened,
+    ProbationPassed,
+    Recovered,
+    Resumed,
     Retrieved,
     RunAccepted,
     RunEnded,
@@ -61,5 +68,26 @@ def _line(state: SessionState, event: Event) -> str | None:
             return f"run {event.run_id} {event.status}" + (f": {event.error}" if event.error else "")
         case SetAside():
             return f"set aside: {event.reason}"
+        case _:
+            return _about_the_conversation(state, event)
+
+
+def _about_the_conversation(state: SessionState, event: Event) -> str | None:
+    match event:
+        case Opened():
+            return f"began with {state.agents[event.agent].name}"
+        case AgentAdded():
+            return f"{event.spec.name} is known"
+        case ConfigUpdated():
+            changed = event.model_dump(mode="json", exclude={"kind"}, exclude_none=True, exclude_defaults=True)
+            return f"settings changed: {', '.join(changed)}"
+        case Recovered():
+            return "taken over by a new process; what was under way may have run"
+        case ProbationPassed():
+            return "lived on after it was taken over"
+        case Resumed():
+            return "resumed"
+        case Deleted():
+            return "deleted"
         case _:
             return None

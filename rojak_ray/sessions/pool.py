@@ -30,7 +30,8 @@ from rojak_ray.errors import (
 )
 from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import Journal
-from rojak_ray.journal.paths import Owner, Paths, number_of
+from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.records import listed_number
 from rojak_ray.journal.replay import exists, replay
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
@@ -231,7 +232,7 @@ class HostPool:
         if looks:
             return Reply(view=view_session(state)), False
         deletes = any(isinstance(command, Delete) for command in ask.commands)
-        if not state.opened or not state.idle or deletes:
+        if not state.opened or not state.idle or state.set_aside is not None or deletes:
             return None, False
         for command in ask.commands:
             if command.kind == "start_run":
@@ -301,7 +302,7 @@ class HostPool:
             await self._store.delete(self._paths.marker(host.owner, 1))
             return
         for key in await self._store.list(self._paths.markers(host.owner)):
-            if number_of(key) <= host.epoch:
+            if listed_number(key) <= host.epoch:
                 await self._store.delete(key)
 
     def _open_hosts(self) -> list[SessionHost]:
@@ -434,7 +435,10 @@ async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | No
     async def read(key: str) -> None:
         try:
             marker = json.loads(await store.get(key))
-            found[key] = Owner(marker["kind"], marker["id"])
+            owner = Owner(marker["kind"], marker["id"])
+            if not key.startswith(paths.markers(owner)):
+                raise ValueError(f"it names {owner}")
+            found[key] = owner
         except ObjectNotFound:
             return  # its host let it go meanwhile
         except (ValueError, KeyError, TypeError) as error:
@@ -442,7 +446,7 @@ async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | No
             logger.error("the marker %s is damaged (%s); look at that conversation, then remove it", key, error)  # noqa: TRY400
 
     keys = await store.list(paths.active)
-    found |= {key: before[key] for key in keys if key in before}
+    found |= {key: owner for key in keys if (owner := before.get(key) or paths.marked(key)) is not None}
     await at_most(_MARKERS_AT_ONCE, read, [key for key in keys if key not in found])
     before.clear()
     before |= found

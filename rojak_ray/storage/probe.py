@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rojak_ray.errors import InvalidStorage, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds
@@ -23,6 +23,8 @@ class ProbeCheck:
     ok: bool
     words: str
     error: StorageError | None = None
+    why: str = ""
+    """What it is for."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ async def probe(store: Store, *, ids: IdSource | None = None) -> ProbeReport:
     folder = f"{PROBE_PREFIX}{(ids or RandomIds()).new_id()}/"
     checks = [await _run(name, check, store, folder) for name, check in _CHECKS.items()]
     checks.append(await _run("clean up", _clean_up, store, folder))
-    return ProbeReport(store.url, tuple(checks))
+    return ProbeReport(store.url, tuple(replace(check, why=_WHY[check.name]) for check in checks))
 
 
 async def check_durable(store: Store) -> None:
@@ -164,6 +166,16 @@ _CHECKS: dict[str, Callable[[Store, str], Awaitable[str]]] = {
     "decide a race": _race,
     "list keys": _list,
     "delete an object": _delete,
+}
+
+
+_WHY = {
+    "create an object": "what was acknowledged must be there for the next process",
+    "refuse a second write": "nothing that was recorded may be overwritten",
+    "decide a race": "a conversation has one writer, also when two processes believe that they are it",
+    "list keys": "whoever takes over must see everything that was written before",
+    "delete an object": "a deleted session must be gone",
+    "clean up": "a test must leave nothing behind",
 }
 
 

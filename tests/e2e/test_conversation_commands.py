@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,14 @@ def rojak(*arguments: str, storage: Path, ok: bool = True) -> str:
 
 def test_list_tells_what_each_is_doing(storage: Path):
     lines = rojak("sessions", "list", storage=storage).splitlines()
-    assert [line.split() for line in lines] == [
+    assert [line.split()[:-1] for line in lines] == [
         ["id", "status", "messages", "agent", "queued"],
         ["done", "idle", "2", "A", "0"],
         ["stuck", "running", "2", "C", "0"],
     ]
+    assert lines[0].split()[-1] == "written"
+    for line in lines[1:]:
+        assert datetime.fromisoformat(line.split()[-1]).tzinfo is not None
     assert "stuck" in rojak("sessions", "list", "--active", storage=storage)
     (run,) = map(json.loads, rojak("runs", "list", "--json", storage=storage).splitlines())
     assert (run["id"], run["status"]) == ("one-shot", "completed")
@@ -109,14 +113,41 @@ def test_what_is_not_there_is_an_error_of_one_line(storage: Path, command: str):
     assert len(complaint.strip().splitlines()) == 1
 
 
-def test_looking_loads_no_ray(storage: Path):
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["sessions", "show", "a/b"], "a/b"),
+        (["sessions", "list", "--storage", "http://x"], "http://"),
+        (["sessions", "list", "--namespace", ".."], ".."),
+        (["runs", "cancel", "x", "--address", "127.0.0.1:1"], "127.0.0.1:1"),
+        (["storage", "check", "http://x"], "http://"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_of_one_line(storage: Path, arguments: list[str], named: str):
+    complaint = rojak(*arguments, storage=storage, ok=False)
+    assert named in complaint
+    assert len(complaint.strip().splitlines()) == 1
+
+
+def test_deleting_where_nobody_can_be_asked_wants_to_be_told_so(storage: Path):
+    assert "--yes" in rojak("sessions", "delete", "done", storage=storage, ok=False)
+    assert "done" in rojak("sessions", "list", storage=storage)
+
+
+def test_looking_loads_no_ray(storage: Path, tmp_path: Path):
     program = (
         "import sys\nfrom rojak_ray.cli.main import app\n"
         "try:\n    app(sys.argv[1:], standalone_mode=False)\nfinally:\n    assert 'ray' not in sys.modules\n"
     )
-    for looks in (["sessions", "list"], ["sessions", "show", "done"], ["sessions", "journal", "done"]):
+    done = ["done", "--storage", str(storage)]
+    for looks in (
+        ["sessions", "list", *done[1:]],
+        ["sessions", "show", *done],
+        ["sessions", "journal", *done],
+        ["storage", "check", str(tmp_path / "place")],
+    ):
         finished = subprocess.run(
-            [sys.executable, "-c", program, *looks, "--storage", str(storage)],
+            [sys.executable, "-c", program, *looks],
             capture_output=True,
             text=True,
             timeout=60,

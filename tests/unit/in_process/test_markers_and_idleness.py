@@ -10,6 +10,7 @@ from simulation.world import PATHS, LaneClock, LaneIds
 
 from rojak_ray.errors import Fenced, StoreUnavailable
 from rojak_ray.journal.journal import Journal
+from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.order import Place
 from rojak_ray.sessions.pool import HostPool, active_owners
 from rojak_ray.sessions.pool_settings import PoolSettings
@@ -82,13 +83,29 @@ def test_request_that_keeps_being_overtaken_may_be_asked_again(monkeypatch: pyte
     played(play)
 
 
-@pytest.mark.parametrize("content", [b"not json", b"[]", b'{"kind": "session"}'])
+LONG = Owner("session", "L" * 150)
+"""Its key is a hash, so only what is in a marker says whose it is."""
+
+DAMAGE = [b"not json", b"[]", b'{"kind": "session"}', b'{"kind": "session", "id": "s"}', b'{"kind": 5, "id": []}']
+
+
+@pytest.mark.parametrize("content", DAMAGE)
 async def test_damaged_marker_is_named_and_hides_nobody(content: bytes, caplog: pytest.LogCaptureFixture):
     store = MemoryStore()
-    await store.put_new(f"{PATHS.active}session/p-broken/{1:020}", content)
+    await store.put_new(PATHS.marker(LONG, 1), content)
+    await store.put_new(f"{PATHS.active}README", content)
     await store.put_new(PATHS.marker(OWNER, 1), b'{"kind": "session", "id": "%s"}' % OWNER.id.encode())
     assert await active_owners(store, PATHS) == [OWNER]
-    assert "p-broken" in caplog.text
+    assert PATHS.marker(LONG, 1) in caplog.text
+    assert "README" in caplog.text
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+async def test_damaged_marker_whose_name_says_whose_it_is_still_does(content: bytes):
+    store = MemoryStore()
+    await store.put_new(PATHS.marker(OWNER, 1), content)
+    await store.put_new(PATHS.marker(LONG, 1), b'{"kind": "session", "id": "%s"}' % LONG.id.encode())
+    assert set(await active_owners(store, PATHS)) == {OWNER, LONG}
 
 
 def test_host_is_not_let_go_under_a_request_that_waits_for_its_turn():

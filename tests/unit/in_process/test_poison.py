@@ -71,7 +71,7 @@ class Process:
 
 
 async def begin(pool: HostPool, owner: Owner) -> None:
-    opening = OpenSession(owner_kind="session", owner_id=owner.id, incarnation=f"i-{owner.id}", agent=SPEC)
+    opening = OpenSession(owner_kind=owner.kind, owner_id=owner.id, incarnation=f"i-{owner.id}", agent=SPEC)
     start = StartRun(run_id="r", input_digest="d", messages=(Message(role="user", content=plan("hi")),))
     await pool.ask(owner, Ask(commands=(opening, start)))
 
@@ -162,4 +162,19 @@ async def test_in_a_shared_process_only_the_poisonous_session_is_set_aside(other
     for owner in innocent:
         reply = await process.pool.ask(owner, Ask(await_run="r", wait_s=20))
         assert reply.run.status is RunStatus.COMPLETED
+    await process.pool.close()
+
+
+async def test_run_outside_sessions_that_was_set_aside_says_so_and_can_be_resumed():
+    store, run = MemoryStore(), Owner("run", "poisonous-run")
+    await begin(Process(store).pool, run)
+    for _ in range(7):
+        process = Process(store, alone=True)
+        await process.pool.recover(lambda owner: True)
+        await process.pool.close()
+    process = Process(store, healthy=True)
+    with pytest.raises(SessionSetAside, match="rojak runs resume"):
+        await process.pool.ask(run, Ask(await_run="r", wait_s=20))
+    reply = await process.pool.ask(run, Ask(commands=(Resume(),), await_run="r", wait_s=20))
+    assert reply.run.status is RunStatus.COMPLETED
     await process.pool.close()

@@ -342,3 +342,14 @@ async def test_journal_whose_records_were_all_removed_is_damaged_and_not_unknown
     assert await exists(desk.memory, PATHS, OWNER)
     with pytest.raises(JournalDamaged):
         await replay(desk.memory, PATHS, OWNER)
+
+
+async def test_journal_whose_many_claims_were_removed_is_opened_at_once_above_its_last_writer():
+    desk = await written()
+    for _ in range(20):
+        await desk.opened()
+    for key in list(desk.objects("epoch")):
+        desk.replace(key, None)
+    journal = desk.journal()
+    assert tags_in(await journal.open()) == list("abcd")
+    assert journal.position.epoch == 22

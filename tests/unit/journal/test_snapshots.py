@@ -140,7 +140,7 @@ async def test_snapshot_taken_before_an_append_that_overtakes_it_covers_only_its
     await written(desk, journal, state, "c")
     await journal.save(taken)
 
-    found = await latest_snapshot(desk.memory, PATHS, OWNER, CONVERSATION)
+    found, _ = await latest_snapshot(desk.memory, PATHS, OWNER, CONVERSATION)
     assert found is not None
     assert found.position == taken.position
     assert tags_in(await desk.journal().open()) == list("abc")
