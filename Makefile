@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AZURITE := $(VENV)/azurite
 
-.PHONY: demo test check unit simulate chaos format bench compare lock azurite clean
+.PHONY: demo test check unit simulate chaos format bench budgets compare cost lock azurite clean
 
 demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
@@ -34,7 +34,9 @@ simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make s
 chaos: $(STAMP) ## Kill processes, nodes, the head and then everything under load for MINUTES; audit every message and effect
 	@$(BIN)/python -m benchmarks.chaos --minutes $(or $(MINUTES),3)
 
-bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
+bench: budgets compare cost ## Measure everything: our own budgets, us against others, and what it costs (an hour and a half; MORE=--quick)
+
+budgets: $(STAMP) ## Measure turns, starts, streams, schedules, recovery and journals against their budgets (minutes)
 	$(BIN)/python -m benchmarks.turn
 	$(BIN)/python -m benchmarks.cold
 	$(BIN)/python -m benchmarks.streaming
@@ -44,6 +46,9 @@ bench: $(STAMP) ## Measure turns, streams and schedules against their budgets
 
 compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
 	$(BIN)/python -m benchmarks.compare $(MORE)
+
+cost: $(STAMP) ## Measure what 1,000 turns cost on a bucket and in Actions, and sessions at rest
+	$(BIN)/python -m benchmarks.cost $(MORE)
 
 azurite: $(AZURITE)/.installed ## Azure's emulator for the tests, with the node of the test extras
 

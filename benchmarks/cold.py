@@ -1,4 +1,4 @@
-"""From the start of a program to its answer, against what Ray alone takes for the same. Part of `make bench`.
+"""From the start of a program to its answer, against what Ray alone takes for the same. Part of `make budgets`.
 
 - ray.init: a program that imports Ray and starts it, and does nothing with it;
 - an actor and a task: the same, and an actor has a task run a function: what an answer needs at least;

@@ -1,4 +1,4 @@
-"""What a turn costs late in a long conversation: time and bytes at turn 1,000 against turn 10. Part of `make bench`.
+"""What a turn costs late in a long conversation: time and bytes at turn 1,000 against turn 10. Part of `make budgets`.
 
 The model is the offline one and answers at once, so all of the time is ours. Bytes are those of the records, snapshots
 and archives that a turn added, averaged over a window that holds several snapshots.

@@ -1,4 +1,4 @@
-"""How long recovery takes, on an otherwise idle machine, with a folder as storage. Part of `make bench`.
+"""How long recovery takes, on an otherwise idle machine, with a folder as storage. Part of `make budgets`.
 
 - kill: the process of a conversation's actor is killed while a function runs; until that function runs again.
 - new cluster: every actor of an installation with N runs in flight is gone; from a worker's start until all run again.

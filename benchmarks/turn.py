@@ -1,4 +1,4 @@
-"""The turn: two completions and one function call, on an otherwise idle machine. `make bench` runs this.
+"""The turn: two completions and one function call, on an otherwise idle machine. Part of `make budgets`.
 
 Measured in one run, in alternating rounds, so that noise hits all alike:
 
