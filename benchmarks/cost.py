@@ -70,7 +70,7 @@ def bucket_requests(variant: str, workload: str, turns: int) -> Counter[str]:
         with counting_s3.running() as endpoint, measure.place(contender) as where:
             servers.make_bucket(endpoint)
             where.env.update(servers.s3_environment(endpoint))
-            command = measure.command(contender, where, workload, "--count", str(count), "--at-once", "10")
+            command = measure.command(contender, where, workload, "--count", str(count))
             command[command.index("--server") + 1] = f"s3://{servers.BUCKET}/rojak"
             before = counting_s3.counts(endpoint)
             with where.program(command) as program:

@@ -1,7 +1,8 @@
 """Billable Actions of a workflow and of the workflows it starts, from its history.
 
 What counts is Temporal's own table (docs.temporal.io/cloud/actions): a start, an update, a signal, a timer and an
-activity are one each, and so is a retry of an activity; the start of a child workflow is two.
+activity are one each, and so is a retry of an activity; the start of a child workflow is two. A workflow that goes on
+as a new one leaves a history behind, which counts too, and so does going on.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ async def of(client: Client, workflow_id: str) -> dict[str, int]:
     total = {"actions": 0, "history_bytes": 0}
     waiting: list[tuple[str, str | None]] = [(workflow_id, None)]
     while waiting:
-        handle = client.get_workflow_handle(waiting[-1][0], run_id=waiting.pop()[1])
+        current, run_id = waiting.pop()
+        handle = client.get_workflow_handle(current, run_id=run_id)
         async for event in handle.fetch_history_events():
             total["actions"] += PRICED.get(event.event_type, 0) + _retries(event)
             total["history_bytes"] += event.ByteSize()
+            if before := event.workflow_execution_started_event_attributes.continued_execution_run_id:
+                total["actions"] += 1
+                waiting.append((current, before))
             if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
                 child = event.child_workflow_execution_started_event_attributes.workflow_execution
                 waiting.append((child.workflow_id, child.run_id))
