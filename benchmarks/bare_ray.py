@@ -1,8 +1,8 @@
 """The least that a turn on Ray costs: driver to actor, actor to model, a task for the function, the model again.
 
-No loop, no checks, no retries; with records on disk or without. It is the floor of whatever sends a turn to an actor
-and its function to a task, as the raw client is that of a program which does everything itself. What this project adds
-to a turn is the distance from here.
+No loop, no checks, no retries; with records on disk, in either of two ways, or without. It is the floor of whatever
+sends a turn to an actor and its function to a task, as the raw client is that of a program which does everything
+itself. What this project adds to a turn is the distance from here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import gc
 import itertools
 import json
-from typing import Any
+import os
+from typing import Any, Literal, TypeAlias
 
 import openai
 import ray
@@ -23,6 +24,8 @@ _RECORD = b"x" * 1500
 
 _REPLY = b"x" * 1000
 Request = list[dict[str, Any]]
+Keep: TypeAlias = Literal["nothing", "files", "log"]
+"""Where records go: nowhere, a file for each as local storage does it, or appended to one file that is theirs."""
 
 
 @ray.remote(max_retries=0)
@@ -42,24 +45,19 @@ class BareActor:
         self._client = openai.AsyncOpenAI(api_key="bench", base_url=url, max_retries=0, http_client=http)
         self._store = LocalStore(folder)
         self._number = itertools.count(1)
+        os.makedirs(folder, exist_ok=True)
+        self._log = os.open(f"{folder}/records", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    async def turn(self, messages: Request, tools: list[dict[str, Any]]) -> bytes:
-        """Two completions and the function."""
-        first = await self._ask(messages, tools)
-        second = await self._call(messages, first)
-        await self._ask(second, tools)
-        return _REPLY
-
-    async def recorded_turn(self, messages: Request, tools: list[dict[str, Any]]) -> bytes:
-        """The same with four records on disk, each durable before what follows from it is done or told.
+    async def turn(self, messages: Request, tools: list[dict[str, Any]], keep: Keep = "nothing") -> bytes:
+        """Two completions and the function, with four records, each durable before what follows is done or told.
 
         A question changes nothing outside: it is asked while what leads to it is being written.
         """
-        first, _ = await asyncio.gather(self._ask(messages, tools), self._write())
-        await self._write()
+        first, _ = await asyncio.gather(self._ask(messages, tools), self._write(keep))
+        await self._write(keep)
         second = await self._call(messages, first)
-        await asyncio.gather(self._ask(second, tools), self._write())
-        await self._write()
+        await asyncio.gather(self._ask(second, tools), self._write(keep))
+        await self._write(keep)
         return _REPLY
 
     async def _call(self, messages: Request, reply: Any) -> Request:
@@ -72,8 +70,12 @@ class BareActor:
         create: Any = self._client.chat.completions.create
         return await create(model="bench", messages=messages, tools=tools)
 
-    async def _write(self) -> None:
-        await self._store.put_new(f"log/{next(self._number):08d}", _RECORD)
+    async def _write(self, keep: Keep) -> None:
+        if keep == "files":
+            await self._store.put_new(f"log/{next(self._number):08d}", _RECORD)
+        elif keep == "log":
+            os.write(self._log, _RECORD)
+            os.fdatasync(self._log)
 
 
 def start(url: str, folder: str) -> Any:

@@ -9,8 +9,6 @@ Importing and starting Ray is the floor of every program that starts Ray. `InPro
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import threading
@@ -22,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks import measure, stats
+from benchmarks import command, measure, stats
 from benchmarks.envs import PEERS
 from benchmarks.processes import Program
 from benchmarks.systems import CONTENDERS
@@ -59,10 +57,10 @@ def commands() -> dict[str, list[str]]:
     }
 
 
-def seconds_to_answer(command: list[str], env: Mapping[str, str], folder: Path) -> float:
+def seconds_to_answer(arguments: list[str], env: Mapping[str, str], folder: Path) -> float:
     """From the start of a program until it says the answer."""
     log = folder / "program.log"
-    with Program(command, env=env, cwd=folder, log=log) as program:
+    with Program(arguments, env=env, cwd=folder, log=log) as program:
         patience = threading.Timer(_LONGEST_S, program.kill)
         patience.start()
         try:
@@ -84,9 +82,9 @@ def bench(rounds: int, console: Console) -> dict[str, list[float]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starts", total=rounds * len(every))
         for _ in range(rounds):
-            for name, command in every.items():
+            for name, arguments in every.items():
                 with measure.place(contender) as where, tempfile.TemporaryDirectory() as folder:
-                    times[name].append(seconds_to_answer(command, where.env, Path(folder)))
+                    times[name].append(seconds_to_answer(arguments, where.env, Path(folder)))
                 progress.advance(task)
     return times
 
@@ -101,16 +99,10 @@ def report(times: dict[str, list[float]], console: Console) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__, "print seconds of every start as JSON")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print seconds of every start as JSON")
     options = parser.parse_args()
-    console = Console(stderr=options.json)
-    times = bench(options.rounds, console)
-    if options.json:
-        json.dump(times, sys.stdout)
-    else:
-        report(times, console)
+    command.tell(bench(options.rounds, command.console(options.json)), options.json, report)
 
 
 if __name__ == "__main__":

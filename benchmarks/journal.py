@@ -8,11 +8,8 @@ Budget (design, section 8): time <= 1.2x, bytes flat.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import command
 from rojak_ray import OfflineAgent, Rojak
 from rojak_ray.runtime import cluster
 from rojak_ray.testing.runtime import InProcessRuntime
@@ -81,15 +79,25 @@ def _used(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def report(found: dict[str, dict[str, float]], console: Console) -> None:
+    """The table for people."""
+    table = Table("conversation", "turn 10 ms", "late ms", "ratio", "bytes/turn first", "last")
+    for name, row in found.items():
+        first, last = row["bytes a turn, first"], row["bytes a turn, last"]
+        ratio = f"{row['ratio']:.2f}"
+        table.add_row(name, f"{row['early ms']:.2f}", f"{row['late ms']:.2f}", ratio, f"{first:.0f}", f"{last:.0f}")
+    console.print(table)
+    console.print("Budget: ratio <= 1.2, bytes flat.")
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--turns", type=int, default=1000)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.turns < 3 * _WINDOW:
         parser.error(f"--turns must be at least {3 * _WINDOW}")
-    console = Console(stderr=options.json)
+    console = command.console(options.json)
     cluster.prepare_environment()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
@@ -97,16 +105,7 @@ def main() -> None:
             found = asyncio.run(bench(options.turns, Path(folder), console))
         finally:
             ray.shutdown()
-    if options.json:
-        json.dump(found, sys.stdout)
-        return
-    table = Table("conversation", "turn 10 ms", f"turn {options.turns} ms", "ratio", "bytes/turn first", "last")
-    for name, row in found.items():
-        first, last = row["bytes a turn, first"], row["bytes a turn, last"]
-        ratio = f"{row['ratio']:.2f}"
-        table.add_row(name, f"{row['early ms']:.2f}", f"{row['late ms']:.2f}", ratio, f"{first:.0f}", f"{last:.0f}")
-    console.print(table)
-    console.print("Budget: ratio <= 1.2, bytes flat.")
+    command.tell(found, options.json, report)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import command
 from rojak_ray import OfflineAgent, Rojak, ToolContext
 from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime import actors, cluster
@@ -178,12 +177,11 @@ def report(times: Times, console: Console) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--sessions", type=int, default=1000)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    console = Console(stderr=options.json)
+    console = command.console(options.json)
     cluster.prepare_environment()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
@@ -191,10 +189,7 @@ def main() -> None:
             times = asyncio.run(bench(options, Path(folder), console))
         finally:
             ray.shutdown()
-    if options.json:
-        json.dump(times, sys.stdout)
-    else:
-        report(times, console)
+    command.tell(times, options.json, report)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,10 @@ Budget (design, section 8): p99 <= 1 s.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -25,6 +22,7 @@ from typing import Any
 import ray
 from rich.console import Console
 
+from benchmarks import command
 from rojak_ray import OfflineAgent, Rojak, ScheduleIntervalSpec, ScheduleSpec
 from rojak_ray.runtime.settings import SCHEDULER
 
@@ -117,28 +115,29 @@ async def bench(folder: Path, busy: int, idle: int, minutes: float, watched_s: f
     )
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--busy", type=int, default=1000, help="schedules that act every minute")
-    parser.add_argument("--idle", type=int, default=10_000, help="schedules that act next year")
-    parser.add_argument("--minutes", type=float, default=2.0, help="how long the busy ones are watched")
-    parser.add_argument("--watched", type=float, default=30.0, help="seconds the idle ones are watched")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        work = bench(Path(folder), options.busy, options.idle, options.minutes, options.watched)
-        figures = asyncio.run(work)
-    if options.json:
-        json.dump(asdict(figures), sys.stdout)
-        return
-    Console().print(
+def report(figures: Figures, console: Console) -> None:
+    """The words for people."""
+    console.print(
         f"{figures.schedules} schedules a minute, {figures.runs} runs: late by p50 {figures.late_p50_s * 1e3:.0f} ms, "
         f"p99 {figures.late_p99_s * 1e3:.0f} ms, at most {figures.late_max_s * 1e3:.0f} ms (budget: p99 <= 1 s)\n"
         f"{figures.idle_schedules} idle schedules: {figures.idle_cpu_s_per_minute:.2f} CPU s a minute, "
         f"{figures.idle_mb:.0f} MB ({figures.idle_mb_without:.0f} MB without them); "
         f"{figures.created_per_s:.0f} created a second"
     )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--busy", type=int, default=1000, help="schedules that act every minute")
+    parser.add_argument("--idle", type=int, default=10_000, help="schedules that act next year")
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long the busy ones are watched")
+    parser.add_argument("--watched", type=float, default=30.0, help="seconds the idle ones are watched")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = bench(Path(folder), options.busy, options.idle, options.minutes, options.watched)
+        figures = asyncio.run(work)
+    command.tell(figures, options.json, report, asdict)
 
 
 if __name__ == "__main__":

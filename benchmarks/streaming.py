@@ -30,6 +30,7 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import command
 from rojak_ray import OpenAIAgent, Rojak
 from rojak_ray.agents import OpenAIAgentActivities, OpenAIAgentOptions
 
@@ -205,24 +206,23 @@ def report(found: dict[str, dict[int, Measured]], console: Console) -> None:
     )
 
 
+def figures(found: dict[str, dict[int, Measured]]) -> dict[str, dict[int, dict[str, object]]]:
+    """For JSON."""
+    return {name: {n: vars(one) for n, one in by.items()} for name, by in found.items()}
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--crowds", type=int, nargs="+", default=[1, 50, 500])
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         asyncio.run(serve())
         return
-    console = Console(stderr=options.json)
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(bench(options.crowds, Path(folder)))
-    if options.json:
-        figures = {name: {n: vars(one) for n, one in by.items()} for name, by in found.items()}
-        json.dump(figures, sys.stdout)
-    else:
-        report(found, console)
+    command.tell(found, options.json, report, figures)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from rojak_ray.errors import ObjectExists
 from rojak_ray.journal.paths import Owner, Paths, number_of
-from rojak_ray.journal.records import damaged, unseal
+from rojak_ray.journal.records import damaged, foreign, unseal
 from rojak_ray.storage.base import Store
 
 _MAGIC = "rojak-archive"
@@ -63,7 +63,7 @@ def _numbers(key: str) -> tuple[int, int, int]:
     """First slot, last slot and last event, from an archive's name."""
     parts = key.rsplit("/", 1)[1].split("-")
     if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        raise damaged(key, "it is not ours; remove it from this folder")
+        raise foreign(key)
     first, last, seq = map(int, parts)
     return first, last, seq
 

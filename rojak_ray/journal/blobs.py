@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from rojak_ray.clock import Clock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreUnavailable
 from rojak_ray.journal.paths import BlobKind, Owner, Paths
-from rojak_ray.journal.records import damaged
+from rojak_ray.journal.records import damaged, foreign
 from rojak_ray.journal.schema import BlobRef, Document
 from rojak_ray.storage.base import Store
 
@@ -154,7 +154,7 @@ def stored_ref(key: str, of: BlobKind) -> BlobRef:
     """What a blob's name says."""
     parts = key.rsplit("/", 1)[1].split("-")
     if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
-        raise damaged(key, "it is not ours; remove it from this folder")
+        raise foreign(key)
     return BlobRef(path=(), epoch=int(parts[0]), slot=int(parts[1]), sha256=parts[2], of=of)
 
 

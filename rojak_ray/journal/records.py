@@ -123,8 +123,13 @@ def damaged(key: str, why: str) -> JournalDamaged:
     )
 
 
+def foreign(key: str) -> JournalDamaged:
+    """The error for an object that somebody else put there."""
+    return damaged(key, "it is not ours; remove it from this folder")
+
+
 def listed_number(key: str) -> int:
     """The number a listed key ends in; an object that somebody else put there is named."""
     if not key.rsplit("/", 1)[1].isdecimal():
-        raise damaged(key, "it is not ours; remove it from this folder")
+        raise foreign(key)
     return number_of(key)

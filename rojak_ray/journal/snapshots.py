@@ -17,7 +17,7 @@ from rojak_ray.errors import JournalDamaged, ObjectExists, ObjectNotFound
 from rojak_ray.journal.aggregate import Aggregate, StateT
 from rojak_ray.journal.blobs import Blobs, inflate, is_large, refs_of
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.records import damaged, seal, unseal
+from rojak_ray.journal.records import damaged, foreign, seal, unseal
 from rojak_ray.journal.schema import SCHEMA_VERSION, BlobRef, Document
 from rojak_ray.storage.base import Store
 
@@ -82,7 +82,7 @@ def _slot_of(key: str) -> int:
     """The record that a snapshot's name tells."""
     slot, dash, _ = key.rsplit("/", 1)[1].partition("-")
     if not dash or not slot.isdecimal():
-        raise damaged(key, "it is not ours; remove it from this folder")
+        raise foreign(key)
     return int(slot)
 
 

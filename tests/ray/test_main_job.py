@@ -437,6 +437,9 @@ async def test_two_drivers_share_a_session_and_a_run_outlives_its_driver(
     assert [m.content for m in await session.history() if m.role == "assistant"] == ["from the second driver"]
 
 
-async def test_all_shared_hosts_are_there_before_a_crowd_comes(rojak: Rojak) -> None:
-    wanted = {host_name(index) for index in range(rojak.settings.hosts)}
-    await until(lambda: wanted <= names_of(rojak.settings), "the catalog has started every host")
+async def test_all_shared_hosts_are_there_before_anybody_asks_for_them(
+    installation: dict[str, str], unique: str
+) -> None:
+    async with Rojak(storage=installation["storage"], namespace=unique, hosts=3) as fresh:
+        wanted = {host_name(index) for index in range(3)}
+        await until(lambda: wanted <= names_of(fresh.settings), "the catalog has started every host")
