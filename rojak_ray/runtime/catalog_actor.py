@@ -1,0 +1,37 @@
+"""`CatalogActor`: the catalog as an actor.
+
+Whoever looks up an actor by name loads its class, with all that its module imports: every process that runs a function
+loads this one. So what the actor itself needs is loaded when it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rojak_ray.runtime.catalog import Catalog, Version
+from rojak_ray.runtime.settings import RuntimeSettings
+from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
+
+
+class CatalogActor(Catalog):
+    """Knows what is registered, and keeps up the actors that serve it."""
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        """Begin a new life: nothing is registered."""
+        from rojak_ray.runtime.upkeep import Upkeep  # loads every actor's class; see above
+
+        super().__init__(settings)
+        self._upkeep = Upkeep(settings, self.place_step_workers)
+        self._upkeep.start()
+
+    async def register(
+        self,
+        functions: Sequence[FunctionEntry],
+        providers: Sequence[ProviderEntry],
+        parcels: Sequence[Parcel],
+        *,
+        named: bool,
+    ) -> Version:
+        """See `Catalog.register`. Who asks exclusive retrievers is there before they can be found."""
+        await self._upkeep.prepare(functions, providers)
+        return await super().register(functions, providers, parcels, named=named)

@@ -1,0 +1,108 @@
+"""`Upkeep`: keeps up the actors of an installation, and wakes what was left unfinished. Runs beside the catalog."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import ray
+from ray.exceptions import RayError
+
+from rojak_ray.errors import RojakError
+from rojak_ray.runtime import actors
+from rojak_ray.runtime.settings import RuntimeSettings, step_worker_name
+from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
+from rojak_ray.runtime.sweep import Sweep
+from rojak_ray.storage.open import open_store
+
+logger = logging.getLogger(__name__)
+
+_NODE_CHECK_S = 2.0
+_REST_AFTER_S = 1.0
+"""What a first run is most likely to need starts sooner on a small machine if step workers, unless somebody wants one,
+and the other shared hosts wait. They are there before a crowd comes: starting under load takes them seconds."""
+
+_SWEEP_S = 20.0
+_SWEEP_AGAIN_S = 2.0
+"""After a sweep that failed; doubled each time, up to the usual time between two."""
+
+
+class Upkeep:
+    """Starts hosts and step workers, and sweeps."""
+
+    def __init__(self, settings: RuntimeSettings, placed: Callable[[tuple[str, ...]], Awaitable[None]]) -> None:
+        """`placed` is told the names of the step workers whenever nodes were looked at."""
+        self._settings = settings
+        self._placed = placed
+        self._step_workers: dict[str, actors.Handle] = {}
+        self._step_workers_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Go on with it for as long as this process lives."""
+        every = (self._keep_step_workers(), self._start_hosts(), self._keep_sweeping())
+        self._tasks = [asyncio.create_task(each) for each in every]
+
+    async def prepare(self, functions: Sequence[FunctionEntry], providers: Sequence[ProviderEntry]) -> None:
+        """Have what these need started: at once for exclusive retrievers, soon for what step workers run."""
+        node = next((entry.node for entry in providers if entry.exclusive), None)
+        if node is not None:
+            await asyncio.to_thread(actors.start_retrievers, self._settings, node)
+        if any(function.is_async for function in functions) or not all(provider.built_in for provider in providers):
+            self._step_workers_wanted.set()
+
+    async def _keep_sweeping(self) -> None:
+        """Wake what was left unfinished: at once, as a lost cluster may have, and then every so often."""
+        settings = self._settings
+        sweep = Sweep(
+            settings,
+            open_store(settings.storage),
+            start_host=functools.partial(actors.start_host, settings),
+            start_session=functools.partial(actors.start_session, settings),
+            start_scheduler=functools.partial(actors.start_scheduler, settings),
+            names=functools.partial(actors.names_of, settings),
+        )
+        wait = _SWEEP_AGAIN_S
+        while True:
+            try:
+                await sweep.once()
+                wait = _SWEEP_S
+            except (RayError, RojakError) as error:
+                wait = min(2 * wait, _SWEEP_S)
+                logger.warning("could not look for unfinished work, trying again in %g s: %s", wait, error)
+            await asyncio.sleep(wait)
+
+    async def _start_hosts(self) -> None:
+        """Start all shared hosts, once: whoever needs one that is gone starts it."""
+        await asyncio.sleep(_REST_AFTER_S)
+        for index in range(self._settings.hosts):
+            try:
+                await asyncio.to_thread(actors.start_host, self._settings, index)
+            except RayError as error:
+                logger.warning("could not start host %d, its first caller will: %s", index, error)
+
+    async def _keep_step_workers(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._step_workers_wanted.wait(), _REST_AFTER_S)
+        while True:
+            try:
+                await self._place()
+            except RayError as error:
+                logger.warning("could not place step workers: %s", error)
+            await asyncio.sleep(_NODE_CHECK_S)
+
+    async def _place(self) -> None:
+        nodes = sorted(node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"])
+        names: list[str] = []
+        for node in nodes:
+            for index in range(self._settings.step_workers):
+                name = step_worker_name(node, index)
+                if name not in self._step_workers:
+                    self._step_workers[name] = await asyncio.to_thread(
+                        actors.start_step_worker, self._settings, node, index
+                    )
+                names.append(name)
+        await self._placed(tuple(names))
