@@ -21,6 +21,8 @@ from rojak_ray.providers.builtin import captured_activities
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.host_access import HostAccess
+from rojak_ray.runtime.outbox import RepliesLost
 from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 from rojak_ray.runtime.shipping import ship_function, ship_provider
 from rojak_ray.sessions.order import Sequencer
@@ -45,7 +47,7 @@ class RayGateway:
         self._join = join
         self._connecting: asyncio.Task[None] | None = None
         self._catalog = CatalogAccess(settings.ray_namespace)
-        self._handles: dict[str, actors.Handle] = {}
+        self._hosts: dict[str, HostAccess] = {}
         self._functions = FunctionRegistry()
         self._referred: dict[str, Implementation] = {}
         self._published: set[str] = set()
@@ -81,7 +83,7 @@ class RayGateway:
         started = self._join()
         try:
             if started:  # nobody was here before, so these settings will be in force: a host may start meanwhile
-                self._handles[host_name(0)] = actors.start_host(self._settings, 0)
+                self._hosts[host_name(0)] = HostAccess(actors.start_host(self._settings, 0), shared=True)
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
         except RayError as error:
@@ -101,16 +103,17 @@ class RayGateway:
     async def _reach(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the owner's actor; one that dies on the way is started again and asked again."""
         packed = ask.model_dump_json().encode()
+        waits = ask.await_run is not None and ask.follow is None
         wait = _FIRST_WAIT_S
         waited = 0.0
         while True:
             name = await self._place(owner, ask)  # again each time: whoever only looks must not start what has ended
             try:
-                handle: Any = self._handles.get(name) or await self._handle(name, owner)
+                host = self._hosts.get(name) or await self._host(name, owner)
                 async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
-                    answer: bytes | RojakError = await handle.ask.remote(owner, packed, self._version)
-            except (ActorDiedError, ActorUnavailableError) as error:
-                self._handles.pop(name, None)
+                    answer = await host.ask(owner, packed, self._version, waits=waits)
+            except (ActorDiedError, ActorUnavailableError, RepliesLost) as error:
+                self._hosts.pop(name, None)
                 if waited > _REACH_S:
                     raise StoreUnavailable(f"The host of {owner} does not come back: {error}") from error
             except TimeoutError as error:
@@ -131,18 +134,18 @@ class RayGateway:
         if owner.kind == "run" or self._settings.placement == "shared":
             return shared
         name = session_name(owner.id)
-        if ask.commands or ask.await_run or name in self._handles:
+        if ask.commands or ask.await_run or name in self._hosts:
             return name
         return name if await asyncio.to_thread(actors.find, name, self._settings) is not None else shared
 
-    async def _handle(self, name: str, owner: Owner) -> actors.Handle:
-        if name == session_name(owner.id) and owner.kind == "session":
-            handle = await asyncio.to_thread(actors.start_session, self._settings, owner.id)
-        else:
+    async def _host(self, name: str, owner: Owner) -> HostAccess:
+        shared = name != session_name(owner.id) or owner.kind != "session"
+        if shared:
             index = home_of(owner, self._settings.hosts)
             handle = await asyncio.to_thread(actors.start_host, self._settings, index)
-        self._handles[name] = handle
-        return handle
+        else:
+            handle = await asyncio.to_thread(actors.start_session, self._settings, owner.id)
+        return self._hosts.setdefault(name, HostAccess(handle, shared=shared))  # others may have found it meanwhile
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable, to be published before it is used."""
@@ -182,7 +185,8 @@ class RayGateway:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
-        self._handles.clear()
+        hosts, self._hosts = list(self._hosts.values()), {}
+        await asyncio.gather(*(host.aclose() for host in hosts))
 
     async def _ship(self, functions: Sequence[Implementation], providers: Sequence[Any], *, named: bool) -> None:
         shipped = [ship_function(implementation) for implementation in functions]

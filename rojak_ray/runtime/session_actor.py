@@ -18,6 +18,7 @@ from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.providers.builtin import preload_sdks
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.executor import RayStepExecutor
+from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
 from rojak_ray.runtime.settings import RuntimeSettings, home_of
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolStatistics
@@ -80,7 +81,7 @@ class _Shell:
         except RojakError as error:
             logger.warning("recovery goes on in the background: %s", error)
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
+    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> Answer:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
         try:
             self.executor.expect(registered)
@@ -100,6 +101,7 @@ class SessionHostActor:
     def __init__(self, settings: RuntimeSettings, index: int) -> None:
         """Go on with what an earlier life of this actor, or of the whole cluster, left unfinished."""
         self._shell = _Shell(settings, asks_models=True)
+        self._outbox = Outbox(SystemClock(), RandomIds().new_id())
         self._shell.executor.warm_up()
         threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
 
@@ -109,12 +111,16 @@ class SessionHostActor:
 
         self._recovery = asyncio.create_task(self._shell.recover(lambda: self._recover(mine)))
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
-        """Bring a packed `Ask` to an owner's host; a packed `Reply` comes back.
+    async def ask(self, owner: Owner, packed: bytes, registered: Version, client: str = "") -> Answer | Ticket:
+        """Bring a packed `Ask` to an owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
 
         Crash safety: see `HostPool.ask`; what a reply says is durable.
         """
-        return await self._shell.ask(owner, packed, registered)
+        return await self._outbox.answer(client, lambda: self._shell.ask(owner, packed, registered))
+
+    async def fetch(self, client: str, life: str, after: int) -> list[Delivery] | None:
+        """The replies to a client's tickets, as they come: see `Outbox.fetch`."""
+        return await self._outbox.fetch(client, life, after, FETCH_S)
 
     async def wake(self, owners: list[Owner]) -> None:
         """Go on with these, if some lost process had them open. For the catalog's sweep; repeating it is harmless."""
@@ -142,8 +148,8 @@ class SessionActor:
         self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake(self._owner)))
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> bytes | RojakError:
-        """Bring a packed `Ask` to the session's host; a packed `Reply` comes back.
+    async def ask(self, owner: Owner, packed: bytes, registered: Version, client: str = "") -> Answer:
+        """Bring a packed `Ask` to the session's host; a packed `Reply` comes back, whether or not the client fetches.
 
         Crash safety: see `HostPool.ask`; what a reply says is durable.
         """

@@ -13,6 +13,7 @@ from support.waiting import lines, until
 
 from rojak_ray import Rojak, ToolContext
 from rojak_ray.agents import AgentActivities, AgentCallParams, AgentResponse
+from rojak_ray.runtime.outbox import MOST_HELD
 from rojak_ray.runtime.settings import CATALOG, session_name
 from rojak_ray.testing.clock import FakeClock
 
@@ -111,6 +112,21 @@ async def test_shared_host_killed_mid_run_goes_on_without_any_caller(rojak: Roja
     written = await finished(effects, asyncio.create_task(handle.result()))
 
     assert {word: len(found) for word, found in written.items()} == {"first": 1, "waiting": 2, "last": 1}
+
+
+async def test_shared_host_killed_answers_a_crowd_of_callers(rojak: Rojak, unique: str, effects: Path) -> None:
+    crowd = 6 * MOST_HELD  # so that most of them have only a ticket, on every host
+    agent = PlanAgent(name="A", functions=make_steps(str(effects)))
+    story = plan([["wait_for_go", {}]], "done")
+    answering = [asyncio.create_task(rojak.run(f"{unique}-{n}", agent, story)) for n in range(crowd)]
+    await until(lambda: waiting_lines(effects) >= crowd, "everybody's function waits")
+
+    kill_actor(rojak, shared_host_of(rojak, "run", f"{unique}-0"))
+    Path(f"{effects}.go").touch()
+    async with asyncio.timeout(90):
+        answers = await asyncio.gather(*answering)
+    assert [answer.id for answer in answers] == [f"{unique}-{n}" for n in range(crowd)]
+    assert {answer.messages[-1].content for answer in answers} == {"done"}
 
 
 async def test_step_worker_killed_runs_its_steps_again(rojak: Rojak, unique: str, effects: Path) -> None:
