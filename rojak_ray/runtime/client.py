@@ -76,5 +76,5 @@ class Rojak(SchedulingClient):
         from rojak_ray.runtime.scheduler_access import RayScheduler
 
         gateway = RayGateway(settings, lambda: cluster.connect(address, options))
-        super().__init__(gateway, RayScheduler(gateway))
+        super().__init__(gateway, RayScheduler(gateway), ids=gateway.ids)
         self.settings = settings

@@ -14,6 +14,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.registry import FunctionRegistry, Implementation, distinct
 from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.clock import SystemClock
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
@@ -22,6 +23,7 @@ from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.host_access import HostAccess
+from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
 from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 from rojak_ray.runtime.shipping import ship_function, ship_provider
@@ -36,6 +38,8 @@ _REACH_S = 60.0
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
 _KEEPALIVE_S = 2.0
+_YOUNG_S = 2.0
+"""So long only one host of a Ray that was started here is up: the catalog starts the others after a second."""
 
 
 class RayGateway:
@@ -54,6 +58,9 @@ class RayGateway:
         self._environment_types: set[str] = set()
         self._registrations: list[tuple[list[Any], list[Implementation]]] = []
         self._version: Version = ("", 0)
+        self.ids = NearbyIds(settings.hosts, SystemClock())
+        """For what this driver starts without a name."""
+
         self._sequencer = Sequencer(RandomIds().new_id())
         self._keeper: asyncio.Task[None] | None = None
 
@@ -84,6 +91,7 @@ class RayGateway:
         try:
             if started:  # nobody was here before, so these settings will be in force: a host may start meanwhile
                 self._hosts[host_name(0)] = HostAccess(actors.start_host(self._settings, 0), shared=True)
+                self.ids.prefer(0, _YOUNG_S)
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
         except RayError as error:

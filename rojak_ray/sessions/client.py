@@ -267,11 +267,12 @@ class Client:
         debug: bool,
     ) -> tuple[Owner, tuple[Command, ...]]:
         """Check everything, before anything is stored, and put it into commands."""
-        owner = Owner("run", check_id(run_id, "run") if run_id is not None else self._new_id())
+        named = check_id(run_id, "run") if run_id is not None else None
         records = read_messages(messages)
         context = read_context(context_variables)
         limit = read_limit(max_turns, "max_turns")
         spec = await self._caller.prepare(agent)
+        owner = Owner("run", named or self._new_id())  # once connected: the way knows which ids are answered soonest
         content = [message.model_dump(mode="json") for message in records]
         opening = OpenSession(
             owner_kind="run",
