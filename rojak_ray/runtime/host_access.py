@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 
 from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime.catalog import Version
+from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.outbox import MOST_HELD, Answer, Collector, Delivery
 
 _CALLS_AT_ONCE = 2 * MOST_HELD
@@ -33,12 +34,12 @@ class HostAccess:
             RayError: The actor did not answer. Ask again, with the same ids.
         """
         if not (waits and self._shared):
-            answer: Answer = await self._handle.ask.remote(owner, packed, registered)
+            answer: Answer = await self._handle.ask.remote(Envelope(owner, registered, "", packed).pack())
             return answer
 
         async def call(client: str) -> Any:
             async with self._room:
-                return await self._handle.ask.remote(owner, packed, registered, client)
+                return await self._handle.ask.remote(Envelope(owner, registered, client, packed).pack())
 
         return await self._collector.ask(call)
 

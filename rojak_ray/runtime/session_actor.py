@@ -16,7 +16,7 @@ from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.providers.builtin import preload_sdks
-from rojak_ray.runtime.catalog import Version
+from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
 from rojak_ray.runtime.settings import RuntimeSettings, home_of
@@ -81,17 +81,17 @@ class _Shell:
         except RojakError as error:
             logger.warning("recovery goes on in the background: %s", error)
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version) -> Answer:
+    async def ask(self, envelope: Envelope) -> Answer:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
         try:
-            self.executor.expect(registered)
+            self.executor.expect(envelope.registered)
             await self.check_storage()
-            reply = await self.pool.ask(owner, Ask.model_validate_json(packed))
+            reply = await self.pool.ask(envelope.owner, Ask.model_validate_json(envelope.ask))
             return reply.model_dump_json().encode()
         except RojakError as error:
             return error.with_traceback(None)
         except Exception as error:
-            logger.exception("request failed", extra={"owner": str(owner)})
+            logger.exception("request failed", extra={"owner": str(envelope.owner)})
             return InternalError(f"{type(error).__name__}: {error}")
 
 
@@ -111,12 +111,13 @@ class SessionHostActor:
 
         self._recovery = asyncio.create_task(self._shell.recover(lambda: self._recover(mine)))
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version, client: str = "") -> Answer | Ticket:
-        """Bring a packed `Ask` to an owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
+    async def ask(self, packed: bytes) -> Answer | Ticket:
+        """Bring an `Envelope` to its owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
 
         Crash safety: see `HostPool.ask`; what a reply says is durable.
         """
-        return await self._outbox.answer(client, lambda: self._shell.ask(owner, packed, registered))
+        envelope = Envelope.unpack(packed)
+        return await self._outbox.answer(envelope.client, lambda: self._shell.ask(envelope))
 
     async def fetch(self, client: str, life: str, after: int) -> list[Delivery] | None:
         """The replies to a client's tickets, as they come: see `Outbox.fetch`."""
@@ -148,14 +149,14 @@ class SessionActor:
         self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake(self._owner)))
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version, client: str = "") -> Answer:
-        """Bring a packed `Ask` to the session's host; a packed `Reply` comes back, whether or not the client fetches.
+    async def ask(self, packed: bytes) -> Answer:
+        """Bring an `Envelope` to the session's host; a packed `Reply` comes back, whether or not the client fetches.
 
         Crash safety: see `HostPool.ask`; what a reply says is durable.
         """
         self._asking += 1
         try:
-            return await self._shell.ask(owner, packed, registered)
+            return await self._shell.ask(Envelope.unpack(packed))
         finally:
             self._asking -= 1
 
