@@ -14,8 +14,10 @@ import pytest
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
-from rojak_ray.storage import local
-from rojak_ray.storage.local import TEMP_PREFIX, LocalStore, WritePace
+from rojak_ray.storage import folders
+from rojak_ray.storage.local import LocalStore
+from rojak_ray.storage.pace import WritePace
+from rojak_ray.storage.settle import TEMP_PREFIX
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ async def test_a_write_is_synced_before_and_after_it_gets_its_name(
     await store.put_new("a/1", b"x")
     calls = Calls(monkeypatch)
     await store.put_new("a/2", b"x")
-    assert calls.names == ["write", "fsync file", "link", "unlink", "fsync folder"]
+    assert calls.names == ["write", "fsync file", "link", "fsync folder", "unlink"]
     calls.names.clear()
     with pytest.raises(ObjectExists):
         await store.put_new("a/2", b"y")
@@ -240,7 +242,7 @@ async def test_folders_removed_by_hand_are_made_again(store: LocalStore, tmp_pat
 
 
 async def test_forgetting_folders_is_harmless(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_KNOWN_FOLDERS", 3)
+    monkeypatch.setattr(folders, "_KNOWN_FOLDERS", 3)
     for number in range(10):
         await store.put_new(f"a/{number}/x", b"x")
     assert len(await store.list("a/")) == 10
