@@ -32,8 +32,11 @@ from rojak_ray.storage.settle import (
     CREATE_FLAGS,
     READ_FLAGS,
     TEMP_PREFIX,
+    announce,
+    is_left_over,
     is_temporary,
     logged_name,
+    read_all,
     settle,
     settle_as,
     unlink_quietly,
@@ -194,11 +197,9 @@ class LocalStore:
 
     def _log_for(self, data: bytes) -> Log | None:
         """The log for an object, if it goes into one. The first writes of a process have none."""
-        log = self._log
+        log = self._my_log()
         if log is not None:
-            if log.process == os.getpid():
-                return log if log.fits(len(data)) else None
-            self._log = None  # a fork's copy: the parent goes on writing there
+            return log if self._may_log and log.fits(len(data)) else None
         self._writes += 1
         after = AFTER_WRITES if self._settings is None else self._settings.after_writes
         if self._may_log and not self._starting and self._writes > after:
@@ -218,9 +219,10 @@ class LocalStore:
 
     def _open_log(self) -> Log:
         with self._opening:
-            log = self._log
-            if log is None or log.process != os.getpid():
+            log = self._my_log()
+            if log is None:
                 log = self._log = Log(self._root, self._known_settings(), self._clock, self._ids)
+                self._may_log = self._known_settings().place.may_log
             return log
 
     def _path(self, key: str) -> str:
@@ -228,10 +230,17 @@ class LocalStore:
 
     def _read(self, key: str) -> bytes:
         try:
-            with open(os.open(self._path(key), READ_FLAGS), "rb") as file:
-                if unsettled(os.fstat(file.fileno())) and not self._settle(key):
-                    raise FileNotFoundError
-                return file.read()
+            while True:
+                file = os.open(self._path(key), READ_FLAGS)
+                try:
+                    found = os.fstat(file)
+                    # What was opened may be torn, and removed and written anew by others while we settle it.
+                    if not unsettled(found) or (
+                        self._settle(key) and os.path.samestat(os.lstat(self._path(key)), found)
+                    ):
+                        return read_all(file)
+                finally:
+                    os.close(file)
         except (FileNotFoundError, IsADirectoryError):
             raise ObjectNotFound(f"{key} is not in {self._root}.", key=key) from None
         except OSError as error:
@@ -281,18 +290,17 @@ class LocalStore:
             file = self._link(folder, key, temp, data, sync=False)
             try:
                 # The stamp comes after the link. If the name is still ours after that, whoever removes it and writes
-                # the key again will have later ones.
+                # the key again will have later ones. If it is not, it was removed while we were at it.
                 frame = Frame(Op.PUT, stamp(), key, data)
-                found = os.fstat(file)
+                mine = os.fstat(file)
+                still = _inode(folder, name) == mine.st_ino
             finally:
                 os.close(file)
-            if found.st_nlink > 1 and found.st_dev == log.device:
+            if still and mine.st_dev == log.device:
                 return _Placed(f"{self._root}/{parent}/{temp}", frame)
-            # Settled or removed by others; or on a file system that the log's checkpoints do not reach.
-            if found.st_nlink > 1:
+            if still:  # on a file system that the log's checkpoints do not reach
                 settle(folder, name)
-            else:
-                unlink_quietly(folder, temp)
+            unlink_quietly(folder, temp)
         except OSError as error:
             raise _unconfirmed(error, self._path(key), key) from error
         finally:
@@ -398,8 +406,9 @@ class LocalStore:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if is_temporary(entry.name):
-                        temps.setdefault(entry.inode(), []).append(entry.name)
+                    if is_left_over(entry.name):
+                        if is_temporary(entry.name):
+                            temps.setdefault(entry.inode(), []).append(entry.name)
                         self._sweep(entry)
                     elif part := _key_part(entry):
                         names[part] = entry.inode()
@@ -423,11 +432,23 @@ class LocalStore:
                 os.unlink(entry.path)
 
     def _delete(self, key: str) -> None:
-        at = stamp()
+        parent, _, name = key.rpartition("/")
+        removed = None
         try:
-            at = self._remove(key)
-        except FileNotFoundError:
-            pass  # the folder is not there
+            logged = self._my_log() is not None or bool(find_segments(self._root))
+            boot = self._known_settings().place.boot if logged else None
+            at = stamp()
+            with contextlib.suppress(FileNotFoundError):  # of the folder
+                folder = os.open(f"{self._root}/{parent}", FOLDER_FLAGS)
+                try:
+                    settle(folder, name)  # so that nobody takes the next object of this name for a torn one
+                    if boot is not None:
+                        at, removed = announce(folder, name, boot)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
+                    os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far
+                finally:
+                    os.close(folder)
         except OSError as error:
             raise disk_error(error, "delete", self._path(key), key) from error
         try:
@@ -435,29 +456,23 @@ class LocalStore:
         except OSError as error:
             words = f"{self._path(key)} was deleted, but the log did not confirm it ({error.strerror or error})."
             raise StoreUnavailable(words, key=key) from error
+        if removed is not None:
+            unlink_quietly(None, f"{self._root}/{parent}/{removed}")
 
-    def _remove(self, key: str) -> int:
-        """Remove a file durably. Returns a stamp that every later write of the key is after."""
-        parent, _, name = key.rpartition("/")
-        folder = os.open(f"{self._root}/{parent}", FOLDER_FLAGS)
-        try:
-            settle(folder, name)  # so that nobody takes the next object of this name for one that a crash has torn
-            at = stamp()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-            os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far
-            return at
-        finally:
-            os.close(folder)
+    def _my_log(self) -> Log | None:
+        """This process's log, if it has one. A fork's copy is not: the parent goes on writing there."""
+        log = self._log
+        if log is not None and log.process != os.getpid():
+            log = self._log = None
+        return log
 
     def _log_removal(self, frame: Frame) -> None:
         """Keep a write in any process's log from being repeated by recovery. Also if nothing was there: see above."""
-        log = self._log
-        if log is None or log.process != os.getpid():
-            if not find_segments(self._root):
-                return
+        log = self._my_log()
+        if log is None and find_segments(self._root):
             log = self._open_log()
-        log.commit([frame])
+        if log is not None:
+            log.commit([frame])
 
 
 def _key_part(entry: os.DirEntry[str]) -> str:
@@ -465,6 +480,13 @@ def _key_part(entry: os.DirEntry[str]) -> str:
     if not is_key(entry.name) or entry.is_symlink():
         return ""
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+
+
+def _inode(folder: int, name: str) -> int | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _unconfirmed(error: OSError, path: str, key: str) -> StoreUnavailable:

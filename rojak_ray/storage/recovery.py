@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+from dataclasses import dataclass
 from itertools import groupby
 
 from rojak_ray.errors import StoreRefused
@@ -24,7 +25,7 @@ from rojak_ray.storage.segments import (
     read_segment,
     sweep_unfinished,
 )
-from rojak_ray.storage.settle import CREATE_FLAGS, READ_FLAGS, TEMP_PREFIX, read_all, unlink_quietly
+from rojak_ray.storage.settle import CREATE_FLAGS, READ_FLAGS, TEMP_PREFIX, read_all, removals, unlink_quietly
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _replay(root: str, folder: int, place: Place, ids: IdSource) -> None:
                 raise StoreRefused(f"{words} Use the store on that machine only, or end what uses it there.")
             held.callback(os.close, file)
         last = _last_operations(folder, found, crashed)
-        writes = [frame for key, frame in sorted(last.items()) if frame.op is Op.PUT and _sane(root, key)]
+        writes = [write for write in last.values() if write.frame.op is Op.PUT and _sane(root, write.frame.key)]
         folders = Folders(root)
         for parent, group in groupby(sorted(writes, key=_parent), key=_parent):
             _put_in_place(folders.writable(parent), list(group), ids)
@@ -92,7 +93,15 @@ def _replay(root: str, folder: int, place: Place, ids: IdSource) -> None:
     _log.warning("%s was not closed before the machine stopped: looked after %d objects.", root, len(writes))
 
 
-def _last_operations(folder: int, found: list[SegmentName], crashed: list[SegmentName]) -> dict[str, Frame]:
+@dataclass(frozen=True)
+class _Last:
+    """The last operation on a key, and the boot whose clock stamped it."""
+
+    frame: Frame
+    boot: str
+
+
+def _last_operations(folder: int, found: list[SegmentName], crashed: list[SegmentName]) -> dict[str, _Last]:
     """The last operation on each key, over every boot that was not recovered from yet.
 
     Removals of any process count, also of one that has not crashed: it only shares the boot.
@@ -100,14 +109,14 @@ def _last_operations(folder: int, found: list[SegmentName], crashed: list[Segmen
     synced: dict[str, int] = {}
     for _, era, stamp in marks(folder):
         synced[era] = max(stamp, synced.get(era, 0))
-    last: dict[str, Frame] = {}
+    last: dict[str, _Last] = {}
     for boot in _boots(folder, crashed):
         frames: list[Frame] = []
         for segment in found:
             if segment.era.partition(".")[0] == boot:
                 known = 0 if segment.kept else synced.get(segment.era, 0)
                 frames += (frame for frame in decode(read_segment(folder, segment.text)) if frame.stamp > known)
-        last.update(outcome(frames))
+        last.update((key, _Last(frame, boot)) for key, frame in outcome(frames).items())
     return last
 
 
@@ -120,8 +129,8 @@ def _boots(folder: int, crashed: list[SegmentName]) -> list[str]:
     return sorted(times, key=lambda boot: times[boot])
 
 
-def _parent(frame: Frame) -> str:
-    return frame.key.rpartition("/")[0]
+def _parent(write: _Last) -> str:
+    return write.frame.key.rpartition("/")[0]
 
 
 def _sane(root: str, key: str) -> bool:
@@ -132,11 +141,14 @@ def _sane(root: str, key: str) -> bool:
     return False
 
 
-def _put_in_place(folder: int, writes: list[Frame], ids: IdSource) -> None:
-    """Have a folder hold these objects, durably. Closes the folder."""
+def _put_in_place(folder: int, writes: list[_Last], ids: IdSource) -> None:
+    """Have a folder hold these objects, durably, but for those removed by who could not log it. Closes the folder."""
     try:
-        for frame in writes:
-            name = frame.key.rpartition("/")[2]
+        removed = {boot: removals(folder, boot) for boot in {write.boot for write in writes}}
+        for write in writes:
+            frame, name = write.frame, write.frame.key.rpartition("/")[2]
+            if removed[write.boot].get(name, 0) > frame.stamp:
+                continue
             if _content(folder, name) != frame.data:
                 _replace(folder, name, frame.data, f"{TEMP_PREFIX}{ids.new_id()}")
         os.fsync(folder)  # also for what was there: an earlier recovery may not have got so far

@@ -86,9 +86,8 @@ class Segment:
         writer that dies leaves a `.new-` file, which the next checkpoint removes.
         """
         temp, name = f"{_NEW}{unique}", f"{place.era}.{os.getpid()}.{unique}"
-        file = os.open(temp, CREATE_FLAGS, 0o600, dir_fd=folder)
+        file = _create_locked(folder, temp)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
             for start in range(0, size, len(_CHUNK)):
                 write_at(file, _CHUNK[: size - start], start)
             os.fsync(file)
@@ -130,6 +129,20 @@ class Segment:
     def close(self) -> None:
         """Let go of the file and its lock."""
         os.close(self._file)
+
+
+def _create_locked(folder: int, temp: str) -> int:
+    """Make a file that only its lock keeps from being swept."""
+    while True:
+        file = os.open(temp, CREATE_FLAGS, 0o600, dir_fd=folder)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink > 0:
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
 
 
 def write_at(file: int, data: bytes, at: int) -> None:

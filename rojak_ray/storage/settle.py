@@ -15,21 +15,67 @@ import stat
 import zlib
 from collections.abc import Iterable
 
+from rojak_ray.storage.machine import stamp
+
 TEMP_PREFIX = ".tmp-"
 """Unfinished files have names that no key can have. This one's content is synced before it is linked to a key."""
 
 LOGGED_PREFIX = ".log-"
 """This one's content is in a log, or not yet; the name says what it is: `.log-<crc32>-<length>-<id>`."""
 
+_REMOVED_PREFIX = ".del-"
+
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW
 
+_REMOVED = re.compile(r"\.del-([0-9a-f]{8})-(\d{1,20})-(.+)")
 _LOGGED = re.compile(r"\.log-([0-9a-f]{8})-(\d{1,20})-.+")
 
 
 def logged_name(data: bytes, unique: str) -> str:
     """The temporary name of a file that will not be synced before it is linked."""
     return f"{LOGGED_PREFIX}{zlib.crc32(data):08x}-{len(data)}-{unique}"
+
+
+def announce(folder: int, name: str, boot: str) -> tuple[int, str]:
+    """Give an object that is about to be removed a second name, which says so and when. Returns the stamp and the name.
+
+    Crash safety: a process may die after it has removed an object and before the log knows. Whoever then writes the key
+    anew, without the log, must not lose that to an older write that the log still has. The name goes once it knows.
+    """
+    while True:
+        at = stamp()
+        removed = f"{_REMOVED_PREFIX}{_short(boot)}-{at}-{name}"
+        try:
+            if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.link(name, removed, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            continue  # another process removes it, at the same nanosecond
+        except FileNotFoundError:
+            pass
+        return at, removed
+
+
+def removals(folder: int, boot: str) -> dict[str, int]:
+    """Names whose removal in this boot was carried out, as far as the disk knows, with the stamps of the last ones."""
+    found: dict[str, int] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            match = _REMOVED.fullmatch(entry.name)
+            if match is not None and match[1] == _short(boot):
+                there = _stat(folder, match[3])
+                if there is None or there.st_ino != entry.inode():
+                    found[match[3]] = max(int(match[2]), found.get(match[3], 0))
+    return found
+
+
+def _short(boot: str) -> str:
+    return f"{zlib.crc32(boot.encode()):08x}"
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a file may be removed when it is old and has no other name."""
+    return name.startswith((TEMP_PREFIX, LOGGED_PREFIX, _REMOVED_PREFIX))
 
 
 def is_temporary(name: str) -> bool:
@@ -48,15 +94,23 @@ def settle(folder: int, name: str) -> bool:
     Crash safety: may be cut short anywhere and repeated by anybody, beside others and beside the writer. A file with
     further names that are not ours is a backup's doing, and left as it is.
     """
+    found = _stat(folder, name)
+    while found is not None and unsettled(found):
+        with os.scandir(folder) as entries:
+            temps = [entry.name for entry in entries if is_temporary(entry.name) and entry.inode() == found.st_ino]
+        if temps:
+            return settle_as(folder, name, found.st_ino, temps)
+        before, found = found, _stat(folder, name)
+        if found is not None and found.st_ino == before.st_ino:
+            return True
+    return found is not None
+
+
+def _stat(folder: int, name: str) -> os.stat_result | None:
     try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    if not unsettled(found):
-        return True
-    with os.scandir(folder) as entries:
-        temps = [entry.name for entry in entries if is_temporary(entry.name) and entry.inode() == found.st_ino]
-    return settle_as(folder, name, found.st_ino, temps)
+        return None
 
 
 def settle_as(folder: int, name: str, inode: int, temps: Iterable[str]) -> bool:
@@ -65,7 +119,7 @@ def settle_as(folder: int, name: str, inode: int, temps: Iterable[str]) -> bool:
         try:
             file = os.open(temp, READ_FLAGS, dir_fd=folder)
         except FileNotFoundError:
-            continue  # its writer, or somebody else, has settled it
+            return settle(folder, name)  # its writer, or somebody else, has settled it: look which way
         try:
             if os.fstat(file).st_ino != inode:
                 continue
@@ -104,14 +158,10 @@ def _remove(folder: int, name: str, file: int, temp: str) -> bool:
     somebody wrote there after the first.
     """
     fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file's closing
-    try:
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino == os.fstat(file).st_ino
-    except FileNotFoundError:
-        there = False
-    else:
-        if not there:
-            return settle(folder, name)
-    if there:
+    there = _stat(folder, name)
+    if there is not None and there.st_ino != os.fstat(file).st_ino:
+        return settle(folder, name)
+    if there is not None:
         os.unlink(name, dir_fd=folder)
         os.fsync(folder)
     unlink_quietly(folder, temp)
