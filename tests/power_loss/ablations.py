@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,6 @@ from unittest.mock import patch
 from rojak_ray.storage import local, recovery, segments, settle, wal
 from rojak_ray.storage.local import LocalStore
 from rojak_ray.storage.segments import Segment
-
-PLACE = "rojak_ray.storage"
 
 
 def _without_sync(self: Segment, data: bytes) -> None:
@@ -31,46 +28,21 @@ def _placed_with_one_name(self: LocalStore, *arguments: Any) -> Any:
     return placed
 
 
-def _unlinked_before_the_folder_is_synced(self: LocalStore, key: str, data: bytes) -> None:
-    temp = settle.TEMP_PREFIX + self._ids.new_id()
-    folder = self._open_for(key)
-    try:
-        os.close(self._link(folder, key, temp, data, sync=True))
-        settle.unlink_quietly(folder, temp)
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _not_checkpointed(_self: wal.Log, folder: int, done: list[str], orphans: list[segments.SegmentName]) -> None:
     for name in (*done, *(orphan.text for orphan in orphans)):
         os.unlink(name, dir_fd=folder)
-
-
-def _announced_late(folder: int, name: str, _boot: str) -> tuple[int, str]:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)
-        os.fsync(folder)
-    return local.stamp(), "nothing"
 
 
 PARTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "an acknowledged write is synced": (Segment, "append", _without_sync),
     "the second name goes after the log is written": (LocalStore, "_place", _placed_with_one_name),
     "the log is read after a crash": (local, "recover", lambda *_: None),
-    "a plain write's second name goes after the folder is synced": (
-        LocalStore,
-        "_write",
-        _unlinked_before_the_folder_is_synced,
-    ),
     "a torn object is told by its checksum": (settle, "_whole", lambda *_: True),
     "who finds an object with two names settles it": (settle, "unsettled", lambda *_: False),
     "a reader settles": (local, "unsettled", lambda *_: False),
     "removals are logged": (LocalStore, "_log_removal", lambda *_: None),
     "segments go after everything is synced": (wal.Log, "_clear", _not_checkpointed),
     "removals outlive the writes they took back": (recovery, "marks", lambda *_: []),
-    "a removal can be told before it is logged": (recovery, "removals", lambda *_: {}),
-    "a removal is stamped before it": (local, "announce", _announced_late),
 }
 
 
