@@ -63,12 +63,12 @@ class Log:
         self._closed = self._wants_spare = self._written = False
         self._due_at = clock.monotonic() + settings.checkpoint_s
         try:
+            if self._find_orphans():
+                self._written, self._due_at = True, clock.monotonic()
             self._current: Segment | None = self._create()
         except OSError:
             os.close(self._disk)
             raise
-        if self._orphan_names():
-            self._written, self._due_at = True, clock.monotonic()
 
     def ready(self, frame: Frame) -> bool:
         """Whether a commit would be one quick append now. Only a hint."""
@@ -179,11 +179,7 @@ class Log:
                 done = self._finished(closing=closing)
                 for segment in done:
                     held.callback(segment.close)
-                orphans: list[SegmentName] = []
-                for name in self._orphan_names():
-                    if (file := lock_if_free(folder, name.text)) is not None:
-                        held.callback(os.close, file)
-                        orphans.append(name)
+                orphans = self._lock_orphans(folder, held)
                 self._clear(folder, [segment.name for segment in done], orphans)
             except BlockingIOError:
                 return  # another process is at it
@@ -225,14 +221,24 @@ class Log:
         fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         return folder
 
-    def _orphan_names(self) -> list[SegmentName]:
-        """Segments of this boot and mount that may be nobody's."""
+    def _find_orphans(self) -> bool:
+        """Whether there is something to take over."""
+        with contextlib.ExitStack() as held:
+            folder = make_folder(self._root)
+            held.callback(os.close, folder)
+            return bool(self._lock_orphans(folder, held))
+
+    def _lock_orphans(self, folder: int, held: contextlib.ExitStack) -> list[SegmentName]:
+        """Segments of this boot and mount that are nobody's any more, and ours until `held` is closed."""
         place = self._settings.place
-        eras = {place.era, f"{place.boot}.0"}
-        try:
-            return [name for name in find_segments(self._root) if name.era in eras and not name.kept]
-        except OSError:
-            return []
+        orphans: list[SegmentName] = []
+        for name in find_segments(self._root):
+            if name.era in {place.era, f"{place.boot}.0"} and not name.kept:
+                file = lock_if_free(folder, name.text)
+                if file is not None:
+                    held.callback(os.close, file)
+                    orphans.append(name)
+        return orphans
 
 
 class GroupCommit:
