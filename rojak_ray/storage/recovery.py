@@ -29,8 +29,6 @@ from rojak_ray.storage.settle import CREATE_FLAGS, READ_FLAGS, TEMP_PREFIX, read
 
 _log = logging.getLogger(__name__)
 
-_LOCK = ".recovery"
-
 
 def recover(root: str, place: Place, ids: IdSource) -> None:
     """Bring a store up to what was acknowledged before a crash, if there was one.
@@ -55,12 +53,8 @@ def recover(root: str, place: Place, ids: IdSource) -> None:
         return
     folder = open_folder(root)
     try:
-        lock = os.open(_LOCK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _replay(root, folder, place, ids)
-        finally:
-            os.close(lock)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        _replay(root, folder, place, ids)
     finally:
         os.close(folder)
 

@@ -191,14 +191,18 @@ def mark_synced(folder: int, era: str, stamp: int) -> None:
     Crash safety: the note is one empty file's name. It outlives the segments, since removals must not be forgotten
     before the writes they took back: those may stand in another process's segment.
     """
-    older = marks(folder)
     name = f"{_MARK}{era}.{stamp}"
     os.close(os.open(name, CREATE_FLAGS, 0o600, dir_fd=folder))
     os.fsync(folder)
-    for mark, its_era, its_stamp in older:
-        if its_era == era and its_stamp < stamp:
+    forget_marks(folder, era, before=stamp)
+
+
+def forget_marks(folder: int, era: str, *, before: float = float("inf")) -> None:
+    """Remove such notes: the older ones, or all when there is no segment left."""
+    for name, its_era, stamp in marks(folder):
+        if its_era == era and stamp < before:
             with contextlib.suppress(OSError):
-                os.unlink(mark, dir_fd=folder)
+                os.unlink(name, dir_fd=folder)
 
 
 def marks(folder: int) -> list[tuple[str, str, int]]:

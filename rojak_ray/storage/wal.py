@@ -22,6 +22,7 @@ from rojak_ray.storage.segments import (
     Segment,
     SegmentName,
     find_segments,
+    forget_marks,
     keep,
     lock_if_free,
     make_folder,
@@ -31,7 +32,6 @@ from rojak_ray.storage.segments import (
 
 _log = logging.getLogger(__name__)
 
-_LOCK = ".checkpoint"
 _PREPARE_AT = 0.5
 
 
@@ -210,15 +210,15 @@ class Log:
         for name in (*done, *(orphan.text for orphan in orphans)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
+        if not find_segments(self._root):
+            forget_marks(folder, place.era)
         sweep_unfinished(folder)
 
     def _lock_checkpoints(self, held: contextlib.ExitStack, *, wait: bool) -> int:
         """The log's folder, while no other process makes a checkpoint."""
         folder = make_folder(self._root)
         held.callback(os.close, folder)
-        lock = os.open(_LOCK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-        held.callback(os.close, lock)
-        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(folder, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         return folder
 
     def _find_orphans(self) -> bool:
