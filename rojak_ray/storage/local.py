@@ -33,6 +33,7 @@ from rojak_ray.storage.settle import (
     READ_FLAGS,
     TEMP_PREFIX,
     announce,
+    inode_at,
     is_left_over,
     is_temporary,
     logged_name,
@@ -289,16 +290,17 @@ class LocalStore:
         try:
             file = self._link(folder, key, temp, data, sync=False)
             try:
-                # The stamp comes after the link. If the name is still ours after that, whoever removes it and writes
-                # the key again will have later ones. If it is not, it was removed while we were at it.
+                # The stamp comes after the link. Who removes the object later than that has a later stamp, and so has
+                # who writes the key anew; whoever is at either already is seen here.
                 frame = Frame(Op.PUT, stamp(), key, data)
                 mine = os.fstat(file)
-                still = _inode(folder, name) == mine.st_ino
+                names = [inode_at(folder, temp), inode_at(folder, name)]
             finally:
                 os.close(file)
-            if still and mine.st_dev == log.device:
+            if mine.st_nlink == 2 and names == [mine.st_ino] * 2 and mine.st_dev == log.device:
                 return _Placed(f"{self._root}/{parent}/{temp}", frame)
-            if still:  # on a file system that the log's checkpoints do not reach
+            # Settled by others, or being removed; or on a file system that the log's checkpoints do not reach.
+            if names[1] == mine.st_ino:
                 settle(folder, name)
             unlink_quietly(folder, temp)
         except OSError as error:
@@ -435,17 +437,16 @@ class LocalStore:
         parent, _, name = key.rpartition("/")
         removed = None
         try:
-            logged = self._my_log() is not None or bool(find_segments(self._root))
-            boot = self._known_settings().place.boot if logged else None
-            at = stamp()
+            boot, at = self._boot_of_logs(), stamp()
             with contextlib.suppress(FileNotFoundError):  # of the folder
                 folder = os.open(f"{self._root}/{parent}", FOLDER_FLAGS)
                 try:
                     settle(folder, name)  # so that nobody takes the next object of this name for a torn one
                     if boot is not None:
                         at, removed = announce(folder, name, boot)
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=folder)
+                    if boot is None or removed is not None:
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=folder)
                     os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far
                 finally:
                     os.close(folder)
@@ -458,6 +459,13 @@ class LocalStore:
             raise StoreUnavailable(words, key=key) from error
         if removed is not None:
             unlink_quietly(None, f"{self._root}/{parent}/{removed}")
+
+    def _boot_of_logs(self) -> str | None:
+        """The id of this boot, if anybody may have a log here."""
+        if not os.path.isdir(self._root):
+            return None
+        place = self._known_settings().place
+        return place.boot if place.may_log or find_segments(self._root) else None
 
     def _my_log(self) -> Log | None:
         """This process's log, if it has one. A fork's copy is not: the parent goes on writing there."""
@@ -480,13 +488,6 @@ def _key_part(entry: os.DirEntry[str]) -> str:
     if not is_key(entry.name) or entry.is_symlink():
         return ""
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-
-
-def _inode(folder: int, name: str) -> int | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
-    except FileNotFoundError:
-        return None
 
 
 def _unconfirmed(error: OSError, path: str, key: str) -> StoreUnavailable:

@@ -37,23 +37,27 @@ def logged_name(data: bytes, unique: str) -> str:
     return f"{LOGGED_PREFIX}{zlib.crc32(data):08x}-{len(data)}-{unique}"
 
 
-def announce(folder: int, name: str, boot: str) -> tuple[int, str]:
-    """Give an object that is about to be removed a second name, which says so and when. Returns the stamp and the name.
+def announce(folder: int, name: str, boot: str) -> tuple[int, str | None]:
+    """Give an object that is about to be removed a name that says so, and when. Returns the stamp, and that name.
 
     Crash safety: a process may die after it has removed an object and before the log knows. Whoever then writes the key
-    anew, without the log, must not lose that to an older write that the log still has. The name goes once it knows.
+    anew, without the log, must not lose that to the older write that the log still has. The name goes once it knows.
+
+    The stamp is later than that of the object's own write, if that is logged at all: a writer does not log what has a
+    further name by the time of its stamp. And it is earlier than those of all writes that find the key free again.
     """
-    while True:
-        at = stamp()
-        removed = f"{_REMOVED_PREFIX}{_short(boot)}-{at}-{name}"
-        try:
-            if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                os.link(name, removed, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-        except FileExistsError:
-            continue  # another process removes it, at the same nanosecond
-        except FileNotFoundError:
-            pass
-        return at, removed
+    at = stamp()
+    first = f"{_REMOVED_PREFIX}{_short(boot)}-{at}-{name}"
+    try:
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return at, None
+        os.link(name, first, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return at, None
+    at = stamp()
+    removed = f"{_REMOVED_PREFIX}{_short(boot)}-{at}-{name}"
+    os.rename(first, removed, src_dir_fd=folder, dst_dir_fd=folder)
+    return at, removed
 
 
 def removals(folder: int, boot: str) -> dict[str, int]:
@@ -63,8 +67,7 @@ def removals(folder: int, boot: str) -> dict[str, int]:
         for entry in entries:
             match = _REMOVED.fullmatch(entry.name)
             if match is not None and match[1] == _short(boot):
-                there = _stat(folder, match[3])
-                if there is None or there.st_ino != entry.inode():
+                if inode_at(folder, match[3]) != entry.inode():
                     found[match[3]] = max(int(match[2]), found.get(match[3], 0))
     return found
 
@@ -111,6 +114,12 @@ def _stat(folder: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def inode_at(folder: int, name: str) -> int | None:
+    """The inode that a name stands for now."""
+    found = _stat(folder, name)
+    return None if found is None else found.st_ino
 
 
 def settle_as(folder: int, name: str, inode: int, temps: Iterable[str]) -> bool:

@@ -16,6 +16,7 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.storage import folders
 from rojak_ray.storage.local import LocalStore
+from rojak_ray.storage.machine import LogSettings, Place
 from rojak_ray.storage.pace import WritePace
 from rojak_ray.storage.settle import TEMP_PREFIX
 
@@ -59,8 +60,9 @@ class Calls:
 
 
 async def test_a_write_is_synced_before_and_after_it_gets_its_name(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = LocalStore(tmp_path / "root", log=LogSettings(Place(None)))
     await store.put_new("a/1", b"x")
     calls = Calls(monkeypatch)
     await store.put_new("a/2", b"x")
@@ -72,6 +74,7 @@ async def test_a_write_is_synced_before_and_after_it_gets_its_name(
     calls.names.clear()
     await store.delete("a/2")
     assert calls.names == ["unlink", "fsync folder"]
+    await store.aclose()
 
 
 async def test_new_folders_are_synced_into_their_parents_also_when_another_process_made_them(

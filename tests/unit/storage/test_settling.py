@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from support.logged import FIRST, SECOND, die, logged, opened
+from support.logged import FIRST, SECOND, die, logged, opened, segments
 
 from rojak_ray.errors import ObjectExists, ObjectNotFound
+from rojak_ray.storage import local
+from rojak_ray.storage import settle as settling
+from rojak_ray.storage.frames import decode
 from rojak_ray.storage.local import LocalStore
 from rojak_ray.storage.settle import logged_name
 
@@ -93,20 +96,6 @@ async def test_backup_by_hard_links_is_left_alone(store: LocalStore, tmp_path: P
     assert os.stat(tmp_path / "f" / "k").st_nlink == 2
 
 
-async def test_a_write_that_was_settled_while_under_way_is_logged_all_the_same(tmp_path: Path):
-    """Else an older write of the key that the log still has would come back over it."""
-    store, reader = await opened(tmp_path), await opened(tmp_path)
-    log = store._log
-    assert log is not None
-    placed = store._place(log, "k", DATA)
-    assert await reader.get("k") == DATA
-    again = store._place(log, "l", DATA)
-    assert placed is not None
-    assert again is not None
-    await store.aclose()
-    await reader.aclose()
-
-
 async def test_a_write_that_was_removed_and_written_anew_is_not_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its stamp would come after the newer one's, and recovery would put back the older content."""
     slow, quick = await opened(tmp_path), await opened(tmp_path)
@@ -151,3 +140,40 @@ async def test_a_leftover_removal_is_no_object(tmp_path: Path):
     with pytest.raises(ObjectNotFound):
         await store.get("k")
     await store.aclose()
+
+
+async def test_a_removal_that_began_before_a_write_does_not_remove_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It found nothing, so it has nothing to remove; else its stamp would be older than the write's."""
+    writer, remover = await opened(tmp_path), await opened(tmp_path)
+    real = settling.announce
+
+    def announce(folder: int, name: str, boot: str) -> tuple[int, str | None]:
+        answer = real(folder, name, boot)
+        placed = writer._place(writer._log, name, DATA)  # type: ignore[arg-type]
+        assert placed is not None
+        writer._log.commit([placed.frame])  # type: ignore[union-attr]
+        os.unlink(placed.temp)
+        return answer
+
+    monkeypatch.setattr(local, "announce", announce)
+    await remover.delete("k")
+    assert await writer.get("k") == DATA
+    await writer.aclose()
+    await remover.aclose()
+
+
+async def test_a_write_that_is_being_removed_is_not_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    writer, remover = await opened(tmp_path), await opened(tmp_path)
+    real = os.link
+
+    def link(old: str, new: str, **options: int) -> None:
+        real(old, new, **options)
+        if new == "k":
+            settling.announce(options["dst_dir_fd"], "k", "boot-1")
+
+    monkeypatch.setattr(os, "link", link)
+    await writer.put_new("k", DATA)
+    assert os.stat(tmp_path / "k").st_nlink == 2, "settled in place"
+    assert all(decode(path.read_bytes()) == [] for path in segments(tmp_path))
+    await writer.aclose()
+    await remover.aclose()
