@@ -66,9 +66,9 @@ def removals(folder: int, boot: str) -> dict[str, int]:
     with os.scandir(folder) as entries:
         for entry in entries:
             match = _REMOVED.fullmatch(entry.name)
-            if match is not None and match[1] == _short(boot):
-                if inode_at(folder, match[3]) != entry.inode():
-                    found[match[3]] = max(int(match[2]), found.get(match[3], 0))
+            if match is None or match[1] != _short(boot) or inode_at(folder, match[3]) == entry.inode():
+                continue
+            found[match[3]] = max(int(match[2]), found.get(match[3], 0))
     return found
 
 
