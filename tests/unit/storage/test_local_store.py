@@ -14,8 +14,11 @@ import pytest
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
-from rojak_ray.storage import local
-from rojak_ray.storage.local import TEMP_PREFIX, LocalStore, WritePace
+from rojak_ray.storage import folders
+from rojak_ray.storage.local import LocalStore
+from rojak_ray.storage.machine import LogSettings, Place
+from rojak_ray.storage.pace import WritePace
+from rojak_ray.storage.settle import TEMP_PREFIX
 
 
 @pytest.fixture
@@ -57,12 +60,13 @@ class Calls:
 
 
 async def test_a_write_is_synced_before_and_after_it_gets_its_name(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = LocalStore(tmp_path / "root", log=LogSettings(Place(None)))
     await store.put_new("a/1", b"x")
     calls = Calls(monkeypatch)
     await store.put_new("a/2", b"x")
-    assert calls.names == ["write", "fsync file", "link", "unlink", "fsync folder"]
+    assert calls.names == ["write", "fsync file", "link", "fsync folder", "unlink"]
     calls.names.clear()
     with pytest.raises(ObjectExists):
         await store.put_new("a/2", b"y")
@@ -70,6 +74,7 @@ async def test_a_write_is_synced_before_and_after_it_gets_its_name(
     calls.names.clear()
     await store.delete("a/2")
     assert calls.names == ["unlink", "fsync folder"]
+    await store.aclose()
 
 
 async def test_new_folders_are_synced_into_their_parents_also_when_another_process_made_them(
@@ -240,7 +245,7 @@ async def test_folders_removed_by_hand_are_made_again(store: LocalStore, tmp_pat
 
 
 async def test_forgetting_folders_is_harmless(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_KNOWN_FOLDERS", 3)
+    monkeypatch.setattr(folders, "_KNOWN_FOLDERS", 3)
     for number in range(10):
         await store.put_new(f"a/{number}/x", b"x")
     assert len(await store.list("a/")) == 10
