@@ -2,20 +2,31 @@
 
 from pathlib import Path
 
+from rojak_ray.clock import Clock
 from rojak_ray.storage.local import LocalStore
 from rojak_ray.storage.machine import LogSettings, Place
 
 FIRST, SECOND = Place("boot-1", 1, ordered=True), Place("boot-2", 1, ordered=True)
 
 
-def logged(root: Path, place: Place = FIRST, *, segment_bytes: int = 64 * 1024, after_writes: int = 0) -> LocalStore:
+def logged(
+    root: Path,
+    place: Place = FIRST,
+    *,
+    segment_bytes: int = 64 * 1024,
+    after_writes: int = 0,
+    clock: Clock | None = None,
+) -> LocalStore:
     """A store whose log is made by its first writes."""
-    return LocalStore(root, log=LogSettings(place, segment_bytes=segment_bytes, after_writes=after_writes))
+    settings = LogSettings(place, segment_bytes=segment_bytes, after_writes=after_writes)
+    return LocalStore(root, log=settings, clock=clock)
 
 
-async def opened(root: Path, place: Place = FIRST, *, segment_bytes: int = 64 * 1024) -> LocalStore:
+async def opened(
+    root: Path, place: Place = FIRST, *, segment_bytes: int = 64 * 1024, clock: Clock | None = None
+) -> LocalStore:
     """A store that has its log already."""
-    store = logged(root, place, segment_bytes=segment_bytes)
+    store = logged(root, place, segment_bytes=segment_bytes, clock=clock)
     await store.list("")
     root.mkdir(exist_ok=True)
     store._open_log()  # pyright: ignore[reportPrivateUsage]

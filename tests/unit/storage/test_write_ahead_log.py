@@ -17,6 +17,7 @@ from rojak_ray.storage import wal
 from rojak_ray.storage.frames import Frame, Op, decode
 from rojak_ray.storage.local import LocalStore
 from rojak_ray.storage.machine import LogSettings, Place, find_place
+from rojak_ray.testing.clock import FakeClock
 
 
 def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
@@ -72,7 +73,7 @@ async def test_writes_that_come_at_once_share_their_syncs(tmp_path: Path, monkey
 
 
 async def test_a_cancelled_write_takes_nobody_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store = await opened(tmp_path)
+    store = await opened(tmp_path, clock=FakeClock())  # on which no write is alone, once there was one
     gate, reached = threading.Event(), threading.Event()
     real = os.fdatasync
 
@@ -81,7 +82,7 @@ async def test_a_cancelled_write_takes_nobody_with_it(tmp_path: Path, monkeypatc
         assert gate.wait(10)
         real(file)
 
-    store._pace.wrote_beside()  # so that the first one goes to the pool too
+    await store.put_new("first", b"x")
     monkeypatch.setattr(os, "fdatasync", held)
     writes = [asyncio.ensure_future(store.put_new(f"k/{number}", b"x")) for number in range(3)]
     await asyncio.to_thread(reached.wait, 10)
