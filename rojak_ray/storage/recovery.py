@@ -17,9 +17,11 @@ from rojak_ray.storage.keys import is_key
 from rojak_ray.storage.machine import Place
 from rojak_ray.storage.segments import (
     FOLDER,
+    RECOVERED,
     SegmentName,
     find_segments,
     lock_if_free,
+    mark_synced,
     marks,
     open_folder,
     read_segment,
@@ -76,9 +78,13 @@ def _replay(root: str, folder: int, place: Place, ids: IdSource) -> None:
         folders = Folders(root)
         for parent, group in groupby(sorted(writes, key=_parent), key=_parent):
             _put_in_place(folders.writable(parent), list(group), ids)
+        # Noted first, for all of them: a segment with a removal may go before one with the write that it took back.
+        for era in {segment.era for segment in crashed}:
+            mark_synced(folder, era, RECOVERED)
         for segment in crashed:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(segment.text, dir_fd=folder)
+        os.fsync(folder)
         for name, era, _ in marks(folder):
             if place.crashed(era):
                 unlink_quietly(folder, name)
@@ -108,7 +114,9 @@ def _last_operations(folder: int, found: list[SegmentName], crashed: list[Segmen
         frames: list[Frame] = []
         for segment in found:
             if segment.era.partition(".")[0] == boot:
-                known = 0 if segment.kept else synced.get(segment.era, 0)
+                known = synced.get(segment.era, 0)
+                if segment.kept and known != RECOVERED:
+                    known = 0
                 frames += (frame for frame in decode(read_segment(folder, segment.text)) if frame.stamp > known)
         last.update((key, _Last(frame, boot)) for key, frame in outcome(frames).items())
     return last

@@ -17,6 +17,9 @@ from rojak_ray.storage.settle import CREATE_FLAGS, READ_FLAGS, read_all
 FOLDER = ".wal"
 """No key starts with a dot."""
 
+RECOVERED = (1 << 64) - 1
+"""The stamp of a note that all of an era is in place, also what a disk error had put in doubt."""
+
 _NEW = ".new-"
 _MARK = ".synced."
 _KEPT = "kept"
@@ -191,8 +194,8 @@ def mark_synced(folder: int, era: str, stamp: int) -> None:
     Crash safety: the note is one empty file's name. It outlives the segments, since removals must not be forgotten
     before the writes they took back: those may stand in another process's segment.
     """
-    name = f"{_MARK}{era}.{stamp}"
-    os.close(os.open(name, CREATE_FLAGS, 0o600, dir_fd=folder))
+    with contextlib.suppress(FileExistsError):  # a recovery that was cut short
+        os.close(os.open(f"{_MARK}{era}.{stamp}", CREATE_FLAGS, 0o600, dir_fd=folder))
     os.fsync(folder)
     forget_marks(folder, era, before=stamp)
 

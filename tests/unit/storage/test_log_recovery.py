@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.logged import FIRST, SECOND, die, logged, opened, segments
 
-from rojak_ray.errors import ObjectNotFound, StoreRefused
+from rojak_ray.errors import ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.storage import recovery
 from rojak_ray.storage.frames import Frame, Op
 from rojak_ray.storage.local import LocalStore
@@ -180,6 +180,37 @@ async def test_a_crash_in_recovery_repeats_it(tmp_path: Path, monkeypatch: pytes
             await store.list("")
     assert await store.list("") == ["one", "two"], "the next operation tries again"
     await store.aclose()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_recovery_cut_short_while_it_removes_the_logs_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+):
+    """Whichever of them goes first: the write's alone must not bring back what the other's removal took."""
+    writer, remover = await opened(tmp_path), await opened(tmp_path)
+    await writer.put_new("k", b"content")
+    await remover.delete("k")
+    die(writer)
+    die(remover)
+    with monkeypatch.context() as patch:
+        real_find, real, gone = recovery.find_segments, os.unlink, []
+        patch.setattr(recovery, "find_segments", lambda root: sorted(real_find(root), key=str)[:: 1 - 2 * first])
+
+        def unlink(path: str, **options: int) -> None:
+            if gone:
+                raise OSError(5, "I/O error")
+            real(path, **options)
+            if path.startswith("boot-1"):
+                gone.append(path)
+
+        patch.setattr(os, "unlink", unlink)
+        with pytest.raises(StoreUnavailable, match="recover"):
+            await LocalStore(tmp_path, log=LogSettings(SECOND)).list("")
+    assert len(segments(tmp_path)) == 1
+    after = LocalStore(tmp_path, log=LogSettings(Place("boot-3", 1)))
+    assert await after.list("") == []
+    assert list((tmp_path / ".wal").iterdir()) == []
+    await after.aclose()
 
 
 def recover_in(root: Path) -> list[str]:
