@@ -66,8 +66,8 @@ class LocalStore:
     event loop does not wait for a disk. Symbolic links are not followed when a folder below the root is first written
     to; whoever may replace folders of a running store could read and write the objects anyway.
 
-    Small objects of a process that writes a lot go through a log (`.wal` below the root), where the disk and the system
-    can be trusted with one: then a write is one append, shared by all writes under way. `log` says so in their place.
+    With `ROJAK_STORAGE_LOG=on`, small objects of a process that writes a lot go through a log (`.wal` below the root),
+    where the disk and the system can be trusted with one: then a write is one append, shared by all writes under way. `log` says so in their place.
     """
 
     def __init__(

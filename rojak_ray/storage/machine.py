@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOG_VARIABLE = "ROJAK_STORAGE_LOG"
-"""`off` in the environment: this process writes no log of its own."""
+"""`on` in the environment: this process writes a log of its own where the disk is fit for one."""
 
 AFTER_WRITES = 15
 
@@ -109,7 +109,7 @@ def find_place(
         journal = kind == "xfs" or _text(about / "journal_task").strip().isdecimal()
     except OSError:
         return Place(boot, kind=kind)
-    willing = environ.get(LOG_VARIABLE, "").lower() not in {"off", "0", "no", "false"}
+    willing = environ.get(LOG_VARIABLE, "").lower() in {"on", "1", "yes", "true"}
     return Place(boot, mount, journal and willing and _new_kernel(proc) and not _exports(shared, proc), kind)
 
 

@@ -48,7 +48,7 @@ def recover(root: str, place: Place, ids: IdSource) -> None:
     if place.boot is None or place.remote:
         raise StoreRefused(
             f"{root} holds a log of the machine whose own disk it is on, and is seen here as {place.kind or 'another'} "
-            "file system. Use it on that machine only; or set ROJAK_STORAGE_LOG=off for everything there, then start "
+            "file system. Use it on that machine only; or unset ROJAK_STORAGE_LOG for everything there, then start "
             "and end one program that uses the store, so that its log is taken in."
         )
     if not any(place.crashed(segment.era) for segment in found):

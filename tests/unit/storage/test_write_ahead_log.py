@@ -267,7 +267,8 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def place(machine: Path, **environ: str) -> Place:
+def place(machine: Path, asked: str = "on") -> Place:
+    environ = {"ROJAK_STORAGE_LOG": asked}
     return find_place(
         str(machine), proc=machine / "proc", sys=machine / "sys", shared=machine / "etab", environ=environ
     )
@@ -308,7 +309,8 @@ def test_no_log_is_kept_on_other_file_systems(machine: Path, kind: str, remote: 
 
 
 def test_a_person_may_forbid_the_log(machine: Path):
-    assert not place(machine, ROJAK_STORAGE_LOG="off").may_log
+    assert not place(machine, "off").may_log
+    assert not place(machine, "").may_log
 
 
 def test_which_logs_a_crash_has_left():
