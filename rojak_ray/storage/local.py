@@ -32,12 +32,12 @@ from rojak_ray.storage.settle import (
     CREATE_FLAGS,
     READ_FLAGS,
     TEMP_PREFIX,
-    announce,
     inode_at,
     is_left_over,
     is_temporary,
     logged_name,
     read_all,
+    remove,
     settle,
     settle_as,
     unlink_quietly,
@@ -443,8 +443,8 @@ class LocalStore:
                 try:
                     settle(folder, name)  # so that nobody takes the next object of this name for a torn one
                     if boot is not None:
-                        at, removed = announce(folder, name, boot)
-                    if boot is None or removed is not None:
+                        at, removed = remove(folder, name, boot)
+                    else:
                         with contextlib.suppress(FileNotFoundError):
                             os.unlink(name, dir_fd=folder)
                     os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far
