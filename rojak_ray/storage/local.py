@@ -32,12 +32,12 @@ from rojak_ray.storage.settle import (
     CREATE_FLAGS,
     READ_FLAGS,
     TEMP_PREFIX,
-    announce,
     inode_at,
     is_left_over,
     is_temporary,
     logged_name,
     read_all,
+    remove,
     settle,
     settle_as,
     unlink_quietly,
@@ -67,7 +67,8 @@ class LocalStore:
     to; whoever may replace folders of a running store could read and write the objects anyway.
 
     With `ROJAK_STORAGE_LOG=on`, small objects of a process that writes a lot go through a log (`.wal` below the root),
-    where the disk and the system can be trusted with one: then a write is one append, shared by all writes under way. `log` says so in their place.
+    where the disk and the system can be trusted with one: then a write is one append, shared by all writes under way.
+    `log` says so in their place.
     """
 
     def __init__(
@@ -443,8 +444,8 @@ class LocalStore:
                 try:
                     settle(folder, name)  # so that nobody takes the next object of this name for a torn one
                     if boot is not None:
-                        at, removed = announce(folder, name, boot)
-                    if boot is None or removed is not None:
+                        at, removed = remove(folder, name, boot)
+                    else:
                         with contextlib.suppress(FileNotFoundError):
                             os.unlink(name, dir_fd=folder)
                     os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far

@@ -37,7 +37,31 @@ def logged_name(data: bytes, unique: str) -> str:
     return f"{LOGGED_PREFIX}{zlib.crc32(data):08x}-{len(data)}-{unique}"
 
 
-def announce(folder: int, name: str, boot: str) -> tuple[int, str | None]:
+def remove(folder: int, name: str, boot: str) -> tuple[int, str | None]:
+    """Announce the removal of an object, if there is one, and unlink it. Returns what `announce` does.
+
+    The file is locked meanwhile, as in `_remove_torn`: of two who remove the same object, the second must not remove
+    what was written there after the first.
+    """
+    while True:
+        at, found = stamp(), _stat(folder, name)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return at, None
+        try:
+            file = os.open(name, READ_FLAGS, dir_fd=folder)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if inode_at(folder, name) == os.fstat(file).st_ino:
+                answer = announce(folder, name, boot)
+                os.unlink(name, dir_fd=folder)
+                return answer
+        finally:
+            os.close(file)
+
+
+def announce(folder: int, name: str, boot: str) -> tuple[int, str]:
     """Give an object that is about to be removed a name that says so, and when. Returns the stamp, and that name.
 
     Crash safety: a process may die after it has removed an object and before the log knows. Whoever then writes the key
@@ -46,14 +70,8 @@ def announce(folder: int, name: str, boot: str) -> tuple[int, str | None]:
     The stamp is later than that of the object's own write, if that is logged at all: a writer does not log what has a
     further name by the time of its stamp. And it is earlier than those of all writes that find the key free again.
     """
-    at = stamp()
-    first = f"{_REMOVED_PREFIX}{_short(boot)}-{at}-{name}"
-    try:
-        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            return at, None
-        os.link(name, first, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return at, None
+    first = f"{_REMOVED_PREFIX}{_short(boot)}-{stamp()}-{name}"
+    os.link(name, first, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     at = stamp()
     removed = f"{_REMOVED_PREFIX}{_short(boot)}-{at}-{name}"
     os.rename(first, removed, src_dir_fd=folder, dst_dir_fd=folder)
@@ -133,7 +151,7 @@ def settle_as(folder: int, name: str, inode: int, temps: Iterable[str]) -> bool:
             if os.fstat(file).st_ino != inode:
                 continue
             if not _whole(file, temp):
-                return _remove(folder, name, file, temp)
+                return _remove_torn(folder, name, file, temp)
             if temp.startswith(LOGGED_PREFIX):
                 os.fsync(file)
         finally:
@@ -160,7 +178,7 @@ def _whole(file: int, temp: str) -> bool:
     return len(data) == length and f"{zlib.crc32(data):08x}" == match[1]
 
 
-def _remove(folder: int, name: str, file: int, temp: str) -> bool:
+def _remove_torn(folder: int, name: str, file: int, temp: str) -> bool:
     """Remove what a crash of the machine has torn. True if something else stands under the name by now.
 
     The file is locked meanwhile: two who found it torn must not both remove its name, or the second could remove what

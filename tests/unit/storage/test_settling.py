@@ -1,5 +1,6 @@
 """An object with two names is settled by whoever meets it; one with one name is left alone."""
 
+import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -145,9 +146,9 @@ async def test_a_leftover_removal_is_no_object(tmp_path: Path):
 async def test_a_removal_that_began_before_a_write_does_not_remove_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """It found nothing, so it has nothing to remove; else its stamp would be older than the write's."""
     writer, remover = await opened(tmp_path), await opened(tmp_path)
-    real = settling.announce
+    real = settling.remove
 
-    def announce(folder: int, name: str, boot: str) -> tuple[int, str | None]:
+    def remove(folder: int, name: str, boot: str) -> tuple[int, str | None]:
         answer = real(folder, name, boot)
         placed = writer._place(writer._log, name, DATA)  # type: ignore[arg-type]
         assert placed is not None
@@ -155,7 +156,7 @@ async def test_a_removal_that_began_before_a_write_does_not_remove_it(tmp_path: 
         os.unlink(placed.temp)
         return answer
 
-    monkeypatch.setattr(local, "announce", announce)
+    monkeypatch.setattr(local, "remove", remove)
     await remover.delete("k")
     assert await writer.get("k") == DATA
     await writer.aclose()
@@ -177,3 +178,33 @@ async def test_a_write_that_is_being_removed_is_not_logged(tmp_path: Path, monke
     assert all(decode(path.read_bytes()) == [] for path in segments(tmp_path))
     await writer.aclose()
     await remover.aclose()
+
+
+async def test_of_two_who_remove_an_object_each_announces_what_it_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both have opened the first object; one waits for the lock while the other removes it, and it is written anew."""
+    slow, quick = await opened(tmp_path), await opened(tmp_path)
+    await slow.put_new("k", b"first")
+    real_flock, real_announce = fcntl.flock, settling.announce
+    waited: list[int] = []
+    announced: list[bytes] = []
+
+    def flock(file: int, how: int) -> None:
+        if how == fcntl.LOCK_EX and not waited:
+            waited.append(file)
+            quick._delete("k")
+            quick._write("k", b"second")
+        real_flock(file, how)
+
+    def announce(folder: int, name: str, boot: str) -> tuple[int, str]:
+        announced.append((tmp_path / name).read_bytes())
+        return real_announce(folder, name, boot)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(settling, "announce", announce)
+    await slow.delete("k")
+    assert announced == [b"first", b"second"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".del-")]
+    await slow.aclose()
+    await quick.aclose()
