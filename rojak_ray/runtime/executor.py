@@ -1,6 +1,6 @@
 """`RayStepExecutor`: from a host to wherever a step runs, and back as data.
 
-What waits goes to a step worker; a synchronous function becomes a Ray task with its own resources. Ray never repeats
+What waits goes to a step worker; a synchronous function to a Ray task with its own resources. Ray never repeats
 either: a lost process is reported as lost, and the journal decides.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import json
 import logging
 import math
 import os
@@ -24,14 +25,19 @@ from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step, StepError, StepResult
 from rojak_ray.errors import FunctionNotFound, InternalError, RojakError, StoreUnavailable
+from rojak_ray.ids import RandomIds
 from rojak_ray.providers.builtin import BUILTIN_TYPES
 from rojak_ray.runtime.assignment import AssignedFunction, Assignment, CodeGone, unpack_item, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.function_pool import FunctionPool, FunctionProcess, FunctionProcessLost
+from rojak_ray.runtime.link import Link, LinkLost
+from rojak_ray.runtime.linking import Linking
 from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
-from rojak_ray.runtime.step_tasks import run_function, warm_up
+from rojak_ray.runtime.step_tasks import Lease, run_functions, warm_up
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.providers import nobody_serves
 from rojak_ray.sessions.steps import Offer, StepRunner, error_of
@@ -59,11 +65,21 @@ _PLACEMENT_WAIT_S = 30.0
 class RayStepExecutor:
     """Runs steps on the cluster."""
 
-    def __init__(self, ray_namespace: str, clock: Clock, *, asks_models: bool = False) -> None:
+    def __init__(
+        self,
+        ray_namespace: str,
+        host: str,
+        link_name: Callable[[], Awaitable[str]],
+        clock: Clock,
+        *,
+        asks_models: bool = False,
+    ) -> None:
         """Nothing is looked up before the first step.
 
         Args:
             ray_namespace: Where the catalog and the step workers are.
+            host: Ray name of the actor that holds this; its `take` is ours.
+            link_name: Of its `LinkServer`, where `take` is ours as well.
             clock: Time and sleep.
             asks_models: Ask built-in providers from this process. It saves a trip to a step worker for each answer;
                 a process with many conversations makes good use of the connections, one with a single conversation
@@ -78,13 +94,21 @@ class RayStepExecutor:
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
         self._workers: dict[str, ActorHandle[Any]] = {}
+        self._linkings: dict[str, Linking] = {}
         self._lost_at: dict[str, float] = {}
         self._awaited: set[str] = set()
         self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
         self._pace = Pace()
         self._warm = False
-        self._tasks: dict[str, Any] = {}
-        """Remote functions with their options, by parcel: making one takes half as long as a short task."""
+        self._host = host
+        self._functions = FunctionPool(clock, RandomIds().new_id())
+        self._link_name = link_name
+        self._starters: dict[str, Callable[[str], FunctionProcess]] = {}
+        """By the options of the tasks."""
+
+    async def take(self, packed: bytes) -> bytes | None:
+        """For function processes: see `FunctionPool.take`."""
+        return await self._functions.take(packed)
 
     def expect(self, version: Version) -> None:
         """A client has seen this version of the directory: steps from now on must see what it registered."""
@@ -123,7 +147,7 @@ class RayStepExecutor:
         if isinstance(entry, ProviderEntry):
             return await self._retrieve(assignment, entry)
         if entry is not None and not entry.is_async:
-            return await self._run_task(assignment, entry)
+            return await self._run_function(assignment, entry)
         if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
             return await self._ask_model(self._code, assignment, on_delta)
         return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
@@ -232,13 +256,17 @@ class RayStepExecutor:
     async def _run_on_worker(self, assignment: Assignment, limit: float, on_delta: OnDelta | None = None) -> StepResult:
         name = await self._when_reachable(self._step_worker)
         worker = self._workers[name]
-        if on_delta is None:
+        linking = self._linkings.setdefault(name, Linking(worker))
+        link = linking.link if on_delta is None else None
+        if link is not None:
+            result = await self._execute_over(link, assignment, limit)
+        elif on_delta is None:
             reference: Any = worker.execute.remote(assignment.pack())
-            last = reference
+            result = await self._await_result(reference, reference, limit)
         else:
             reference = worker.stream.options(num_returns="streaming").remote(assignment.pack())
-            last = _last_item(reference, on_delta)
-        result = await self._await_result(reference, last, limit + _REPLY_GRACE_S, limit, force=False)
+            result = await self._await_result(reference, _last_item(reference, on_delta), limit)
+        linking.begin()
         if isinstance(result, StepError) and result.lost:
             self._lost_at[name] = self._clock.monotonic()
         return result
@@ -251,50 +279,72 @@ class RayStepExecutor:
         while True:
             owner = await self._actor(RETRIEVERS)
             reference: Any = owner.execute.remote(assignment.pack())
-            result = await self._await_result(reference, reference, limit + _REPLY_GRACE_S, limit, force=False)
+            result = await self._await_result(reference, reference, limit)
             lost = isinstance(result, StepError) and result.lost
             if not lost or self._clock.monotonic() > deadline:
                 return result
             self._workers.pop(RETRIEVERS, None)
             await self._clock.sleep(_POLL_S)  # Ray is starting it again, and a retrieval may be repeated
 
-    async def _run_task(self, assignment: Assignment, entry: FunctionEntry) -> StepResult:
-        task = self._tasks.get(entry.key)
-        if task is None:
-            options = _task_options(entry)
+    async def _run_function(self, assignment: Assignment, entry: FunctionEntry) -> StepResult:
+        options = _task_options(entry)
+        shape = json.dumps(options, sort_keys=True, default=str)
+        if shape not in self._starters:
             missing = await self._missing_resources(options)
             if missing:
                 return StepError(
                     error_type="ResourcesUnavailable",
                     message=f"{entry.ref.name} needs {missing}, which no node of the cluster offers.",
                 )
-            task = self._tasks[entry.key] = run_function.options(**options)
-        reference: Any = task.remote(self._ray_namespace, assignment.pack())
-        # No deadline here: a task may queue for a CPU, and its own clock starts when it does. The cluster has the
+            self._starters[shape] = await self._starter(options)
+        # No deadline here: a call may wait for a CPU, and its own clock starts when it has one. The cluster has the
         # resources, and the process ends itself when the function overruns.
-        return await self._await_result(reference, reference, None, _timeout_of(assignment.step), force=True)
+        try:
+            return unpack_result(await self._functions.call(shape, self._starters[shape], assignment.pack()))
+        except FunctionProcessLost as lost:
+            limit = _timeout_of(assignment.step)
+            return _overrun(limit) if lost.after_s > limit else _lost(str(lost))
 
-    async def _await_result(
-        self, reference: Any, packed: Awaitable[bytes], wait_s: float | None, limit_s: float, *, force: bool
-    ) -> StepResult:
-        """The result that `packed` gives, of the task behind `reference`, which is cancelled if nobody waits for it."""
+    async def _starter(self, options: dict[str, Any]) -> Callable[[str], FunctionProcess]:
+        """How a task with these options is started."""
+        task: Any = run_functions.options(**options)  # making one takes half as long as a short task
+        link = await self._link_name()
+
+        def start(name: str) -> FunctionProcess:
+            return _Task(task.remote(Lease(self._ray_namespace, self._host, link, name).pack()))
+
+        return start
+
+    async def _execute_over(self, link: Link, assignment: Assignment, limit_s: float) -> StepResult:
+        """What a step worker of this machine makes of it; it stops if nobody waits any more."""
+        try:
+            async with asyncio.timeout(limit_s + _REPLY_GRACE_S):
+                content = await link.request(Kind.EXECUTE, assignment.pack(), cancels=True)
+        except TimeoutError:
+            return _no_reply(limit_s)
+        except LinkLost as error:
+            return _lost(str(error))
+        if isinstance(content, bytes):
+            return unpack_result(content)
+        raise content or InternalError("A step worker gave no result.")
+
+    async def _await_result(self, reference: Any, packed: Awaitable[bytes], limit_s: float) -> StepResult:
+        """The result that `packed` gives, of the call behind `reference`, which is cancelled if nobody waits for it."""
         started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(limit_s + _REPLY_GRACE_S):
                 return unpack_result(await packed)
         except asyncio.CancelledError:
-            ray.cancel(reference, force=force)
+            ray.cancel(reference)
             raise
         except TimeoutError:
-            ray.cancel(reference, force=force)
-            return StepError(error_type="TimeoutError", message=f"no reply in time ({limit_s:g} s)", transient=True)
+            ray.cancel(reference)
+            return _no_reply(limit_s)
         except TaskCancelledError as error:
-            return _lost(error)
+            return _lost(str(error))
         except RayError as error:
-            if self._clock.monotonic() - started > limit_s:
-                text = f"did not finish in time ({limit_s:g} s); its process was ended"
-                return StepError(error_type="TimeoutError", message=text, transient=True)
-            return _lost(error)
+            late = self._clock.monotonic() - started > limit_s
+            return _overrun(limit_s) if late else _lost(str(error))
 
     async def _step_worker(self) -> str:
         """The step workers in turn, those that were lost lately only if there are no others."""
@@ -361,8 +411,30 @@ async def _last_item(items: Any, on_delta: OnDelta) -> bytes:
     raise InternalError("A stream of a step worker ended without a result.")
 
 
-def _lost(error: RayError) -> StepError:
-    return StepError(error_type="ProcessLost", message=str(error).splitlines()[0], transient=True, lost=True)
+class _Task:
+    """A task that takes calls."""
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    async def ended(self) -> None:
+        await self._reference
+
+    def kill(self) -> None:
+        ray.cancel(self._reference, force=True)
+
+
+def _lost(reason: str) -> StepError:
+    return StepError(error_type="ProcessLost", message=reason.splitlines()[0], transient=True, lost=True)
+
+
+def _no_reply(limit_s: float) -> StepError:
+    return StepError(error_type="TimeoutError", message=f"no reply in time ({limit_s:g} s)", transient=True)
+
+
+def _overrun(limit_s: float) -> StepError:
+    text = f"did not finish in time ({limit_s:g} s); its process was ended"
+    return StepError(error_type="TimeoutError", message=text, transient=True)
 
 
 def _timeout_of(step: Step) -> float:
@@ -379,4 +451,4 @@ def _task_options(entry: FunctionEntry) -> dict[str, Any]:
         "resources": dict(settings.resources) or None,
         "runtime_env": dict(settings.runtime_env) if settings.runtime_env is not None else None,
     }
-    return {"name": f"function:{entry.ref.name}", **{k: v for k, v in given.items() if v is not None}}
+    return {"name": "functions", **{k: v for k, v in given.items() if v is not None}}

@@ -1,4 +1,4 @@
-"""`HostAccess`: from a client to one actor that holds conversations."""
+"""`HostAccess`: from a client to one actor that holds conversations, over a link once there is one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import Any
 
 from ray.actor import ActorHandle
 
+from rojak_ray.errors import InternalError
 from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.envelope import Envelope
-from rojak_ray.runtime.outbox import MOST_HELD, Answer, Collector, Delivery
+from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.link import Link, LinkLost
+from rojak_ray.runtime.linking import Linking
+from rojak_ray.runtime.outbox import MOST_HELD, Answer, Collector, Delivery, RepliesLost
 
 _CALLS_AT_ONCE = 2 * MOST_HELD
 """More than a host keeps waiting, so that there is always room for those that get a ticket."""
@@ -25,6 +29,7 @@ class HostAccess:
         self._shared = shared
         self._collector = Collector(self._fetch)
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._linking = Linking(handle)
 
     async def ask(self, owner: Owner, packed: bytes, registered: Version, *, waits: bool) -> Answer:
         """Bring a packed `Ask`. If it only waits for a run, its reply may be fetched instead of being waited for.
@@ -33,6 +38,23 @@ class HostAccess:
             RepliesLost: As below.
             RayError: The actor did not answer. Ask again, with the same ids.
         """
+        link = self._linking.link
+        if link is not None:
+            return await self._ask_over(link, Envelope(owner, registered, "", packed).pack())
+        answer = await self._ask_through_ray(owner, packed, registered, waits=waits)
+        self._linking.begin()
+        return answer
+
+    async def _ask_over(self, link: Link, packed: bytes) -> Answer:
+        try:
+            content = await link.request(Kind.ASK, packed)
+        except LinkLost as error:
+            raise RepliesLost(str(error)) from error
+        if content is None:
+            raise InternalError("A host gave no answer.")
+        return content
+
+    async def _ask_through_ray(self, owner: Owner, packed: bytes, registered: Version, *, waits: bool) -> Answer:
         if not (waits and self._shared):
             answer: Answer = await self._handle.ask.remote(Envelope(owner, registered, "", packed).pack())
             return answer
@@ -44,7 +66,8 @@ class HostAccess:
         return await self._collector.ask(call)
 
     async def aclose(self) -> None:
-        """Stop fetching."""
+        """Stop fetching, and whoever still waits over the link."""
+        await self._linking.aclose()
         await self._collector.aclose()
 
     async def _fetch(self, client: str, life: str, after: int) -> list[Delivery] | None:

@@ -18,8 +18,10 @@ from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.providers.builtin import preload_sdks
 from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.executor import RayStepExecutor
+from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.link import LinkServer
 from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
-from rojak_ray.runtime.settings import RuntimeSettings, home_of
+from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolStatistics
 from rojak_ray.sessions.requests import Ask
@@ -39,14 +41,17 @@ _LONGEST_WAIT_S = 30.0
 class _Shell:
     """What both actors do: open the storage, go on with what a lost process left, answer."""
 
-    def __init__(self, settings: RuntimeSettings, *, asks_models: bool) -> None:
+    def __init__(self, settings: RuntimeSettings, name: str, *, asks_models: bool) -> None:
         logging.basicConfig(level=logging.WARNING)  # this process is ours; Ray forwards what it prints
         logging.getLogger("rojak_ray").setLevel(logging.INFO)
         gc.set_threshold(*_COLLECT_AFTER)
         self._settings = settings
         self._store = open_store(settings.storage)
         self._clock = SystemClock()
-        self.executor = RayStepExecutor(settings.ray_namespace, self._clock, asks_models=asks_models)
+        self.link = LinkServer({Kind.ASK: self._ask_packed, Kind.TAKE: self.take})
+        self.executor = RayStepExecutor(
+            settings.ray_namespace, name, self.link.name, self._clock, asks_models=asks_models
+        )
         self.pool = HostPool(
             self._store,
             Paths(settings.namespace),
@@ -57,6 +62,7 @@ class _Shell:
             alone=not asks_models,
         )
         self._checked: asyncio.Task[None] | None = None
+        self.asking = 0
 
     async def check_storage(self) -> None:
         """Prove once that the storage keeps its promises; again if that failed."""
@@ -81,8 +87,16 @@ class _Shell:
         except RojakError as error:
             logger.warning("recovery goes on in the background: %s", error)
 
+    async def _ask_packed(self, packed: bytes) -> Answer:
+        return await self.ask(Envelope.unpack(packed))
+
+    async def take(self, packed: bytes) -> bytes | None:
+        """See `FunctionPool.take`."""
+        return await self.executor.take(packed)
+
     async def ask(self, envelope: Envelope) -> Answer:
         """Errors are returned, not raised: they cross processes as they are, without Ray's wrapping and log lines."""
+        self.asking += 1
         try:
             self.executor.expect(envelope.registered)
             await self.check_storage()
@@ -93,6 +107,8 @@ class _Shell:
         except Exception as error:
             logger.exception("request failed", extra={"owner": str(envelope.owner)})
             return InternalError(f"{type(error).__name__}: {error}")
+        finally:
+            self.asking -= 1
 
 
 class SessionHostActor:
@@ -100,7 +116,7 @@ class SessionHostActor:
 
     def __init__(self, settings: RuntimeSettings, index: int) -> None:
         """Go on with what an earlier life of this actor, or of the whole cluster, left unfinished."""
-        self._shell = _Shell(settings, asks_models=True)
+        self._shell = _Shell(settings, host_name(index), asks_models=True)
         self._outbox = Outbox(SystemClock(), RandomIds().new_id())
         self._shell.executor.warm_up()
         threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
@@ -128,6 +144,14 @@ class SessionHostActor:
         if self._recovery.done():
             await self._shell.recover(lambda: self._shell.pool.wake_all(owners))
 
+    async def link(self) -> str:
+        """Where a client on this machine may bring its asks instead: see `LinkServer.name`."""
+        return await self._shell.link.name()
+
+    async def take(self, packed: bytes) -> bytes | None:
+        """For function processes elsewhere: see `FunctionPool.take`."""
+        return await self._shell.take(packed)
+
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._shell.pool.statistics()
@@ -143,9 +167,8 @@ class SessionActor:
 
     def __init__(self, settings: RuntimeSettings, session_id: str) -> None:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
-        self._shell = _Shell(settings, asks_models=False)
+        self._shell = _Shell(settings, session_name(session_id), asks_models=False)
         self._owner = Owner("session", session_id)
-        self._asking = 0
         self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake(self._owner)))
         self._retirement = asyncio.create_task(self._retire_when_idle())
 
@@ -154,11 +177,15 @@ class SessionActor:
 
         Crash safety: see `HostPool.ask`; what a reply says is durable.
         """
-        self._asking += 1
-        try:
-            return await self._shell.ask(Envelope.unpack(packed))
-        finally:
-            self._asking -= 1
+        return await self._shell.ask(Envelope.unpack(packed))
+
+    async def link(self) -> str:
+        """Where a client on this machine may bring its asks instead: see `LinkServer.name`."""
+        return await self._shell.link.name()
+
+    async def take(self, packed: bytes) -> bytes | None:
+        """For function processes elsewhere: see `FunctionPool.take`."""
+        return await self._shell.take(packed)
 
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
@@ -172,7 +199,7 @@ class SessionActor:
         idle_before = False
         while True:
             await asyncio.sleep(_RETIRE_CHECK_S)
-            idle = self._recovery.done() and not self._asking and self._shell.pool.settled
+            idle = self._recovery.done() and not self._shell.asking and self._shell.pool.settled
             if idle and idle_before:
                 ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
             idle_before = idle

@@ -1,14 +1,16 @@
-"""What computes: a synchronous function as an ordinary Ray task, with the function's own resources."""
+"""What computes: synchronous functions in ordinary Ray tasks, with the functions' own resources."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import json
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import ray
@@ -16,33 +18,70 @@ import ray
 from rojak_ray.agents.invoke import invoke_sync
 from rojak_ray.clock import SystemClock
 from rojak_ray.core.steps import CallFunction, StepResult
-from rojak_ray.errors import InternalError
+from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_result
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.function_pool import pack_taking
+from rojak_ray.runtime.link import BlockingLink
 from rojak_ray.runtime.step_worker import publish
 from rojak_ray.sessions.steps import error_of, finish_call, named_function, prepare_call
 
 _GRACE_S = 5.0
 _WATCH_S = 1.0
 _EXIT_CODE = 70
+_MOST_LINKS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a task needs to take calls from a host."""
+
+    ray_namespace: str
+    host: str
+    """Ray name of the actor."""
+
+    link: str
+    """Of the host, for those on its machine; nothing: it has none."""
+
+    name: str
+    """To take calls under."""
+
+    def pack(self) -> bytes:
+        """For travelling: one argument is cheaper than four."""
+        return json.dumps(astuple(self)).encode()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Lease:
+        """After travelling."""
+        return cls(*json.loads(packed))
 
 
 @ray.remote(max_retries=0)
-def run_function(ray_namespace: str, packed: bytes) -> bytes:
-    """Run a function call in this worker process: a packed assignment in, a packed result out.
+def run_functions(packed: bytes) -> None:
+    """Run function calls of a host in this worker process, one after another, until it has no more: a packed `Lease`.
 
     Crash safety:
-        Ray never repeats it (`max_retries=0`): the journal of whoever asked decides whether it runs again.
+        Ray never repeats it (`max_retries=0`): the journal of whoever asked decides whether a call runs again.
     """
-    process = _process(ray_namespace)
-    try:
-        result = process.call(Assignment.unpack(packed))
-    except CodeGone as gone:
-        return pack_gone(gone)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
-        result = error_of(error)
-    return pack_result(process.published(result))
+    lease = Lease.unpack(packed)
+    process = _process(lease.ray_namespace)
+    result = b""
+    with process.way_to(lease) as take:
+        while (assignment := take(pack_taking(lease.name, result))) is not None:
+            result = process.answer(assignment)
+
+
+def _take_through_ray(host: Any, packed: bytes) -> bytes | None:
+    return ray.get(host.take.remote(packed))
+
+
+def _take(link: BlockingLink, packed: bytes) -> bytes | None:
+    content = link.request(Kind.TAKE, packed)
+    if isinstance(content, RojakError):
+        raise content
+    return content
 
 
 @ray.remote(max_retries=0, num_cpus=0)
@@ -65,6 +104,41 @@ class _TaskProcess:
         self._code = CodeCache(catalog.parcel, catalog.announce)
         self._loop = asyncio.Runner()
         self._watchdog = _Watchdog()
+        self._links: dict[str, BlockingLink] = {}
+
+    @contextlib.contextmanager
+    def way_to(self, lease: Lease) -> Generator[Callable[[bytes], bytes | None]]:
+        """How to take calls: over the host's link from its own machine, else through Ray."""
+        link = self._link(lease.link)
+        if link is None:
+            yield functools.partial(_take_through_ray, ray.get_actor(lease.host, lease.ray_namespace))
+            return
+        try:
+            yield functools.partial(_take, link)
+        except BaseException:
+            self._links.pop(lease.link).close()  # nobody knows what its next reply would answer
+            raise
+
+    def _link(self, name: str) -> BlockingLink | None:
+        """The link to a host, kept from task to task; None if it cannot be reached."""
+        if not name:
+            return None
+        if name not in self._links:
+            with contextlib.suppress(OSError):
+                self._links[name] = BlockingLink(name)
+        while len(self._links) > _MOST_LINKS:
+            self._links.pop(next(iter(self._links))).close()
+        return self._links.get(name)
+
+    def answer(self, packed: bytes) -> bytes:
+        """Run a packed assignment; its packed result."""
+        try:
+            result = self.call(Assignment.unpack(packed))
+        except CodeGone as gone:
+            return pack_gone(gone)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
+            result = error_of(error)
+        return pack_result(self.published(result))
 
     def call(self, assignment: Assignment) -> StepResult:
         step = assignment.step

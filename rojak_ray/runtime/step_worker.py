@@ -12,6 +12,8 @@ from rojak_ray.errors import RojakError
 from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_last, pack_result, pack_text
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.link import LinkServer
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.steps import StepRunner, error_of
 
@@ -32,6 +34,7 @@ class StepWorkerActor:
         catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(catalog.parcel, catalog.announce)
         self._pace = Pace()
+        self._link = LinkServer({Kind.EXECUTE: self.execute})
         self._running = 0
         self._finished = 0
 
@@ -42,6 +45,10 @@ class StepWorkerActor:
             Nothing is kept; the caller's journal decides whether the step runs again.
         """
         return await self._run(packed, None)
+
+    async def link(self) -> str:
+        """Where hosts on this machine may bring what `execute` takes: see `LinkServer.name`."""
+        return await self._link.name()
 
     async def stream(self, packed: bytes) -> AsyncGenerator[bytes, None]:
         """Run one attempt of a model call and yield its text in pieces, packed, then its result.

@@ -114,8 +114,14 @@ async def test_shared_host_killed_mid_run_goes_on_without_any_caller(rojak: Roja
     assert {word: len(found) for word, found in written.items()} == {"first": 1, "waiting": 2, "last": 1}
 
 
-async def test_shared_host_killed_answers_a_crowd_of_callers(rojak: Rojak, unique: str, effects: Path) -> None:
-    crowd = 6 * MOST_HELD  # so that most of them have only a ticket, on every host
+@pytest.mark.parametrize("links", ["on", "off"])
+async def test_shared_host_killed_answers_a_crowd_of_callers(
+    rojak: Rojak, unique: str, effects: Path, links: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROJAK_LINKS", links)
+    for _ in range(6):  # a client has links once it was answered
+        await rojak.run(agent=PlanAgent(name="A"), messages=plan("hello"))
+    crowd = 6 * MOST_HELD  # so that without links most of them have only a ticket, on every host
     agent = PlanAgent(name="A", functions=make_steps(str(effects)))
     story = plan([["wait_for_go", {}]], "done")
     answering = [asyncio.create_task(rojak.run(f"{unique}-{n}", agent, story)) for n in range(crowd)]

@@ -1,0 +1,189 @@
+"""A way past Ray's calls between two processes of one machine: `LinkServer` takes requests, `Link` makes them.
+
+It carries nothing that a call could not carry, and whoever uses it knows the call as well: without a link (another
+machine, another user, not Linux) everything works through Ray, and a link that breaks is asked again through Ray,
+which knows what became of the process at its other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from rojak_ray.errors import InternalError
+from rojak_ray.runtime.frames import (
+    HEAD_BYTES,
+    Content,
+    Frames,
+    Kind,
+    enabled,
+    new_name,
+    pack,
+    pack_reply,
+    same_user,
+    unpack_head,
+    unpack_reply,
+)
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[bytes], Awaitable[Content]]
+
+_CONNECT_S = 5.0
+_BACKLOG = 1024
+
+
+class LinkLost(Exception):
+    """The process at the other end, or the connection to it, is gone. What was asked may have been done."""
+
+
+class LinkServer:
+    """Takes requests of this user's processes on this machine."""
+
+    def __init__(self, handlers: Mapping[Kind, Handler]) -> None:
+        """Nothing is opened yet. A handler gives errors back and raises none."""
+        self._handlers = handlers
+        self._opening: asyncio.Task[str] | None = None
+        self._running: dict[tuple[Frames, int], asyncio.Task[None]] = {}
+
+    async def name(self) -> str:
+        """What to connect to; it listens from then on. Nothing if there are no links here."""
+        if not enabled():
+            return ""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name="open the link")
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> str:
+        name = new_name()
+        await asyncio.get_running_loop().create_unix_server(lambda: Frames(self._arrived), name, backlog=_BACKLOG)
+        return name
+
+    def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
+        key = (frames, number)
+        if kind is Kind.CANCEL:
+            if key in self._running:
+                self._running[key].cancel()
+            return
+        task = asyncio.create_task(self._handle(frames, number, kind, body))
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+
+    async def _handle(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
+        handler = self._handlers.get(kind)
+        try:
+            content: Content = await handler(body) if handler else InternalError(f"Nobody here takes a {kind.name}.")
+        except Exception as error:
+            logger.exception("a request over a link failed")
+            content = InternalError(f"{type(error).__name__}: {error}")
+        frames.send(pack_reply(number, content))
+
+
+class Link:
+    """Makes requests, any number at once."""
+
+    def __init__(self) -> None:
+        """See `connect`."""
+        self._frames = Frames(self._arrived, self._ended)
+        self._numbers = itertools.count()
+        self._awaited: dict[int, asyncio.Future[Content]] = {}
+
+    @classmethod
+    async def connect(cls, name: str) -> Link | None:
+        """A link to that server; None if it cannot be reached from here."""
+        if not enabled() or not name:
+            return None
+        link = cls()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_CONNECT_S):
+                await asyncio.get_running_loop().create_unix_connection(lambda: link._frames, name)
+        return link if link.open else None
+
+    @property
+    def open(self) -> bool:
+        """Whether it may be asked."""
+        return self._frames.open
+
+    async def request(self, kind: Kind, body: bytes, *, cancels: bool = False) -> Content:
+        """The reply to a request. If this call is cancelled, so is the work behind it if `cancels`.
+
+        Raises:
+            LinkLost: No reply will come.
+        """
+        number = next(self._numbers)
+        reply: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
+        if not self.open:
+            raise LinkLost("The connection to a process of this machine was lost.")
+        self._awaited[number] = reply
+        self._frames.send(pack(number, kind, body))
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            if cancels:
+                self._frames.send(pack(number, Kind.CANCEL, b""))
+            raise
+        finally:
+            self._awaited.pop(number, None)
+
+    def close(self) -> None:
+        """Whoever waits is told that the link is lost."""
+        self._frames.close()
+
+    def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
+        reply = self._awaited.get(number)
+        if reply is not None and not reply.done():
+            reply.set_result(unpack_reply(kind, body))
+
+    def _ended(self, frames: Frames) -> None:
+        for reply in self._awaited.values():
+            if not reply.done():
+                reply.set_exception(LinkLost("The connection to a process of this machine was lost."))
+
+
+class BlockingLink:
+    """Makes requests one after another, for a thread that has nothing else to do."""
+
+    def __init__(self, name: str) -> None:
+        """Connect.
+
+        Raises:
+            OSError: There is no such server here, or there are no links.
+        """
+        if not enabled():
+            raise ConnectionRefusedError("Links are not used here.")
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(None)  # whatever functions have made the default of this process
+        self._socket.connect(name)
+        if not same_user(self._socket):
+            self._socket.close()
+            raise PermissionError("Somebody else listens there.")
+        self._received = self._socket.makefile("rb")
+
+    def request(self, kind: Kind, body: bytes) -> Content:
+        """The reply to a request.
+
+        Raises:
+            LinkLost: The other process is gone.
+        """
+        try:
+            self._socket.sendall(pack(0, kind, body))
+            length, _, answered = unpack_head(self._read(HEAD_BYTES))
+            return unpack_reply(answered, self._read(length))
+        except OSError as error:
+            raise LinkLost(str(error)) from error
+
+    def close(self) -> None:
+        """End the connection."""
+        self._received.close()
+        self._socket.close()
+
+    def _read(self, count: int) -> bytes:
+        data = self._received.read(count)
+        if len(data) < count:
+            raise LinkLost("The process that was asked is gone.")
+        return data

@@ -1,0 +1,218 @@
+"""Requests between processes of one machine: each is answered, or its sender is told that it will not be."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import pytest_asyncio
+
+from rojak_ray import errors
+from rojak_ray.errors import InternalError, RojakError
+from rojak_ray.runtime import frames
+from rojak_ray.runtime.frames import Content, Kind
+from rojak_ray.runtime.link import BlockingLink, Link, LinkLost, LinkServer
+
+_DEADLINE_S = 10.0
+
+
+class Desk:
+    """A server whose answers are what the test puts there."""
+
+    def __init__(self) -> None:
+        self.begun: list[bytes] = []
+        self.arrived = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.content: Callable[[bytes], Content] = lambda body: body
+
+    async def take(self, body: bytes) -> Content:
+        self.begun.append(body)
+        self.arrived.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return self.content(body)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest_asyncio.fixture
+async def name(desk: Desk) -> str:
+    return await LinkServer({Kind.ASK: desk.take}).name()
+
+
+@pytest_asyncio.fixture
+async def link(name: str) -> AsyncIterator[Link]:
+    link = await Link.connect(name)
+    assert link is not None
+    yield link
+    link.close()
+
+
+async def soon(awaited: Awaitable[object]) -> object:
+    async with asyncio.timeout(_DEADLINE_S):
+        return await awaited
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"x" * 5_000_000], ids=["empty", "small", "5 MB"])
+async def test_a_request_is_answered(link: Link, body: bytes) -> None:
+    assert await soon(link.request(Kind.ASK, body)) == body
+
+
+async def test_many_requests_at_once_get_their_own_answers(link: Link, desk: Desk) -> None:
+    desk.content = lambda body: body[::-1]
+    bodies = [f"request {number}".encode() for number in range(500)]
+    assert await soon(asyncio.gather(*(link.request(Kind.ASK, body) for body in bodies))) == [b[::-1] for b in bodies]
+
+
+async def test_no_answer_is_told_from_an_empty_one(link: Link, desk: Desk) -> None:
+    desk.content = lambda body: None
+    assert await soon(link.request(Kind.ASK, b"")) is None
+
+
+def every_error() -> list[RojakError]:
+    classes = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, RojakError)]
+    values = {"status": 429, "retry_after_s": 1.5, "key": "a/b", "run_id": "run", "error_type": "Gone"}
+    return [
+        each("wörds", **{name: values[name] for name in inspect.signature(each).parameters if name in values})
+        for each in classes
+    ]
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
+async def test_errors_arrive_with_class_text_and_fields(link: Link, desk: Desk, error: RojakError) -> None:
+    desk.content = lambda body: error
+    arrived = await soon(link.request(Kind.ASK, b""))
+    assert type(arrived) is type(error)
+    assert (str(arrived), vars(arrived)) == (str(error), vars(error))
+
+
+async def test_an_error_of_somebody_elses_class_arrives_as_the_nearest_of_ours(link: Link, desk: Desk) -> None:
+    class Special(errors.StoreRefused):
+        pass
+
+    desk.content = lambda body: Special("disk full", key="k")
+    arrived = await soon(link.request(Kind.ASK, b""))
+    assert type(arrived) is errors.StoreRefused
+    assert arrived.key == "k"
+
+
+async def test_a_handler_that_raises_is_a_bug_that_is_told(link: Link, desk: Desk) -> None:
+    def fail(body: bytes) -> Content:
+        raise ZeroDivisionError("by zero")
+
+    desk.content = fail
+    arrived = await soon(link.request(Kind.ASK, b""))
+    assert isinstance(arrived, InternalError)
+    assert "ZeroDivisionError: by zero" in str(arrived)
+
+
+async def test_what_nobody_takes_is_refused(link: Link) -> None:
+    assert isinstance(await soon(link.request(Kind.TAKE, b"")), InternalError)
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_leaving_stops_the_work_only_if_asked_to(link: Link, desk: Desk, cancels: bool) -> None:
+    desk.may_answer.clear()
+    asking = asyncio.create_task(link.request(Kind.ASK, b"long", cancels=cancels))
+    await soon(desk.arrived.wait())
+    asking.cancel()
+    await asyncio.wait([asking])
+    if cancels:
+        await soon(desk.cancelled.wait())
+    desk.may_answer.set()
+    assert await soon(link.request(Kind.ASK, b"next")) == b"next"
+    assert desk.cancelled.is_set() == cancels
+
+
+async def test_whoever_waits_is_told_when_the_link_is_lost(link: Link, desk: Desk) -> None:
+    desk.may_answer.clear()
+    asking = asyncio.create_task(link.request(Kind.ASK, b""))
+    await soon(desk.arrived.wait())
+    link.close()
+    with pytest.raises(LinkLost):
+        await soon(asking)
+    assert not link.open
+    with pytest.raises(LinkLost):
+        await soon(link.request(Kind.ASK, b""))
+
+
+async def test_a_server_that_is_gone_is_noticed_while_waiting() -> None:
+    gone: list[frames.Frames] = []
+    name = frames.new_name()
+    server = await asyncio.get_running_loop().create_unix_server(
+        lambda: frames.Frames(lambda connection, *_: gone.append(connection) or connection.close()), name
+    )
+    async with server:
+        link = await Link.connect(name)
+        assert link is not None
+        with pytest.raises(LinkLost):
+            await soon(link.request(Kind.ASK, b""))
+        with pytest.raises(LinkLost):
+            await soon(asyncio.to_thread(lambda: BlockingLink(name).request(Kind.TAKE, b"")))
+    assert len(gone) == 2
+
+
+async def test_nobody_there_means_no_link() -> None:
+    assert await Link.connect(frames.new_name()) is None
+    assert await Link.connect("") is None
+    with pytest.raises(OSError, match="refused"):
+        BlockingLink(frames.new_name())
+
+
+async def test_a_name_is_opened_once_and_never_shared(desk: Desk) -> None:
+    one, other = LinkServer({Kind.ASK: desk.take}), LinkServer({Kind.ASK: desk.take})
+    assert await one.name() == await one.name() != await other.name()
+
+
+async def test_links_can_be_turned_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROJAK_LINKS", "off")
+    assert await LinkServer({}).name() == ""
+    assert await Link.connect(name) is None
+    with pytest.raises(OSError, match="not used"):
+        BlockingLink(name)
+
+
+async def test_strangers_are_turned_away(name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "same_user", lambda connection: False)
+    link = await Link.connect(name)
+    assert link is None
+    assert not desk.begun
+
+
+async def test_another_user_is_a_stranger_and_root_is_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = {"uid": 4711}
+    monkeypatch.setattr(frames.os, "geteuid", lambda: 1000)
+
+    class Connection:
+        def getsockopt(self, *_: object) -> bytes:
+            return frames._CREDENTIALS.pack(1, peers["uid"], 1)
+
+    connection = Connection()
+    assert not frames.same_user(connection)  # type: ignore[arg-type]
+    peers["uid"] = 1000
+    assert frames.same_user(connection)  # type: ignore[arg-type]
+    peers["uid"] = 0
+    assert frames.same_user(connection)  # type: ignore[arg-type]
+
+
+async def test_a_thread_asks_one_thing_after_another(name: str, desk: Desk) -> None:
+    desk.content = lambda body: None if body == b"end" else body.upper()
+
+    def work() -> list[Content]:
+        link = BlockingLink(name)
+        try:
+            return [link.request(Kind.ASK, body) for body in (b"one", b"x" * 1_000_000, b"end")]
+        finally:
+            link.close()
+
+    assert await soon(asyncio.to_thread(work)) == [b"ONE", b"X" * 1_000_000, None]
