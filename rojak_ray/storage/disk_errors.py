@@ -30,3 +30,10 @@ def disk_error(error: OSError, verb: str, path: str, key: str) -> StorageError:
     if error.errno in _REMEDIES:
         return StoreRefused(f"{words} {_REMEDIES[error.errno]}", key=key)
     return StoreUnavailable(words, key=key)
+
+
+def unconfirmed(error: OSError, path: str, key: str) -> StoreUnavailable:
+    """Our error for a write that may have landed: whoever reads the key finds out."""
+    return StoreUnavailable(
+        f"{path} was written, but the disk did not confirm it ({error.strerror or error}).", key=key
+    )

@@ -20,7 +20,7 @@ from typing import TypeVar
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds
-from rojak_ray.storage.disk_errors import disk_error
+from rojak_ray.storage.disk_errors import disk_error, unconfirmed
 from rojak_ray.storage.folders import FOLDER_FLAGS, Folders
 from rojak_ray.storage.frames import Frame, Op
 from rojak_ray.storage.keys import check_data, check_key, check_limit, check_prefix, is_key
@@ -249,10 +249,11 @@ class LocalStore:
             raise disk_error(error, "read", self._path(key), key) from error
 
     def _settle(self, key: str) -> bool:
-        parent, _, name = key.rpartition("/")
-        folder = os.open(f"{self._root}/{parent}", FOLDER_FLAGS)
+        folder = self._folder_of(key)
+        if folder is None:
+            return False
         try:
-            return settle(folder, name)
+            return settle(folder, key.rpartition("/")[2])
         finally:
             os.close(folder)
 
@@ -278,7 +279,7 @@ class LocalStore:
         except LogUnavailable:
             await self._in_thread(lambda: self._confirm(key))
         except OSError as error:
-            raise _unconfirmed(error, self._path(key), key) from error
+            raise unconfirmed(error, self._path(key), key) from error
         unlink_quietly(None, placed.temp)
         if chore := log.chore():
             self._submit(chore)
@@ -305,7 +306,7 @@ class LocalStore:
                 settle(folder, name)
             unlink_quietly(folder, temp)
         except OSError as error:
-            raise _unconfirmed(error, self._path(key), key) from error
+            raise unconfirmed(error, self._path(key), key) from error
         finally:
             os.close(folder)
         return None
@@ -314,7 +315,7 @@ class LocalStore:
         try:
             self._settle(key)
         except OSError as error:
-            raise _unconfirmed(error, self._path(key), key) from error
+            raise unconfirmed(error, self._path(key), key) from error
 
     def _write(self, key: str, data: bytes) -> None:
         """Create an object without the log."""
@@ -325,7 +326,7 @@ class LocalStore:
             try:
                 os.fsync(folder)
             except OSError as error:  # it keeps its two names, so that nobody relies on it before it is synced
-                raise _unconfirmed(error, self._path(key), key) from error
+                raise unconfirmed(error, self._path(key), key) from error
             unlink_quietly(folder, temp)
         finally:
             os.close(folder)
@@ -362,7 +363,7 @@ class LocalStore:
             try:
                 os.fsync(folder)  # its writer may be of a version that left this to us
             except OSError as error:
-                raise _unconfirmed(error, self._path(key), key) from error
+                raise unconfirmed(error, self._path(key), key) from error
         raise ObjectExists(f"{key} exists already in {self._root}.", key=key)
 
     def _take(self, folder: int, name: str, temp: str, file: int) -> bool:
@@ -439,8 +440,8 @@ class LocalStore:
         removed = None
         try:
             boot, at = self._boot_of_logs(), stamp()
-            with contextlib.suppress(FileNotFoundError):  # of the folder
-                folder = os.open(f"{self._root}/{parent}", FOLDER_FLAGS)
+            folder = self._folder_of(key)
+            if folder is not None:
                 try:
                     settle(folder, name)  # so that nobody takes the next object of this name for a torn one
                     if boot is not None:
@@ -462,11 +463,18 @@ class LocalStore:
             unlink_quietly(None, f"{self._root}/{parent}/{removed}")
 
     def _boot_of_logs(self) -> str | None:
-        """The id of this boot, if anybody may have a log here."""
+        """The id of this boot, if any process of this machine may ever have a log here."""
         if not os.path.isdir(self._root):
             return None
         place = self._known_settings().place
-        return place.boot if place.may_log or find_segments(self._root) else None
+        return None if place.remote else place.boot
+
+    def _folder_of(self, key: str) -> int | None:
+        """The key's folder, opened; None if there is none."""
+        try:
+            return os.open(self._path(key).rpartition("/")[0], FOLDER_FLAGS)
+        except FileNotFoundError:
+            return None
 
     def _my_log(self) -> Log | None:
         """This process's log, if it has one. A fork's copy is not: the parent goes on writing there."""
@@ -489,8 +497,3 @@ def _key_part(entry: os.DirEntry[str]) -> str:
     if not is_key(entry.name) or entry.is_symlink():
         return ""
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-
-
-def _unconfirmed(error: OSError, path: str, key: str) -> StoreUnavailable:
-    words = f"{path} was written, but the disk did not confirm it ({error.strerror or error})."
-    return StoreUnavailable(words, key=key)

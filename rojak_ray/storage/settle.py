@@ -55,8 +55,11 @@ def remove(folder: int, name: str, boot: str) -> tuple[int, str | None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             if inode_at(folder, name) == os.fstat(file).st_ino:
                 answer = announce(folder, name, boot)
-                os.unlink(name, dir_fd=folder)
+                with contextlib.suppress(FileNotFoundError):  # somebody removed it by hand
+                    os.unlink(name, dir_fd=folder)
                 return answer
+        except FileNotFoundError:
+            continue
         finally:
             os.close(file)
 

@@ -208,3 +208,22 @@ async def test_of_two_who_remove_an_object_each_announces_what_it_removes(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".del-")]
     await slow.aclose()
     await quick.aclose()
+
+
+async def test_a_removal_is_synced_also_if_somebody_else_was_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = await opened(tmp_path)
+    await store.put_new("k", DATA)
+    real = settling.announce
+
+    def announce(folder: int, name: str, boot: str) -> tuple[int, str]:
+        answer = real(folder, name, boot)
+        (tmp_path / "k").unlink()
+        return answer
+
+    synced: list[int] = []
+    real_sync = os.fsync
+    monkeypatch.setattr(settling, "announce", announce)
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.fstat(file).st_ino), real_sync(file))[1])
+    await store.delete("k")
+    assert os.stat(tmp_path).st_ino in synced
+    await store.aclose()
