@@ -463,11 +463,11 @@ class LocalStore:
             unlink_quietly(None, f"{self._root}/{parent}/{removed}")
 
     def _boot_of_logs(self) -> str | None:
-        """The id of this boot, if any process of this machine may ever have a log here."""
+        """The id of this boot, if anybody may have a log here."""
         if not os.path.isdir(self._root):
             return None
         place = self._known_settings().place
-        return None if place.remote else place.boot
+        return place.boot if place.may_log or find_segments(self._root) else None
 
     def _folder_of(self, key: str) -> int | None:
         """The key's folder, opened; None if there is none."""
