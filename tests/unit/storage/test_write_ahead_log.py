@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from rojak_ray.storage.frames import Frame, Op, decode
 from rojak_ray.storage.local import LocalStore
 from rojak_ray.storage.machine import LogSettings, Place, find_place
 from rojak_ray.testing.clock import FakeClock
-
-
-def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
-    calls: list[int] = []
-    real: Callable[[int], None] = getattr(os, name)
-    monkeypatch.setattr(os, name, lambda file: (calls.append(file), real(file))[1])
-    return calls
 
 
 async def reopened(root: Path) -> LocalStore:
@@ -59,10 +51,23 @@ async def test_the_first_writes_and_the_large_ones_go_without_a_log(tmp_path: Pa
 
 
 async def test_writes_that_come_at_once_share_their_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store = await opened(tmp_path)
-    calls = counting(monkeypatch, "fdatasync")
-    await asyncio.gather(*(store.put_new(f"k/{number}", b"x" * 100) for number in range(50)))
-    assert 1 <= len(calls) < 50
+    store = await opened(tmp_path, clock=FakeClock())  # by which no write but the first comes alone
+    calls: list[int] = []
+    gathered = threading.Event()
+    real = os.fdatasync
+
+    def slow_sync(file: int) -> None:
+        calls.append(file)
+        if threading.current_thread() is not threading.main_thread():
+            assert gathered.wait(10)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    writing = [asyncio.create_task(store.put_new(f"k/{number}", b"x" * 100)) for number in range(50)]
+    await asyncio.sleep(0)  # every one of them has been placed, and waits
+    gathered.set()
+    await asyncio.gather(*writing)
+    assert len(calls) <= 3  # the first alone, one while the others gathered, and theirs
     assert all(os.stat(path).st_nlink == 1 for path in (tmp_path / "k").iterdir())
     die(store)
     for path in (tmp_path / "k").iterdir():
