@@ -20,6 +20,8 @@ from rojak_ray.storage.base import Store
 
 _KEPT = 2
 _CALLS_AT_ONCE = 16
+_CALLS_BESIDE = 2
+"""While the conversation goes on: more get in the way of its turns, and nobody waits for a compaction."""
 
 
 async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> None:
@@ -39,7 +41,7 @@ async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> Non
     superseded = [
         key for key in log if listed_number(key) <= older.position.slot and listed_number(key) not in older.fences
     ]
-    read = await _read(store, superseded)
+    read = await _read(store, superseded, _CALLS_BESIDE)
     # A slot that compaction has freed may be written by a request that was under way for long: that is no record. The
     # archives are listed after the records were read, because what is in them may have been freed before.
     freed = await archived_slots(store, paths, owner)
@@ -50,7 +52,7 @@ async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> Non
     }
     if archived:
         await write_archive(store, paths, owner, archived)
-    await _delete(store, [*superseded, *keys[:-_KEPT]])
+    await _delete(store, [*superseded, *keys[:-_KEPT]], _CALLS_BESIDE)
     await _collect_of_snapshots(store, paths, owner, blobs, (*newest.blobs, *older.blobs))
     later = [key for key in log if listed_number(key) > older.position.slot]
     slots = _judged({*map(listed_number, archived), *older.fences}, older.position.slot)
@@ -75,7 +77,8 @@ async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot
     for key in values:
         blobs.forget(stored[key])
     needed = {key_of(paths, owner, ref) for ref in kept.blobs}
-    await _delete(store, [*records, *snapshots, *tails, *archives, *(key for key in values if key not in needed)])
+    gone = [*records, *snapshots, *tails, *archives, *(key for key in values if key not in needed)]
+    await _delete(store, gone, _CALLS_AT_ONCE)
 
 
 async def _header(store: Store, key: str, owner: Owner) -> SnapshotHeader:
@@ -105,7 +108,7 @@ async def _collect_of_snapshots(
     loose = [key for key, ref in stored.items() if ref.epoch <= blobs.epoch and not same_blobs([ref]) & needed]
     for key in loose:
         blobs.forget(stored[key])
-    await _delete(store, loose)
+    await _delete(store, loose, _CALLS_BESIDE)
 
 
 async def _collect_of_records(
@@ -126,16 +129,16 @@ async def _collect_of_records(
     needed = {key_of(paths, owner, ref) for key, body in archived.items() for ref in refs_of(key, unseal(key, body)[0])}
     loose = [key for key, ref in stored.items() if ref.epoch < blobs.epoch and ref.slot in slots and key not in needed]
     if loose:
-        bodies = await _read(store, later)
+        bodies = await _read(store, later, _CALLS_BESIDE)
         needed = {
             key_of(paths, owner, ref) for key, body in bodies.items() for ref in refs_of(key, unseal(key, body)[0])
         }
-    await _delete(store, [key for key in loose if key not in needed])
+    await _delete(store, [key for key in loose if key not in needed], _CALLS_BESIDE)
 
 
-async def _read(store: Store, keys: list[str]) -> dict[str, bytes]:
+async def _read(store: Store, keys: list[str], at_once: int) -> dict[str, bytes]:
     """Objects by key, without those that are gone: a newer writer compacted them."""
-    limit = asyncio.Semaphore(_CALLS_AT_ONCE)
+    limit = asyncio.Semaphore(at_once)
 
     async def read(key: str) -> bytes | None:
         async with limit:
@@ -148,8 +151,8 @@ async def _read(store: Store, keys: list[str]) -> dict[str, bytes]:
     return {key: body for key, body in zip(keys, bodies, strict=True) if body is not None}
 
 
-async def _delete(store: Store, keys: list[str]) -> None:
-    limit = asyncio.Semaphore(_CALLS_AT_ONCE)
+async def _delete(store: Store, keys: list[str], at_once: int) -> None:
+    limit = asyncio.Semaphore(at_once)
 
     async def delete(key: str) -> None:
         async with limit:
