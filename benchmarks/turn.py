@@ -9,7 +9,7 @@ Measured in one run, in alternating rounds, so that noise hits all alike:
 - shared / dedicated: the same turn of a session on Ray, in a shared host or an actor of its own;
 - run: a one-shot run on Ray.
 
-Budgets: shared p50 <= 3x raw (not met, decision 0018), and <= 1.25x Ray alone with records.
+Budgets: shared p50 <= 3x raw (decision 0020), and <= 1.25x Ray alone with records.
 """
 
 from __future__ import annotations

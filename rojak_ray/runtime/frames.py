@@ -1,8 +1,7 @@
 """Messages between processes of one machine: frames over a socket without a name in the file system.
 
 A call of a Ray actor passes through several threads of both processes, and each has to wake up: 0.9 ms there and back
-on two cores, where a socket takes 0.15. Processes on one machine speak through a socket where they can (decision
-0020).
+on two cores, many times what a socket takes. Processes on one machine speak through one where they can (decision 0020).
 """
 
 from __future__ import annotations
