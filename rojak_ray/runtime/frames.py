@@ -14,7 +14,7 @@ import struct
 import sys
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from rojak_ray import errors
 from rojak_ray.errors import RojakError
@@ -85,7 +85,8 @@ def pack_reply(number: int, content: Content) -> bytes:
     if isinstance(content, bytes):
         return pack(number, Kind.ANSWER, content)
     known = next(each for each in type(content).__mro__ if each.__module__ == errors.__name__)
-    return pack(number, Kind.ERROR, json.dumps([known.__name__, str(content), vars(content)], default=str).encode())
+    fields = {name: value for name, value in vars(content).items() if not name.startswith("_")}
+    return pack(number, Kind.ERROR, json.dumps([known.__name__, str(content), fields], default=str).encode())
 
 
 def unpack_reply(kind: Kind, body: bytes) -> Content:
@@ -128,10 +129,9 @@ class Frames(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         if not same_user(transport.get_extra_info("socket")):
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""

@@ -8,7 +8,6 @@ which knows what became of the process at its other end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import socket
@@ -49,6 +48,7 @@ class LinkServer:
         """Nothing is opened yet. A handler gives errors back and raises none."""
         self._handlers = handlers
         self._opening: asyncio.Task[str] | None = None
+        self._server: asyncio.Server | None = None
         self._running: dict[tuple[Frames, int], asyncio.Task[None]] = {}
 
     async def name(self) -> str:
@@ -59,9 +59,23 @@ class LinkServer:
             self._opening = asyncio.create_task(self._open(), name="open the link")
         return await asyncio.shield(self._opening)
 
+    def close(self) -> None:
+        """Take no more connections. For tests: an actor's server ends with its process."""
+        if self._server is not None:
+            self._server.close()
+
     async def _open(self) -> str:
         name = new_name()
-        await asyncio.get_running_loop().create_unix_server(lambda: Frames(self._arrived), name, backlog=_BACKLOG)
+        listening = _socket()  # made here: not every event loop takes a name that begins with a zero
+        try:
+            listening.bind(name)
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                lambda: Frames(self._arrived), sock=listening, backlog=_BACKLOG
+            )
+        except OSError as error:
+            listening.close()
+            logger.warning("no link, so every request is a call of Ray's: %s", error)
+            return ""
         return name
 
     def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
@@ -89,6 +103,7 @@ class Link:
 
     def __init__(self) -> None:
         """See `connect`."""
+        self._loop = asyncio.get_running_loop()
         self._frames = Frames(self._arrived, self._ended)
         self._numbers = itertools.count()
         self._awaited: dict[int, asyncio.Future[Content]] = {}
@@ -99,15 +114,20 @@ class Link:
         if not enabled() or not name:
             return None
         link = cls()
-        with contextlib.suppress(OSError, TimeoutError):
+        connection = _socket()
+        try:
             async with asyncio.timeout(_CONNECT_S):
-                await asyncio.get_running_loop().create_unix_connection(lambda: link._frames, name)
+                await link._loop.sock_connect(connection, name)
+                await link._loop.create_unix_connection(lambda: link._frames, sock=connection)
+        except (OSError, TimeoutError) as error:
+            connection.close()
+            logger.debug("no link: %s", error)
         return link if link.open else None
 
     @property
     def open(self) -> bool:
-        """Whether it may be asked."""
-        return self._frames.open
+        """Whether it may be asked, from the event loop that runs now."""
+        return self._frames.open and self._loop is asyncio.get_running_loop()
 
     async def request(self, kind: Kind, body: bytes, *, cancels: bool = False) -> Content:
         """The reply to a request. If this call is cancelled, so is the work behind it if `cancels`.
@@ -132,7 +152,8 @@ class Link:
 
     def close(self) -> None:
         """Whoever waits is told that the link is lost."""
-        self._frames.close()
+        if not self._loop.is_closed():  # else the connection went with it, and nobody waits
+            self._frames.close()
 
     def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
         reply = self._awaited.get(number)
@@ -143,6 +164,12 @@ class Link:
         for reply in self._awaited.values():
             if not reply.done():
                 reply.set_exception(LinkLost("The connection to a process of this machine was lost."))
+
+
+def _socket() -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.setblocking(False)
+    return made
 
 
 class BlockingLink:

@@ -29,7 +29,10 @@ class Linking:
         return self._link if self._link is not None and self._link.open else None
 
     def begin(self) -> None:
-        """Connect if that was not tried yet, or again if the link is lost. For after an answer: none waits for it."""
+        """Connect if that was not tried yet, or again if the link is lost or another event loop's.
+
+        For after an answer, so that no answer waits for it.
+        """
         lost = self._link is not None and not self._link.open
         if self._connecting is None or (lost and self._connecting.done()):
             self._link = None

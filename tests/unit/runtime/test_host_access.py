@@ -56,9 +56,11 @@ class Host:
         return RunNotFound("no such run") if ask == b"unknown" else None if ask == b"odd" else b"link " + ask
 
 
-@pytest.fixture
-def host() -> Host:
-    return Host()
+@pytest_asyncio.fixture
+async def host() -> AsyncIterator[Host]:
+    host = Host()
+    yield host
+    host.server.close()
 
 
 @pytest_asyncio.fixture

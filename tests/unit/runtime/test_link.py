@@ -46,8 +46,10 @@ def desk() -> Desk:
 
 
 @pytest_asyncio.fixture
-async def name(desk: Desk) -> str:
-    return await LinkServer({Kind.ASK: desk.take}).name()
+async def name(desk: Desk) -> AsyncIterator[str]:
+    server = LinkServer({Kind.ASK: desk.take})
+    yield await server.name()
+    server.close()
 
 
 @pytest_asyncio.fixture
@@ -162,6 +164,30 @@ async def test_a_server_that_is_gone_is_noticed_while_waiting() -> None:
     assert len(gone) == 2
 
 
+async def test_a_link_belongs_to_the_event_loop_that_made_it(name: str) -> None:
+    made = asyncio.Runner()
+
+    def elsewhere() -> Link | None:
+        return made.run(Link.connect(name))
+
+    link = await soon(asyncio.to_thread(elsewhere))
+    assert isinstance(link, Link)
+    assert not link.open
+    with pytest.raises(LinkLost):
+        await soon(link.request(Kind.ASK, b""))
+    await asyncio.to_thread(made.close)
+    link.close()  # says nothing, though its loop is closed
+
+
+async def test_where_no_socket_can_be_had_there_is_no_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = frames.new_name()
+    monkeypatch.setattr("rojak_ray.runtime.link.new_name", lambda: taken)
+    first, second = LinkServer({}), LinkServer({})
+    assert await first.name() == taken
+    assert await second.name() == ""
+    first.close()
+
+
 async def test_nobody_there_means_no_link() -> None:
     assert await Link.connect(frames.new_name()) is None
     assert await Link.connect("") is None
@@ -172,6 +198,8 @@ async def test_nobody_there_means_no_link() -> None:
 async def test_a_name_is_opened_once_and_never_shared(desk: Desk) -> None:
     one, other = LinkServer({Kind.ASK: desk.take}), LinkServer({Kind.ASK: desk.take})
     assert await one.name() == await one.name() != await other.name()
+    one.close()
+    other.close()
 
 
 async def test_links_can_be_turned_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
