@@ -152,7 +152,12 @@ class FunctionPool:
         self._hand_out(lease.shape)
         if not taker.done():
             lease.timer = asyncio.get_running_loop().call_later(LINGER_S, self._let_go, lease)
-        return await taker
+        try:
+            return await taker
+        except asyncio.CancelledError:  # it is gone; Ray will say why
+            lease.doomed = True
+            self._let_go(lease)
+            raise
 
     def _hand_out(self, shape: _Shape) -> None:
         """Give calls that wait to tasks that do too, and have more of these started if they are too few."""

@@ -42,14 +42,20 @@ class LinkLost(Exception):
 
 
 class LinkServer:
-    """Takes requests of this user's processes on this machine."""
+    """Takes requests of this user's processes on this machine.
+
+    Work for a process that is gone is stopped, since whoever takes its place does it anew. Asks go on: a program that
+    leaves does not take back what it said.
+    """
 
     def __init__(self, handlers: Mapping[Kind, Handler]) -> None:
         """Nothing is opened yet. A handler gives errors back and raises none."""
         self._handlers = handlers
         self._opening: asyncio.Task[str] | None = None
         self._server: asyncio.Server | None = None
-        self._running: dict[tuple[Frames, int], asyncio.Task[None]] = {}
+        self._asks: set[asyncio.Task[None]] = set()
+        self._work: dict[Frames, dict[int, asyncio.Task[None]]] = {}
+        """What ends when whoever asked for it leaves, by connection and number."""
 
     async def name(self) -> str:
         """What to connect to; it listens from then on. Nothing if there are no links here."""
@@ -70,7 +76,7 @@ class LinkServer:
         try:
             listening.bind(name)
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: Frames(self._arrived), sock=listening, backlog=_BACKLOG
+                lambda: Frames(self._arrived, self._ended), sock=listening, backlog=_BACKLOG
             )
         except OSError as error:
             listening.close()
@@ -79,14 +85,22 @@ class LinkServer:
         return name
 
     def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
-        key = (frames, number)
+        work = self._work.setdefault(frames, {})
         if kind is Kind.CANCEL:
-            if key in self._running:
-                self._running[key].cancel()
+            if number in work:
+                work[number].cancel()
             return
         task = asyncio.create_task(self._handle(frames, number, kind, body))
-        self._running[key] = task
-        task.add_done_callback(lambda _: self._running.pop(key, None))
+        if kind is Kind.ASK:  # a program that leaves has asked all the same
+            self._asks.add(task)
+            task.add_done_callback(self._asks.discard)
+        else:
+            work[number] = task
+            task.add_done_callback(lambda _: work.pop(number, None))
+
+    def _ended(self, frames: Frames) -> None:
+        for task in list(self._work.pop(frames, {}).values()):
+            task.cancel()
 
     async def _handle(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
         handler = self._handlers.get(kind)

@@ -224,6 +224,22 @@ async def test_cancelling_a_call_that_runs_ends_its_process() -> None:
     assert await cluster.processes[0].take(b"too late") is None
 
 
+async def test_an_idle_task_that_is_gone_gets_no_call() -> None:
+    cluster = Cluster()
+    first = cluster.call(b"one")
+    await settled()
+    gone = cluster.processes[0]
+    await gone.take()
+    taking = asyncio.create_task(gone.take(b"1"))
+    await soon(first)
+    taking.cancel()  # as its link's end does
+    await asyncio.wait([taking])
+    second = cluster.call(b"two")
+    await settled()
+    assert await cluster.processes[1].take() == b"two"
+    second.cancel()
+
+
 async def test_cancelling_a_call_that_waits_takes_it_back() -> None:
     cluster = Cluster()
     call = cluster.call(b"never")

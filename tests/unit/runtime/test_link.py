@@ -47,7 +47,7 @@ def desk() -> Desk:
 
 @pytest_asyncio.fixture
 async def name(desk: Desk) -> AsyncIterator[str]:
-    server = LinkServer({Kind.ASK: desk.take})
+    server = LinkServer({Kind.ASK: desk.take, Kind.EXECUTE: desk.take})
     yield await server.name()
     server.close()
 
@@ -125,15 +125,33 @@ async def test_what_nobody_takes_is_refused(link: Link) -> None:
 @pytest.mark.parametrize("cancels", [True, False])
 async def test_leaving_stops_the_work_only_if_asked_to(link: Link, desk: Desk, cancels: bool) -> None:
     desk.may_answer.clear()
-    asking = asyncio.create_task(link.request(Kind.ASK, b"long", cancels=cancels))
+    asking = asyncio.create_task(link.request(Kind.EXECUTE, b"long", cancels=cancels))
     await soon(desk.arrived.wait())
     asking.cancel()
     await asyncio.wait([asking])
     if cancels:
         await soon(desk.cancelled.wait())
     desk.may_answer.set()
-    assert await soon(link.request(Kind.ASK, b"next")) == b"next"
+    assert await soon(link.request(Kind.EXECUTE, b"next")) == b"next"
     assert desk.cancelled.is_set() == cancels
+
+
+@pytest.mark.parametrize(("kind", "stops"), [(Kind.EXECUTE, True), (Kind.ASK, False)])
+async def test_a_process_that_is_gone_leaves_its_asks_and_no_work(
+    name: str, link: Link, desk: Desk, kind: Kind, stops: bool
+) -> None:
+    desk.may_answer.clear()
+    other = await Link.connect(name)
+    assert other is not None
+    asking = asyncio.create_task(other.request(kind, b"long"))
+    await soon(desk.arrived.wait())
+    other.close()
+    await asyncio.wait([asking])
+    if stops:
+        await soon(desk.cancelled.wait())
+    desk.may_answer.set()
+    assert await soon(link.request(kind, b"next")) == b"next"
+    assert desk.cancelled.is_set() == stops
 
 
 async def test_whoever_waits_is_told_when_the_link_is_lost(link: Link, desk: Desk) -> None:
