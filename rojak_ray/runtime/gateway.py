@@ -116,15 +116,17 @@ class RayGateway:
         waited = 0.0
         while True:
             name = await self._place(owner, ask)  # again each time: whoever only looks must not start what has ended
+            host = None
             try:
                 host = self._hosts.get(name) or await self._host(name, owner)
                 async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
                     answer = await host.ask(owner, packed, self._version, waits=waits)
             except (ActorDiedError, ActorUnavailableError, RepliesLost) as error:
-                self._hosts.pop(name, None)
+                await self._forget(name, host)
                 if waited > _REACH_S:
                     raise StoreUnavailable(f"The host of {owner} does not come back: {error}") from error
             except TimeoutError as error:
+                await self._forget(name, host)
                 raise StoreUnavailable(f"The host of {owner} did not answer in time; ask again.") from error
             except RayError as error:
                 raise StoreUnavailable(f"The host of {owner} failed: {error}") from error
@@ -135,6 +137,13 @@ class RayGateway:
             await asyncio.sleep(wait)
             waited += wait
             wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    async def _forget(self, name: str, host: HostAccess | None) -> None:
+        """Let go of an actor that did not answer. Whoever else waits for it asks again as well, which is harmless."""
+        if host is not None:
+            if self._hosts.get(name) is host:
+                del self._hosts[name]
+            await host.aclose()
 
     async def _place(self, owner: Owner, ask: Ask) -> str:
         """The name of the actor to ask. A look at a session that has no actor needs none: a shared host reads it."""
