@@ -61,6 +61,10 @@ class _Call:
     result: asyncio.Future[bytes]
     started_at: float | None = None
 
+    def fail(self, error: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+
 
 @dataclass(slots=True, eq=False)
 class _Shape:
@@ -70,6 +74,11 @@ class _Shape:
     waiting: deque[_Call] = field(default_factory=deque[_Call])
     idle: list[_Lease] = field(default_factory=list["_Lease"])
     starting: int = 0
+
+    def forget_cancelled(self) -> None:
+        """A caller that is cancelled has no use for its call from that moment, which is before it runs again itself."""
+        while self.waiting and self.waiting[0].result.done():
+            self.waiting.popleft()
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +170,7 @@ class FunctionPool:
 
     def _hand_out(self, shape: _Shape) -> None:
         """Give calls that wait to tasks that do too, and have more of these started if they are too few."""
+        shape.forget_cancelled()
         while shape.waiting and shape.idle:
             lease = shape.idle[-1]  # the latest, so that those too many find nothing to do
             if self._clock.monotonic() - (lease.started_at or 0.0) > LIFE_S:
@@ -169,9 +179,11 @@ class FunctionPool:
             call = lease.call = shape.waiting.popleft()
             call.started_at = self._clock.monotonic()
             self._answer(lease, call.packed)
+            shape.forget_cancelled()
         self._start_more(shape)
 
     def _start_more(self, shape: _Shape) -> None:
+        shape.forget_cancelled()
         if shape.waiting:
             for other in self._shapes.values():
                 for lease in list(other.idle):
@@ -181,7 +193,7 @@ class FunctionPool:
             try:
                 lease = self._leases[name] = _Lease(name, shape, shape.start(name))
             except Exception as error:  # noqa: BLE001  (whoever waits is told)
-                shape.waiting.popleft().result.set_exception(error)
+                shape.waiting.popleft().fail(error)
                 continue
             shape.starting += 1
             task = asyncio.create_task(self._watch(lease), name="watch a function process")
@@ -223,6 +235,6 @@ class FunctionPool:
         self._start_more(shape)
 
     def _fail(self, call: _Call | None, reason: str) -> None:
-        if call is not None and not call.result.done():
+        if call is not None:
             ran_s = self._clock.monotonic() - call.started_at if call.started_at is not None else 0.0
-            call.result.set_exception(FunctionProcessLost(reason, ran_s))
+            call.fail(FunctionProcessLost(reason, ran_s))

@@ -13,6 +13,8 @@ from rojak_ray.runtime.link import Link
 
 logger = logging.getLogger(__name__)
 
+_ANSWER_S = 10.0
+
 
 class Linking:
     """Connects to an actor in the background. Until it has, and where it cannot, the actor is called through Ray."""
@@ -48,8 +50,9 @@ class Linking:
 
     async def _connect(self) -> None:
         try:
-            name = await self._handle.link.remote()
-        except RayError as error:
+            async with asyncio.timeout(_ANSWER_S):
+                name = await self._handle.link.remote()
+        except (RayError, TimeoutError) as error:
             logger.debug("no link: %s", error)  # calls go on without one, and will say what is wrong
         else:
             self._link = await Link.connect(name)

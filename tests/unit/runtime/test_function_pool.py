@@ -81,6 +81,17 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+async def idle_task(cluster: Cluster, shape: str = "shape") -> tuple[Process, asyncio.Task[bytes | None]]:
+    """A task that has run a call and waits for another."""
+    first = cluster.call(b"one", shape)
+    await settled()
+    process = cluster.processes[0]
+    assert await process.take() == b"one"
+    taking = asyncio.create_task(process.take(b"1"))
+    assert await soon(first) == b"1"
+    return process, taking
+
+
 async def test_a_call_starts_a_task_and_gets_its_result() -> None:
     cluster = Cluster()
     call = cluster.call(b"add")
@@ -94,12 +105,7 @@ async def test_a_call_starts_a_task_and_gets_its_result() -> None:
 
 async def test_the_next_call_is_run_by_the_same_task() -> None:
     cluster = Cluster()
-    first = cluster.call(b"one")
-    await settled()
-    (process,) = cluster.processes
-    await process.take()
-    taking = asyncio.create_task(process.take(b"1"))
-    await soon(first)
+    process, taking = await idle_task(cluster)
     second = cluster.call(b"two")
     assert await taking == b"two"
     taking = asyncio.create_task(process.take(b"2"))
@@ -147,11 +153,7 @@ async def test_a_task_leaves_when_its_time_is_up_although_there_is_work() -> Non
 
 async def test_an_idle_task_whose_time_is_up_gets_no_call() -> None:
     cluster = Cluster()
-    first = cluster.call(b"one")
-    await settled()
-    await cluster.processes[0].take()
-    taking = asyncio.create_task(cluster.processes[0].take(b"1"))
-    await soon(first)
+    _, taking = await idle_task(cluster)
     await cluster.clock.advance(2 * LIFE_S)
     second = cluster.call(b"two")
     assert await taking is None
@@ -161,11 +163,7 @@ async def test_an_idle_task_whose_time_is_up_gets_no_call() -> None:
 
 async def test_idle_tasks_make_room_for_calls_that_want_other_resources() -> None:
     cluster = Cluster()
-    first = cluster.call(b"one", "cpu")
-    await settled()
-    await cluster.processes[0].take()
-    taking = asyncio.create_task(cluster.processes[0].take(b"1"))
-    await soon(first)
+    _, taking = await idle_task(cluster, "cpu")
     second = cluster.call(b"two", "gpu")
     assert await taking is None
     assert await cluster.processes[1].take() == b"two"
@@ -226,18 +224,21 @@ async def test_cancelling_a_call_that_runs_ends_its_process() -> None:
 
 async def test_an_idle_task_that_is_gone_gets_no_call() -> None:
     cluster = Cluster()
-    first = cluster.call(b"one")
-    await settled()
-    gone = cluster.processes[0]
-    await gone.take()
-    taking = asyncio.create_task(gone.take(b"1"))
-    await soon(first)
+    _, taking = await idle_task(cluster)
     taking.cancel()  # as its link's end does
     await asyncio.wait([taking])
     second = cluster.call(b"two")
     await settled()
     assert await cluster.processes[1].take() == b"two"
     second.cancel()
+
+
+async def test_a_call_is_not_handed_out_in_the_moment_in_which_it_is_cancelled() -> None:
+    cluster = Cluster()
+    call = cluster.call(b"never")
+    await settled()
+    call.cancel()  # and before its task has had a turn, a process comes
+    assert await cluster.processes[0].take() is None
 
 
 async def test_cancelling_a_call_that_waits_takes_it_back() -> None:

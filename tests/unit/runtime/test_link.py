@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -228,10 +231,36 @@ async def test_links_can_be_turned_off(name: str, monkeypatch: pytest.MonkeyPatc
         BlockingLink(name)
 
 
-async def test_strangers_are_turned_away(name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def try_as_nobody(name: str) -> int:
+    """In a process of another user: 0 if the server there takes nothing from it."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 3
+    try:
+        os.setuid(65534)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_DEADLINE_S)
+        connection.connect(name)
+        with contextlib.suppress(OSError):
+            connection.sendall(frames.pack(1, Kind.ASK, b"let me in"))
+        try:
+            code = 1 if connection.recv(1) else 0
+        except ConnectionError:
+            code = 0
+    finally:
+        os._exit(code)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_another_user_is_turned_away(name: str, desk: Desk) -> None:
+    assert await soon(asyncio.to_thread(try_as_nobody, name)) == 0
+    assert not desk.begun
+
+
+async def test_a_server_of_a_stranger_is_not_asked(name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "same_user", lambda connection: False)
-    link = await Link.connect(name)
-    assert link is None
+    assert await Link.connect(name) is None
     assert not desk.begun
 
 
