@@ -21,8 +21,8 @@ from rojak_ray.storage.base import Store
 _KEPT = 2
 _CALLS_AT_ONCE = 16
 _CALLS_BESIDE = 8
-"""While the conversation goes on: more get in the way of its turns. With four, a conversation that has a turn every 2 ms
-writes records faster than they are removed."""
+"""While the conversation goes on: more get in the way of its turns. With four, records of a conversation that has a
+turn every 2 ms are written faster than they are removed."""
 
 
 async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> None:
