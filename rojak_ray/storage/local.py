@@ -1,7 +1,10 @@
 """A store in a directory: every object a file, created whole under its final name by a hard link.
 
 Written here, not on fsspec, whose local driver checks and then writes: two writers can both believe they created a key.
-Decision 0019 has the whole protocol.
+
+A writer syncs a temporary file, links it to its key, syncs the folder, and only then removes the temporary name. So the
+content of an object is durable from the moment it has a name, and the name is durable if it is the file's only one.
+Whoever meets a file with two names syncs the folder before relying on it: its writer may not have got so far.
 """
 
 from __future__ import annotations
@@ -9,54 +12,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from rojak_ray.clock import Clock, SystemClock
-from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreUnavailable
+from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.storage.disk_errors import disk_error, unconfirmed
 from rojak_ray.storage.folders import FOLDER_FLAGS, Folders
-from rojak_ray.storage.frames import Frame, Op
 from rojak_ray.storage.keys import check_data, check_key, check_limit, check_prefix, is_key
-from rojak_ray.storage.machine import AFTER_WRITES, LogSettings, find_place, stamp
 from rojak_ray.storage.pace import WritePace
-from rojak_ray.storage.recovery import recover, write_all
-from rojak_ray.storage.segments import find_segments
-from rojak_ray.storage.settle import (
-    CREATE_FLAGS,
-    READ_FLAGS,
-    TEMP_PREFIX,
-    inode_at,
-    is_left_over,
-    is_temporary,
-    logged_name,
-    read_all,
-    remove,
-    settle,
-    settle_as,
-    unlink_quietly,
-    unsettled,
-)
-from rojak_ray.storage.wal import GroupCommit, Log, LogUnavailable
+
+TEMP_PREFIX = ".tmp-"
+"""Unfinished files have names that no key can have."""
+
+LOG_FOLDER = ".wal"
+"""Where commit 808e6d8 and those before it kept a write-ahead log, if asked to (decision 0019)."""
 
 _TEMP_MAX_AGE_S = 3600.0
 _THREADS = 16
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW
+_CHUNK = 1 << 20
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """An object under its key that only a log can make durable."""
-
-    temp: str
-    frame: Frame
 
 
 class LocalStore:
@@ -65,35 +47,16 @@ class LocalStore:
     Disk work that may take long runs in threads of this store, so that the syncs of different sessions overlap and the
     event loop does not wait for a disk. Symbolic links are not followed when a folder below the root is first written
     to; whoever may replace folders of a running store could read and write the objects anyway.
-
-    With `ROJAK_STORAGE_LOG=on`, small objects of a process that writes a lot go through a log (`.wal` below the root),
-    where the disk and the system can be trusted with one: then a write is one append, shared by all writes under way.
-    `log` says so in their place.
     """
 
-    def __init__(
-        self,
-        root: Path | str,
-        *,
-        clock: Clock | None = None,
-        ids: IdSource | None = None,
-        log: LogSettings | None = None,
-    ) -> None:
+    def __init__(self, root: Path | str, *, clock: Clock | None = None, ids: IdSource | None = None) -> None:
         self._root = os.path.abspath(root)
         self._clock = clock or SystemClock()
         self._ids = ids or RandomIds()
         self._pool: ThreadPoolExecutor | None = None
         self._pace = WritePace(self._clock)
         self._made = Folders(self._root)
-        self._settings = log
-        self._opening = threading.Lock()
-        self._recovered = False
-        self._log: Log | None = None
-        self._group = GroupCommit(self._submit)
-        self._may_log = True
-        self._starting = False
-        self._writes = 0
-        """Since the last try to make a log."""
+        self._checked = False
 
     @property
     def url(self) -> str:
@@ -108,27 +71,20 @@ class LocalStore:
     async def get(self, key: str) -> bytes:
         """Read a whole file. A name exists only once the content is complete.
 
-        Crash safety: what is not known to survive a loss of power is synced first, so that nothing is built on it.
+        Crash safety: a name that may not be durable yet is made so first, so that nothing is built on it.
         """
         check_key(key)
         return await self._in_thread(lambda: self._read(key))
 
     async def put_new(self, key: str, data: bytes) -> None:
-        """Create an object: write a temporary file and link it to its name, then have the disk or the log confirm it.
+        """Create an object: write a temporary file, sync it, link it to its name, sync the folder.
 
-        Crash safety: linking is atomic and refuses a taken name. A killed writer leaves a temporary file at most, or an
-        object with two names, which its first reader settles. After a reply of `ObjectExists` the object found is
-        durable too.
+        Crash safety: linking is atomic and refuses a taken name. A killed writer leaves a temporary name at most, which
+        a later `list` of the folder removes. After a reply of `ObjectExists` the object found is durable too.
         """
         check_key(key)
         check_data(key, data)
-        if not self._recovered:
-            await self._in_thread(lambda: None)
-        log = self._log_for(data)
-        if log is not None:
-            await self._put_logged(log, key, data)
-            return
-        if not self._pace.inline():
+        if not self._checked or not self._pace.inline():
             await self._in_thread(lambda: self._write(key, data))
             self._pace.wrote_beside()
             return
@@ -139,7 +95,7 @@ class LocalStore:
             self._pace.wrote_inline(self._clock.monotonic() - started)
 
     async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
-        """Walk the folder, and only it. Removes temporary files that are old enough to be nobody's."""
+        """Walk the folder, and only it. Removes temporary names that are old enough to be nobody's."""
         check_prefix(prefix)
         check_limit(limit)
         return await self._in_thread(lambda: self._list(prefix, after, limit))
@@ -155,230 +111,62 @@ class LocalStore:
         await self._in_thread(lambda: self._delete(key))
 
     async def aclose(self) -> None:
-        """Let the disk work under way finish, end the threads, sync what only the log has. A later call starts anew."""
+        """Let the disk work under way finish and end the threads. A later call starts new ones."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown)
-        log, self._log = self._log, None
-        if log is not None and log.process == os.getpid():
-            await asyncio.to_thread(log.close)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        """Do disk work, after what a crash may have left to do."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads(), lambda: self._do(work))
-
-    def _submit(self, work: Callable[[], None]) -> None:
-        self._threads().submit(work)
-
-    def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="rojak-disk")
-        return self._pool
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._do(work))
 
     def _do(self, work: Callable[[], _T]) -> _T:
-        if not self._recovered:
-            self._recover()
+        if not self._checked:
+            _refuse_log(self._root)
+            self._checked = True
         return work()
-
-    def _recover(self) -> None:
-        with self._opening:
-            if self._recovered:
-                return
-            try:
-                if find_segments(self._root):
-                    recover(self._root, self._known_settings().place, self._ids)
-            except OSError as error:
-                raise disk_error(error, "recover", self._root, "") from error
-            self._recovered = True
-
-    def _known_settings(self) -> LogSettings:
-        """What can be logged here. Asked when there is a root to look at."""
-        if self._settings is None:
-            self._settings = LogSettings(find_place(self._root))
-        return self._settings
-
-    def _log_for(self, data: bytes) -> Log | None:
-        """The log for an object, if it goes into one. The first writes of a process have none."""
-        log = self._my_log()
-        if log is not None:
-            return log if self._may_log and log.fits(len(data)) else None
-        self._writes += 1
-        after = AFTER_WRITES if self._settings is None else self._settings.after_writes
-        if self._may_log and not self._starting and self._writes > after:
-            self._starting, self._writes = True, 0
-            self._submit(self._start_log)
-        return None
-
-    def _start_log(self) -> None:
-        try:
-            self._may_log = self._known_settings().place.may_log
-            if self._may_log:
-                self._open_log()
-        except OSError:  # we do without for now
-            return
-        finally:
-            self._starting = False
-
-    def _open_log(self) -> Log:
-        with self._opening:
-            log = self._my_log()
-            if log is None:
-                log = self._log = Log(self._root, self._known_settings(), self._clock, self._ids)
-                self._may_log = self._known_settings().place.may_log
-            return log
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
     def _read(self, key: str) -> bytes:
+        path = self._path(key)
         try:
-            while True:
-                file = os.open(self._path(key), READ_FLAGS)
-                try:
-                    found = os.fstat(file)
-                    # What was opened may be torn, and removed and written anew by others while we settle it.
-                    if not unsettled(found) or (
-                        self._settle(key) and os.path.samestat(os.lstat(self._path(key)), found)
-                    ):
-                        return read_all(file)
-                finally:
-                    os.close(file)
+            file = os.open(path, _READ_FLAGS)
+            try:
+                if os.fstat(file).st_nlink > 1:
+                    _sync_folder(path.rpartition("/")[0])
+                return _read_all(file)
+            finally:
+                os.close(file)
         except (FileNotFoundError, IsADirectoryError):
             raise ObjectNotFound(f"{key} is not in {self._root}.", key=key) from None
         except OSError as error:
-            raise disk_error(error, "read", self._path(key), key) from error
-
-    def _settle(self, key: str) -> bool:
-        folder = self._folder_of(key)
-        if folder is None:
-            return False
-        try:
-            return settle(folder, key.rpartition("/")[2])
-        finally:
-            os.close(folder)
-
-    async def _put_logged(self, log: Log, key: str, data: bytes) -> None:
-        """Create an object that the log makes durable. Cancelled, it stays with two names for somebody to settle."""
-        started = self._clock.monotonic()
-        beside, alone = self._pace.slow(), self._pace.alone()
-        if beside:
-            placed = await self._in_thread(lambda: self._place(log, key, data))
-        else:
-            placed = self._place(log, key, data)
-            self._pace.wrote_inline(self._clock.monotonic() - started)
-        if placed is None:
-            return
-        beside = beside or not alone or not log.ready(placed.frame)
-        try:
-            if beside:
-                await self._group.commit(log, placed.frame)
-                self._pace.wrote_beside()
-            else:
-                log.commit([placed.frame])
-                self._pace.wrote_inline(self._clock.monotonic() - started)
-        except LogUnavailable:
-            await self._in_thread(lambda: self._confirm(key))
-        except OSError as error:
-            raise unconfirmed(error, self._path(key), key) from error
-        unlink_quietly(None, placed.temp)
-        if chore := log.chore():
-            self._submit(chore)
-
-    def _place(self, log: Log, key: str, data: bytes) -> _Placed | None:
-        """Give an object its name, without any sync. None if it is durable already."""
-        parent, _, name = key.rpartition("/")
-        temp = logged_name(data, self._ids.new_id())
-        folder = self._open_for(key)
-        try:
-            file = self._link(folder, key, temp, data, sync=False)
-            try:
-                # The stamp comes after the link. Who removes the object later than that has a later stamp, and so has
-                # who writes the key anew; whoever is at either already is seen here.
-                frame = Frame(Op.PUT, stamp(), key, data)
-                mine = os.fstat(file)
-                names = [inode_at(folder, temp), inode_at(folder, name)]
-            finally:
-                os.close(file)
-            if mine.st_nlink == 2 and names == [mine.st_ino] * 2 and mine.st_dev == log.device:
-                return _Placed(f"{self._root}/{parent}/{temp}", frame)
-            # Settled by others, or being removed; or on a file system that the log's checkpoints do not reach.
-            if names[1] == mine.st_ino:
-                settle(folder, name)
-            unlink_quietly(folder, temp)
-        except OSError as error:
-            raise unconfirmed(error, self._path(key), key) from error
-        finally:
-            os.close(folder)
-        return None
-
-    def _confirm(self, key: str) -> None:
-        try:
-            self._settle(key)
-        except OSError as error:
-            raise unconfirmed(error, self._path(key), key) from error
+            raise disk_error(error, "read", path, key) from error
 
     def _write(self, key: str, data: bytes) -> None:
-        """Create an object without the log."""
+        parent, _, name = key.rpartition("/")
         temp = TEMP_PREFIX + self._ids.new_id()
-        folder = self._open_for(key)
         try:
-            os.close(self._link(folder, key, temp, data, sync=True))
-            try:
-                os.fsync(folder)
-            except OSError as error:  # it keeps its two names, so that nobody relies on it before it is synced
-                raise unconfirmed(error, self._path(key), key) from error
-            unlink_quietly(folder, temp)
-        finally:
-            os.close(folder)
-
-    def _open_for(self, key: str) -> int:
-        try:
-            return self._made.writable(key.rpartition("/")[0])
+            folder = self._made.writable(parent)
         except OSError as error:
             raise disk_error(error, "create a folder for", self._path(key), key) from error
-
-    def _link(self, folder: int, key: str, temp: str, data: bytes, *, sync: bool) -> int:
-        """Write a temporary file, link it to its key, and return it open.
-
-        Raises:
-            ObjectExists: The name is taken, and what is there is durable: the caller may find its own earlier write.
-        """
-        name, linked = key.rpartition("/")[2], False
         try:
-            file = os.open(temp, CREATE_FLAGS, 0o600, dir_fd=folder)
             try:
-                write_all(file, data)
-                if sync:
-                    os.fsync(file)
-                linked = self._take(folder, name, temp, file)
-            finally:
-                if not linked:
-                    os.close(file)
-                    unlink_quietly(folder, temp)
-        except OSError as error:
-            raise disk_error(error, "write", self._path(key), key) from error
-        if linked:
-            return file
-        if sync:
-            try:
-                os.fsync(folder)  # its writer may be of a version that left this to us
+                created = _create(folder, name, temp, data)
             except OSError as error:
-                raise unconfirmed(error, self._path(key), key) from error
-        raise ObjectExists(f"{key} exists already in {self._root}.", key=key)
-
-    def _take(self, folder: int, name: str, temp: str, file: int) -> bool:
-        """Link a file to a name; False if the name is taken by a whole object."""
-        while True:
+                raise disk_error(error, "write", self._path(key), key) from error
             try:
-                os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            except FileExistsError:
-                # A network file system may repeat a request whose reply it lost, and so report our own link as taken.
-                if os.fstat(file).st_nlink > 1:
-                    return True
-                if settle(folder, name):
-                    return False
-            else:
-                return True
+                # Also when the name was taken: the caller may find its own earlier write there and rely on it.
+                os.fsync(folder)
+            except OSError as error:  # the object keeps its two names, so that nobody relies on it before it is synced
+                raise unconfirmed(error, self._path(key), key) from error
+            if not created:
+                raise ObjectExists(f"{key} exists already in {self._root}.", key=key)
+            _unlink_quietly(folder, temp)
+        finally:
+            os.close(folder)
 
     def _list(self, prefix: str, after: str, limit: int | None) -> list[str]:
         try:
@@ -403,93 +191,107 @@ class LocalStore:
                 yield from self._walk(key, after)
 
     def _names(self, prefix: str) -> list[str]:
-        """What a folder holds of ours, in order; folders with their slash."""
+        """What a folder holds of ours, in order; folders with their slash. What is named here is durable."""
         path = f"{self._root}/{prefix}"
         names: dict[str, int] = {}
-        temps: dict[int, list[str]] = {}
+        temps: dict[str, int] = {}
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if is_left_over(entry.name):
-                        if is_temporary(entry.name):
-                            temps.setdefault(entry.inode(), []).append(entry.name)
-                        self._sweep(entry)
+                    if entry.name.startswith(TEMP_PREFIX):
+                        temps[entry.name] = entry.inode()
                     elif part := _key_part(entry):
                         names[part] = entry.inode()
+            if not set(temps.values()).isdisjoint(names.values()):
+                _sync_folder(path)
         except FileNotFoundError:
             return []
-        unsettled_names = [name for name, inode in names.items() if inode in temps] if temps else []
-        if unsettled_names:
-            folder = os.open(path, FOLDER_FLAGS)
-            try:
-                for name in unsettled_names:
-                    if not settle_as(folder, name, names[name], temps[names[name]]):
-                        del names[name]
-            finally:
-                os.close(folder)
+        for temp in temps:
+            self._sweep(f"{path}/{temp}")
         return sorted(names)
 
-    def _sweep(self, entry: os.DirEntry[str]) -> None:
+    def _sweep(self, temp: str) -> None:
         with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
-            found = entry.stat(follow_symlinks=False)
-            if found.st_nlink == 1 and self._clock.now().timestamp() - found.st_mtime > _TEMP_MAX_AGE_S:
-                os.unlink(entry.path)
+            age_s = self._clock.now().timestamp() - os.lstat(temp).st_mtime
+            if age_s > _TEMP_MAX_AGE_S:
+                os.unlink(temp)
 
     def _delete(self, key: str) -> None:
         parent, _, name = key.rpartition("/")
-        removed = None
         try:
-            boot, at = self._boot_of_logs(), stamp()
-            folder = self._folder_of(key)
-            if folder is not None:
-                try:
-                    settle(folder, name)  # so that nobody takes the next object of this name for a torn one
-                    if boot is not None:
-                        at, removed = remove(folder, name, boot)
-                    else:
-                        with contextlib.suppress(FileNotFoundError):
-                            os.unlink(name, dir_fd=folder)
-                    os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far
-                finally:
-                    os.close(folder)
+            folder = os.open(f"{self._root}/{parent}", FOLDER_FLAGS)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+                os.fsync(folder)  # also if it was gone: whoever removed it may not have got so far
+            finally:
+                os.close(folder)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise disk_error(error, "delete", self._path(key), key) from error
+
+
+def _refuse_log(root: str) -> None:
+    """Refuse a root whose last writer left a log: what is only there would be missing without a word.
+
+    Raises:
+        StoreRefused: The text says which version can put it in place.
+    """
+    with contextlib.suppress(OSError):  # there is none, or the operation itself will say why it cannot be read
+        if any(not name.startswith(".") for name in os.listdir(f"{root}/{LOG_FOLDER}")):
+            raise StoreRefused(
+                f"{root} has a write-ahead log in {LOG_FOLDER}/, which this version does not read; some of what was "
+                "acknowledged may be only there. The last version that reads it is commit 808e6d8 of rojak-ray: run it "
+                "here with ROJAK_STORAGE_LOG=on and end it in the normal way, then start this version."
+            )
+
+
+def _create(folder: int, name: str, temp: str, data: bytes) -> bool:
+    """Write and link one file, which keeps its temporary name; False, and no temporary name, if the name is taken."""
+    created = False
+    file = os.open(temp, _CREATE_FLAGS, 0o600, dir_fd=folder)
+    try:
+        _write_all(file, data)
+        os.fsync(file)
         try:
-            self._log_removal(Frame(Op.DELETE, at, key))
-        except OSError as error:
-            words = f"{self._path(key)} was deleted, but the log did not confirm it ({error.strerror or error})."
-            raise StoreUnavailable(words, key=key) from error
-        if removed is not None:
-            unlink_quietly(None, f"{self._root}/{parent}/{removed}")
+            os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            created = True
+        except FileExistsError:
+            # A network file system may repeat a request whose reply it lost, and so report our own link as taken.
+            created = os.fstat(file).st_nlink > 1
+    finally:
+        os.close(file)
+        if not created:
+            _unlink_quietly(folder, temp)
+    return created
 
-    def _boot_of_logs(self) -> str | None:
-        """The id of this boot, if anybody may have a log here."""
-        if not os.path.isdir(self._root):
-            return None
-        place = self._known_settings().place
-        return place.boot if place.may_log or find_segments(self._root) else None
 
-    def _folder_of(self, key: str) -> int | None:
-        """The key's folder, opened; None if there is none."""
-        try:
-            return os.open(self._path(key).rpartition("/")[0], FOLDER_FLAGS)
-        except FileNotFoundError:
-            return None
+def _unlink_quietly(folder: int, temp: str) -> None:
+    """Remove a temporary name; one that stays behind is removed by a later listing."""
+    with contextlib.suppress(OSError):
+        os.unlink(temp, dir_fd=folder)
 
-    def _my_log(self) -> Log | None:
-        """This process's log, if it has one. A fork's copy is not: the parent goes on writing there."""
-        log = self._log
-        if log is not None and log.process != os.getpid():
-            log = self._log = None
-        return log
 
-    def _log_removal(self, frame: Frame) -> None:
-        """Keep a write in any process's log from being repeated by recovery. Also if nothing was there: see above."""
-        log = self._my_log()
-        if log is None and find_segments(self._root):
-            log = self._open_log()
-        if log is not None:
-            log.commit([frame])
+def _sync_folder(path: str) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def _read_all(file: int) -> bytes:
+    parts: list[bytes] = []
+    while part := os.read(file, _CHUNK):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _key_part(entry: os.DirEntry[str]) -> str:

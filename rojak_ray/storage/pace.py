@@ -26,19 +26,12 @@ class WritePace:
 
     def inline(self) -> bool:
         """Whether to write on the calling thread."""
-        return not self.slow() and self.alone()
-
-    def slow(self) -> bool:
-        """Whether the disk was slow of late."""
+        now = self._clock.monotonic()
         if self._cost_s >= _SLOW_S:
-            if self._clock.monotonic() < self._try_again_at:
-                return True
+            if now < self._try_again_at:
+                return False
             self._cost_s = _SLOW_S / 2
-        return False
-
-    def alone(self) -> bool:
-        """Whether the last write ended a while ago."""
-        return self._clock.monotonic() - self._last_end >= _ALONE_S
+        return now - self._last_end >= _ALONE_S
 
     def wrote_inline(self, seconds: float) -> None:
         """A write on the calling thread took this long."""

@@ -7,22 +7,17 @@ import pytest
 
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.local import LocalStore
-from rojak_ray.storage.machine import LogSettings, Place
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.store_contract import CHECKS, Check, MakeStore
 from rojak_ray.testing.stores import FaultyStore, RecordingStore
 
-LOGGED = LogSettings(Place("boot", 1, ordered=True), after_writes=0)
-"""Log whatever the disk is, from the second write on."""
 
-
-@pytest.fixture(params=["memory", "local", "logged", "faulty", "recording"])
+@pytest.fixture(params=["memory", "local", "faulty", "recording"])
 async def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeStore]:
     memory = MemoryStore()
     kinds = {
         "memory": lambda: memory,
         "local": lambda: LocalStore(tmp_path / "below" / "root"),
-        "logged": lambda: LocalStore(tmp_path / "below" / "root", log=LOGGED),
         "faulty": lambda: FaultyStore(memory),
         "recording": lambda: RecordingStore(memory),
     }

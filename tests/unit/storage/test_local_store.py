@@ -15,10 +15,8 @@ import pytest
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.storage import folders
-from rojak_ray.storage.local import LocalStore
-from rojak_ray.storage.machine import LogSettings, Place
+from rojak_ray.storage.local import TEMP_PREFIX, LocalStore
 from rojak_ray.storage.pace import WritePace
-from rojak_ray.storage.settle import TEMP_PREFIX
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ class Calls:
 async def test_a_write_is_synced_before_and_after_it_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LocalStore(tmp_path / "root", log=LogSettings(Place(None)))
+    store = LocalStore(tmp_path / "root")
     await store.put_new("a/1", b"x")
     calls = Calls(monkeypatch)
     await store.put_new("a/2", b"x")
