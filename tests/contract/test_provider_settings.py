@@ -18,8 +18,6 @@ from rojak_ray.providers.anthropic import AnthropicAgentActivities, AnthropicAge
 from rojak_ray.providers.openai import OpenAIAgentActivities, OpenAIAgentOptions
 from rojak_ray.providers.recipe import ClientRecipe, recipe_of
 
-pytestmark = pytest.mark.timeout(60)
-
 SECRET = "aws-secret-0123456789"
 
 

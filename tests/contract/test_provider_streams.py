@@ -13,7 +13,6 @@ from rojak_ray.agents.results import AgentResponse
 from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, RojakError
 
 __all__ = ["provider", "vendor"]
-pytestmark = pytest.mark.timeout(60)
 
 USAGE = {
     "openai": {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}},

@@ -14,6 +14,7 @@ import anthropic
 import openai
 import pytest
 from support.vendor import Calls, Drip, Drop, Hold, Raw, Request, Status, Text, Vendor
+from support.waiting import HANG_S
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.errors import MissingExtra, MissingKey, ModelMisbehaved, ModelRejected, ModelUnavailable, RojakError
@@ -21,8 +22,6 @@ from rojak_ray.messages import ConversationMessage
 from rojak_ray.providers.anthropic import AnthropicAgentActivities, AnthropicAgentOptions
 from rojak_ray.providers.builtin import builtin_activities
 from rojak_ray.providers.openai import OpenAIAgentActivities, OpenAIAgentOptions
-
-pytestmark = pytest.mark.timeout(60)
 
 KEY = "sk-very-secret-0123456789"
 ADD = FunctionSchema(
@@ -488,5 +487,5 @@ def test_importing_the_providers_loads_no_sdk() -> None:
         "import sys, rojak_ray.providers.openai, rojak_ray.providers.anthropic, rojak_ray.providers.builtin;"
         "print(sorted({'openai', 'anthropic', 'httpx2', 'ray'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_S)
     assert done.stdout.strip() == "[]"

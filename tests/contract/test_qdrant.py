@@ -20,7 +20,7 @@ from support.qdrant_server import Fault, HangUp, QdrantServer, Silence
 from rojak_ray.errors import ConfigError, MissingExtra, MissingKey, RetrieverRejected, RetrieverUnavailable
 from rojak_ray.retrievers import FastEmbedder, OpenAIEmbedder, QdrantRetrieverActivities, QdrantRetrieverOptions
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:Api key is used with an insecure")]
+pytestmark = [pytest.mark.filterwarnings("ignore:Api key is used with an insecure")]
 
 KEY = "qd-very-secret-0123456789"
 PAYLOADS = [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.plan import PlanActivities, PlanAgent, plan
+from support.waiting import HANG_S
 
 from rojak_ray import function
 from rojak_ray.journal.paths import Owner, Paths
@@ -55,7 +56,7 @@ def rojak(*arguments: str, storage: Path, ok: bool = True) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG_S,
         env=kept | {"ROJAK_STORAGE": str(storage)},
         check=False,
     )
@@ -150,7 +151,7 @@ def test_looking_loads_no_ray(storage: Path, tmp_path: Path):
             [sys.executable, "-c", program, *looks],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
             check=False,
         )
         assert finished.returncode == 0, finished.stderr
@@ -191,7 +192,7 @@ def test_storage_check_says_what_holds(tmp_path: Path):
             [sys.executable, "-m", "rojak_ray.cli.main", "storage", "check", "memory://"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
             check=False,
         ).stdout
     )

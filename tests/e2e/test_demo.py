@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.vendor import Calls, Text, Vendor
+from support.waiting import HANG_S
 
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\-_]")
 ROJAK = (sys.executable, "-m", "rojak_ray.cli.main")
@@ -199,7 +200,7 @@ def test_input_that_never_speaks_plays_the_short_conversation(tmp_path: Path, cl
             stdin=reader,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
             env=environment(),
             check=False,
         )
@@ -213,7 +214,12 @@ def test_input_that_never_speaks_plays_the_short_conversation(tmp_path: Path, cl
 def test_bytes_that_are_no_text_and_escape_sequences_do_no_harm(tmp_path: Path):
     command = [*ROJAK, "demo", "--in-process", "--storage", str(tmp_path)]
     finished = subprocess.run(
-        command, input=b"my name is \xff\x1b[31mEve\n", capture_output=True, timeout=60, env=environment(), check=False
+        command,
+        input=b"my name is \xff\x1b[31mEve\n",
+        capture_output=True,
+        timeout=HANG_S,
+        env=environment(),
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     assert b"\x1b" not in finished.stdout
@@ -222,7 +228,7 @@ def test_bytes_that_are_no_text_and_escape_sequences_do_no_harm(tmp_path: Path):
 def test_a_reader_that_leaves_early_ends_the_demo_without_a_traceback(tmp_path: Path):
     command = f"{sys.executable} -m rojak_ray.cli.main demo --in-process --storage {tmp_path} < /dev/null | head -1"
     finished = subprocess.run(
-        ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, env=environment(), check=False
+        ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=HANG_S, env=environment(), check=False
     )
     assert finished.stdout.startswith("Rojak Corner")
     assert "Traceback" not in finished.stderr

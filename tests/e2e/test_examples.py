@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import HANG_S
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAYS = {
@@ -78,7 +79,7 @@ def test_example_on_ray(example: str, tmp_path: Path):
 
 def test_the_testing_example_is_a_pytest_file(tmp_path: Path):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / "testing" / "main.py")]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, cwd=tmp_path, check=False)
     assert "2 passed" in finished.stdout, finished.stdout
 
 
@@ -92,6 +93,6 @@ def test_program_of_the_readme_runs_as_it_stands_on_the_offline_model(number: in
         program += "\ntest_booking_is_kept()\nprint('passed')\n"
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, str(tmp_path / "program.py")]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout

@@ -14,7 +14,7 @@ import pytest
 from s3fs import S3FileSystem
 from support.bucket_life import live
 from support.servers import SERVERS, Relay, Server, free_ports, has_azurite
-from support.waiting import lines, until
+from support.waiting import HANG_S, lines, until
 
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.storage import s3
@@ -23,8 +23,6 @@ from rojak_ray.storage.objects import ObjectStore
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 from rojak_ray.testing.store_contract import CHECKS, Check, MakeStore
-
-pytestmark = pytest.mark.timeout(90)
 
 BUCKET = "rojak-test"
 
@@ -160,7 +158,7 @@ async def test_processes_agree_on_the_winners(place: str) -> None:
         subprocess.Popen([sys.executable, "-c", program, place, name], stdout=subprocess.PIPE, text=True)
         for name in names
     ]
-    won = {name: set(racer.communicate(timeout=80)[0].split()) for name, racer in zip(names, racers, strict=True)}
+    won = {name: set(racer.communicate(timeout=HANG_S)[0].split()) for name, racer in zip(names, racers, strict=True)}
     assert sorted(number for each in won.values() for number in each) == sorted(str(number) for number in range(20))
     store = open_store(place)
     for name in names:

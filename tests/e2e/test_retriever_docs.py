@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from support.vendor import Text, Vendor
+from support.waiting import HANG_S
 
 DOCS = Path(__file__).parents[2] / "docs" / "retrievers.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
@@ -18,7 +19,7 @@ def run(program: str, folder: Path, **environment: str) -> str:
     (folder / "program.py").write_text(program)
     command = [sys.executable, str(folder / "program.py")]
     env = os.environ | environment
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=env)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False, cwd=folder, env=env)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

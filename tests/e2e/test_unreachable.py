@@ -6,15 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import HANG_S
 
 from rojak_ray import OfflineAgent, Rojak, errors
 from rojak_ray.testing.runtime import InProcessRuntime
 
-pytestmark = pytest.mark.timeout(120)
-
 
 async def test_cluster_nobody_listens_at_is_refused_within_seconds(tmp_path: Path) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         with pytest.raises(errors.RayUnavailable, match=r"127\.0\.0\.1:1"):
             await Rojak(str(tmp_path), address="127.0.0.1:1").run(agent=OfflineAgent(name="A"), messages="hi")
 
@@ -38,7 +37,7 @@ def test_ray_that_cannot_start_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     command = [sys.executable, "-c", NO_RAY, str(tmp_path), str(tmp_path / "file" / "ray")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
 
     assert done.returncode == 0, done.stderr
     assert "could not be started here" in done.stdout

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import HANG_S
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_nothing_is_lost_doubled_or_reordered_while_processes_are_killed() -> None:
     options = ["--only", "processes", "--minutes", "0.4", "--sessions", "6", "--json"]
     command = [sys.executable, "-m", "benchmarks.chaos", *options]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=220, check=False)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S, check=False)
 
     assert ran.stdout, ran.stderr[-3000:]
     report = json.loads(ran.stdout)

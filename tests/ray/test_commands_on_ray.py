@@ -7,12 +7,13 @@ import sys
 
 import pytest
 from support.plan import PlanActivities, PlanAgent, plan
+from support.waiting import HANG_S
 
 from rojak_ray import Rojak, SessionNotFound
 from rojak_ray.errors import RunCancelled
 from rojak_ray.runtime import cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 def never() -> str:
@@ -30,7 +31,13 @@ async def typed(*arguments: str, installation: dict[str, str]) -> str:
     address = ["--address", ray.get_runtime_context().gcs_address]
     command = [sys.executable, "-m", "rojak_ray.cli.main", *arguments, *where, *address]
     done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL, env=os.environ
+        subprocess.run,
+        command,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        stdin=subprocess.DEVNULL,
+        env=os.environ,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout

@@ -14,7 +14,7 @@ from support.waiting import until
 from rojak_ray import Rojak
 from rojak_ray.runtime import actors
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 async def test_process_of_a_running_task_killed_runs_the_function_again(
@@ -63,7 +63,7 @@ async def test_session_that_lived_elsewhere_is_found_where_it_belongs_now(
 
     async with Rojak(**where, placement=after, hosts=3) as later:
         await later.create_worker([PlanActivities()], functions=functions)
-        await until(lambda: count(effects, "waiting") == 2, "it goes on by itself", within_s=60)
+        await until(lambda: count(effects, "waiting") == 2, "it goes on by itself")
         Path(f"{effects}.go").touch()
         await until(lambda: count(effects, "last") == 1, "it comes to its end")
 

@@ -12,7 +12,7 @@ from support.waiting import lines, until
 
 from rojak_ray import Rojak, ToolContext, errors, function
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 _THROUGH_RAY = {"env_vars": {"ROJAK_LINKS": "off"}}
 

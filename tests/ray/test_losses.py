@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from support.actors import kill_actor, shared_host_of
 from support.plan import PlanActivities, PlanAgent, plan
-from support.waiting import lines, until
+from support.waiting import HANG_S, lines, until
 
 from rojak_ray import Rojak, ToolContext
 from rojak_ray.agents import AgentActivities, AgentCallParams, AgentResponse
@@ -17,7 +17,7 @@ from rojak_ray.runtime.outbox import MOST_HELD
 from rojak_ray.runtime.settings import CATALOG, session_name
 from rojak_ray.testing.clock import FakeClock
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -50,7 +50,7 @@ STORY = plan([["note", {"text": "first"}]], [["wait_for_go", {}]], [["note", {"t
 async def finished(path: Path, answering: "asyncio.Task[Any]") -> dict[str, list[list[str]]]:
     """Let the story end; what each function wrote, by its first word."""
     Path(f"{path}.go").touch()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         assert (await answering).messages[-1].content == "done"
     written: dict[str, list[list[str]]] = {}
     for line in lines(path):
@@ -129,7 +129,7 @@ async def test_shared_host_killed_answers_a_crowd_of_callers(
 
     kill_actor(rojak, shared_host_of(rojak, "run", f"{unique}-0"))
     Path(f"{effects}.go").touch()
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(HANG_S):
         answers = await asyncio.gather(*answering)
     assert [answer.id for answer in answers] == [f"{unique}-{n}" for n in range(crowd)]
     assert {answer.messages[-1].content for answer in answers} == {"done"}
@@ -226,7 +226,7 @@ async def test_new_cluster_on_the_same_storage_goes_on_when_a_worker_starts(
     async with Rojak(**installation) as later:
         note, wait_for_go = agent.functions
         await later.create_worker([PlanActivities()], functions=[note, wait_for_go])
-        await until(lambda: waiting_lines(effects) == 4, "both run again by themselves", within_s=60)
+        await until(lambda: waiting_lines(effects) == 4, "both run again by themselves")
         written = await finished(effects, asyncio.create_task(later.get_run_result(f"{unique}-run")))
         again = await later.get_session(unique)
         await until(lambda: _answered(again), "the session has its answer")

@@ -12,7 +12,7 @@ from support.waiting import until
 
 from benchmarks.chaos.nodes import Cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,9 @@ async def test_worker_node_killed_moves_its_actors_steps_and_tasks(start: Any, c
 
     cluster.kill(victim)
     cut = {effect.key for effect in before if effect.node == lost or effect.word in {"waiting", "working"}}
-    await until(lambda: _again(effects, before, lost), "what ran there runs again elsewhere", within_s=60)
+    await until(lambda: _again(effects, before, lost), "what ran there runs again elsewhere")
     Path(f"{effects}.go").touch()
-    await until(lambda: driver.has_said("finished"), "every session has its answer", within_s=60)
+    await until(lambda: driver.has_said("finished"), "every session has its answer")
 
     assert set(driver.answers.values()) == {"done"}
     after = effects_in(effects)

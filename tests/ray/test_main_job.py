@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.plan import PlanActivities, PlanAgent, plan
-from support.waiting import lines, until
+from support.waiting import HANG_S, lines, until
 
 from rojak_ray import Rojak, ToolContext, errors, function
 from rojak_ray.agents import Agent, AgentActivities, AgentCallParams, AgentExecuteFnResult, AgentResponse
@@ -22,7 +22,7 @@ from rojak_ray.runtime.settings import host_name
 from rojak_ray.types import RetryOptions, RetryPolicy
 from rojak_ray.workflows import UpdateConfigParams
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -334,13 +334,13 @@ async def test_agent_type_that_nobody_serves_fails_soon_and_names_the_type(rojak
         type: str = "unserved-type"
         model: str = "m"
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         with pytest.raises(errors.RunFailed, match="unserved-type"):
             await rojak.run(agent=Unserved(name="A"), messages="hello")
 
 
 async def test_function_that_nobody_registered_fails_soon_and_names_the_function(rojak: Rojak) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         with pytest.raises(errors.RunFailed, match="never_registered"):
             await rojak.run(agent=PlanAgent(name="A", functions=["never_registered"]), messages=plan("x"))
 
@@ -426,7 +426,7 @@ async def test_two_drivers_share_a_session_and_a_run_outlives_its_driver(
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program], env=clean, capture_output=True, text=True, timeout=90
+        subprocess.run, [sys.executable, "-c", program], env=clean, capture_output=True, text=True, timeout=HANG_S
     )
 
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.vendor import Calls, Hold, Status, Text, Vendor
-from support.waiting import until
+from support.waiting import HANG_S, until
 
 from rojak_ray import AnthropicAgent, OpenAIAgent, Rojak, errors
 from rojak_ray.agents import (
@@ -18,7 +18,7 @@ from rojak_ray.agents import (
 )
 from rojak_ray.types import RetryOptions, RetryPolicy
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
@@ -121,12 +121,12 @@ async def test_cancelling_a_run_drops_the_vendors_connection(fresh: Rojak, vendo
 
     with pytest.raises(errors.RunCancelled, match="cancel"):
         await handle.result()
-    await until(vendor.requests[0].dropped.is_set, "the connection is dropped", within_s=5)
+    await until(vendor.requests[0].dropped.is_set, "the connection is dropped")
 
 
 async def test_without_any_key_the_error_names_the_variable(fresh: Rojak, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         with pytest.raises(errors.RunFailed, match="OPENAI_API_KEY"):
             await fresh.run(agent=OpenAIAgent(name="A"), messages="hi")

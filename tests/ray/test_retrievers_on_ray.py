@@ -34,7 +34,6 @@ from rojak_ray.storage.open import open_store
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.timeout(180),
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure"),
 ]
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from support.actors import kill_actor, shared_host_of
 from support.plan import PlanAgent
 from support.vendor import Request, Stream, Text, Vendor
-from support.waiting import lines, until
+from support.waiting import HANG_S, lines, until
 
 from rojak_ray import OpenAIAgent, Rojak, SessionEvent
 from rojak_ray.agents import (
@@ -23,7 +23,7 @@ from rojak_ray.agents import (
 from rojak_ray.runtime.settings import session_name
 from rojak_ray.sessions.pool_settings import PoolSettings
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 
 class SpeakingActivities(AgentActivities):
@@ -92,7 +92,7 @@ class Listener:
         return [event for event in self.events if event.kind != "text_delta"]
 
     async def done(self) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             await self.task
         seqs = [event.seq for event in self.events]
         assert seqs == sorted(set(seqs)), "seq must rise"
@@ -191,16 +191,21 @@ async def test_cancelling_in_mid_stream_drops_the_vendor_connection(rojak: Rojak
         await rojak.create_worker([OpenAIAgentActivities(OpenAIAgentOptions(api_key="k", base_url=vendor.openai_url))])
         agent = OpenAIAgent(name="A")
         session = await rojak.create_session(unique, agent)
-        for listener, cancel in (
-            (Listener(rojak.stream(unique, agent, "go")), (await rojak.start_run(unique, agent, "go")).cancel),
-            (Listener(session.stream_messages("go")), session.cancel),
+        for stream, cancel in (
+            (lambda: rojak.stream(unique, agent, "go"), lambda: _cancel_run(rojak, unique)),
+            (lambda: session.stream_messages("go"), session.cancel),
         ):
+            listener = Listener(stream())  # one after the other, so that the vendor's last request is this one's
             await until(lambda listener=listener: listener.text() == "one two", "the first words are there")
             await cancel()
             with pytest.raises(Exception, match="cancelled"):
                 await listener.done()
             assert listener.items[-1].kind == "run_ended"
             assert await vendor.dropped(vendor.requests[-1])
+
+
+async def _cancel_run(rojak: Rojak, run_id: str) -> None:
+    await (await rojak.start_run(run_id, OpenAIAgent(name="A"), "go")).cancel()
 
 
 async def test_a_passivated_session_is_followed_without_being_started(

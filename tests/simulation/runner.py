@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import multiprocessing
+import multiprocessing.connection
+import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -49,9 +52,18 @@ def run_many(seeds: range, jobs: int) -> int:
 
 
 def _begin() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet()
     gc.disable()
     gc.freeze()  # modules are not looked through for garbage
+
+
+def _end_with_parent() -> None:
+    """A worker of a pool waits for work for ever, also when whoever had the work was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _run_batch(seeds: range) -> list[Report]:

@@ -19,10 +19,10 @@ from typing import Any, Literal, Self
 
 from aiohttp import web
 from support.vendor_streams import anthropic_events, error_event, openai_events
+from support.waiting import HANG_S
 
 Wire = Literal["openai", "anthropic"]
 
-DEADLINE_S = 10.0
 """Nothing in a test takes longer; waiting for it ends with an error."""
 
 _PATHS: tuple[tuple[str, Wire], ...] = (
@@ -186,7 +186,7 @@ class Vendor:
     def wait_for_requests(self, count: int) -> list[Request]:
         """Block until this many requests have arrived (from a thread other than the server's)."""
         with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self.requests) >= count, DEADLINE_S):
+            if not self._arrived.wait_for(lambda: len(self.requests) >= count, HANG_S):
                 raise TimeoutError(f"{len(self.requests)} of {count} requests arrived")
         return self.requests
 
@@ -196,7 +196,7 @@ class Vendor:
 
     async def dropped(self, request: Request) -> bool:
         """Wait for the client of this request to hang up; whether it did."""
-        return await asyncio.to_thread(request.dropped.wait, DEADLINE_S)
+        return await asyncio.to_thread(request.dropped.wait, HANG_S)
 
     @property
     def connections(self) -> int:
@@ -210,7 +210,7 @@ class Vendor:
 
     async def closed_down_to(self, count: int) -> None:
         """Wait until no more than this many connections are open (on the server's loop)."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(HANG_S):
             while self.open_connections > count:
                 await asyncio.sleep(0.005)
 
@@ -250,14 +250,14 @@ class Vendor:
 
         self._thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
         self._thread.start()
-        if not ready.wait(DEADLINE_S):
+        if not ready.wait(HANG_S):
             raise TimeoutError("the vendor did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         assert self._thread is not None
-        self._thread.join(DEADLINE_S)
+        self._thread.join(HANG_S)
 
     async def _serve(self, http: web.Request) -> web.StreamResponse:
         wire = next((wire for ending, wire in _PATHS if http.path.endswith(ending)), None)

@@ -5,8 +5,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+HANG_S = 240.0
+"""Whoever waited this long waits for ever. It only ends a test that hangs: a slow machine needs less."""
 
-async def until(condition: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+
+async def until(condition: Callable[[], Any], what: str, within_s: float = HANG_S) -> Any:
     """Return the first true value of `condition` (which may be a coroutine function)."""
     try:
         async with asyncio.timeout(within_s):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waiting import HANG_S
 from typer.testing import CliRunner
 
 from rojak_ray import __version__
@@ -118,5 +119,5 @@ def test_importing_the_command_loads_neither_ray_nor_a_provider():
         "import sys, rojak_ray.cli.main; "
         "print([name for name in ('ray', 'openai', 'anthropic', 'pydantic') if name in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=True)
     assert result.stdout == "[]\n"

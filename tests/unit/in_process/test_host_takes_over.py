@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from support.journals import Desk, Operation
+from support.waiting import HANG_S
 
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.core.commands import OpenSession, StartRun
@@ -48,7 +49,7 @@ async def lost_in_a_function(plan: CallPlan) -> Desk:
     opening = OpenSession(owner_kind="session", owner_id="s", incarnation="i", agent=AGENT)
     start = StartRun(run_id="r", input_digest="d", messages=(Message(role="user", content="hi"),))
     await host.ask(Ask(commands=(opening, start)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while ("call_function", 1) not in spy.given:
             await asyncio.sleep(0)
     await host.close()
@@ -74,7 +75,7 @@ async def test_unfinished_call_is_started_once_by_the_next_host_as_its_second_at
     spy = Spy(CallPlan())
     host = SessionHost(desk.journal(slowly), spy, desk.clock)
     await host.open()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not spy.given:
             await asyncio.sleep(0)
     for _ in range(60):

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from simulation.scene import OWNER, Scene, played, start
 from simulation.world import PATHS, LaneClock, LaneIds
+from support.waiting import HANG_S
 
 from rojak_ray.errors import Fenced, StoreUnavailable
 from rojak_ray.journal.journal import Journal
@@ -114,7 +115,7 @@ def test_host_is_not_let_go_under_a_request_that_waits_for_its_turn():
         scene.pool = impatient(scene, "i")  # in less time than a request waits for one that was lost
         await scene.opened()
         place = Place("c", number=2, after=1)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(HANG_S):
             await scene.pool.ask(OWNER, Ask(commands=(start("r"),), place=place))
         assert len(await scene.memory.list(PATHS.epochs(OWNER))) <= 2
 

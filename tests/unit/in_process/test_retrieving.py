@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.plan import PlanAgent, plan
+from support.waiting import HANG_S
 from support.worlds import world
 
 from rojak_ray import errors
@@ -182,12 +183,12 @@ async def test_crash_between_retrieval_and_answer_retrieves_nothing_again() -> N
         w.model.call = hold  # type: ignore[method-assign]
         await w.rojak.start_run("r", agent, plan("answer"))
         await asyncio.wait_for(asked.wait(), 5)
-        async with asyncio.timeout(5):  # asked early: what was found is being written meanwhile
+        async with asyncio.timeout(HANG_S):  # asked early: what was found is being written meanwhile
             while not (await replay(store, Paths("rojak"), Owner("run", "r"))).state.run.found:  # type: ignore[union-attr]
                 await asyncio.sleep(0)
     async with world(store) as w:
         await w.rojak.create_worker(retriever_activities=[library])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             response = await w.rojak.get_run_result("r")
 
     assert response.messages[-1].content == "answer"
@@ -210,7 +211,7 @@ async def test_what_was_found_but_not_written_is_looked_up_again_by_the_next_hos
         with pytest.raises(errors.StorageError):
             await w.rojak.run("r", agent, plan("answer"))
         recovered.append(True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             response = await w.rojak.run("r", agent, plan("answer"))
 
     assert response.messages[-1].content == "answer"

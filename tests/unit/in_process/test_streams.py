@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.journals import Operation, TamperedStore
 from support.plan import PlanAgent, plan
-from support.waiting import until
+from support.waiting import HANG_S, until
 from support.worlds import WatchedPlan, world
 
 from rojak_ray import errors
@@ -58,7 +58,7 @@ def make_agents() -> PlanAgent:
 
 
 async def told(events: AsyncIterator[SessionEvent]) -> list[SessionEvent]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         return [event async for event in events]
 
 
@@ -313,7 +313,7 @@ async def test_a_follower_goes_on_when_the_store_fails_under_the_host() -> None:
         await until(lambda: text_of(events) == "first ", "it speaks")
         broken = True
         model.go_on.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             await sending
 
     items = [event for event in events if event.kind != "text_delta"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.plan import PlanAgent, plan
+from support.waiting import HANG_S
 from support.worlds import World, world
 
 from rojak_ray import ToolContext, function
@@ -16,7 +17,7 @@ async def interrupted(store: MemoryStore, functions: list[Any], story: str, reac
     """Start the story as run `r` and end the runtime once the condition holds, without cancelling the run."""
     async with world(store) as w:
         await w.rojak.start_run("r", PlanAgent(name="A", functions=functions), story)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while not reached():
                 await asyncio.sleep(0)
 
@@ -25,7 +26,7 @@ async def resumed(w: World, functions: list[Any]) -> Any:
     """Make the functions known again, as a program that starts anew does, and wait for the run."""
     for fn in functions:
         w.rojak._gateway.refer(fn)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         return await w.rojak.get_run_result("r")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import pytest
+from support.waiting import HANG_S
 
 from rojak_ray.runtime.function_pool import (
     LIFE_S,
@@ -19,7 +20,6 @@ from rojak_ray.runtime.function_pool import (
 )
 from rojak_ray.testing.clock import FakeClock
 
-_DEADLINE_S = 10.0
 T = TypeVar("T")
 
 
@@ -71,7 +71,7 @@ class Cluster:
 
 
 async def soon(awaited: Awaitable[T]) -> T:
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         return await awaited
 
 
@@ -292,7 +292,7 @@ async def test_whatever_happens_a_call_runs_once_at_most_and_ends(seed: int) -> 
             await asyncio.sleep(0)
         if chance.random() < 0.1:
             chance.choice(list(calls.values())).cancel()
-    _, hung = await asyncio.wait(calls.values(), timeout=_DEADLINE_S)
+    _, hung = await asyncio.wait(calls.values(), timeout=HANG_S)
     assert not hung, f"seed {seed}"
     assert len(ran) == len(set(ran)), f"seed {seed}"
     for name, call in calls.items():

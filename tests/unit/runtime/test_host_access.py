@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from ray.exceptions import RayError
+from support.waiting import HANG_S
 
 from rojak_ray.errors import RunNotFound
 from rojak_ray.journal.paths import Owner
@@ -19,7 +20,6 @@ from rojak_ray.runtime.link import LinkServer
 from rojak_ray.runtime.outbox import RepliesLost
 
 RUN = Owner("run", "r")
-_DEADLINE_S = 10.0
 
 
 class Method:
@@ -71,12 +71,12 @@ async def access(host: Host) -> AsyncIterator[HostAccess]:
 
 
 async def ask(access: HostAccess, what: bytes = b"a", *, waits: bool = False) -> object:
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         return await access.ask(RUN, what, ("life", 1), waits=waits)
 
 
 async def linked(access: HostAccess) -> None:
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         while await ask(access) != b"link a":
             await asyncio.sleep(0)
 
@@ -110,7 +110,7 @@ async def test_who_waits_when_the_link_is_lost_has_to_ask_again(access: HostAcce
     host.linked.clear()
     host.answers.clear()
     asking = asyncio.create_task(ask(access))
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         await host.linked.wait()
     await access.aclose()
     with pytest.raises(RepliesLost):

@@ -11,14 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
+from support.waiting import HANG_S
 
 from rojak_ray import errors
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.runtime import frames
 from rojak_ray.runtime.frames import Content, Kind
 from rojak_ray.runtime.link import BlockingLink, Link, LinkLost, LinkServer
-
-_DEADLINE_S = 10.0
 
 
 class Desk:
@@ -64,7 +63,7 @@ async def link(name: str) -> AsyncIterator[Link]:
 
 
 async def soon(awaited: Awaitable[object]) -> object:
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         return await awaited
 
 
@@ -240,7 +239,7 @@ def try_as_nobody(name: str) -> int:
     try:
         os.setuid(65534)
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(_DEADLINE_S)
+        connection.settimeout(HANG_S)
         connection.connect(name)
         with contextlib.suppress(OSError):
             connection.sendall(frames.pack(1, Kind.ASK, b"let me in"))

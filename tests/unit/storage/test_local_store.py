@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.waiting import HANG_S
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
@@ -316,7 +317,7 @@ async def test_sixteen_writers_in_four_processes_have_one_winner_a_key(store: Lo
         assert racer.stdin is not None
         racer.stdin.close()
         racer.stdin = None  # or communicate() would flush it
-    won = [line.split() for racer in racers for line in racer.communicate(timeout=100)[0].splitlines()]
+    won = [line.split() for racer in racers for line in racer.communicate(timeout=HANG_S)[0].splitlines()]
     assert sorted(int(key) for key, _ in won) == list(range(50)), "exactly one winner for each key"
     for key, entry in won:
         assert await store.get(f"race/{int(key) % 5}/{key}") == entry.encode()

@@ -1,0 +1,69 @@
+"""Processes that tests started and did not end. Linux only: elsewhere nothing is found."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Make a process whose parent ended a child of this one, so that it can be found."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_descendants() -> list[str]:
+    """Kill what this process and its descendants started and is still alive; a line for each."""
+    left: list[str] = []
+    while found := _descendants():
+        for pid, command in found.items():
+            left.append(f"{pid}: {command[:150]}")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in found:  # those that are not ours yet become ours when their parents are gone
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+    return left
+
+
+def children(pid: int) -> list[int]:
+    """The living processes that a process started itself."""
+    return [child for child, parent in _parents().items() if parent == pid]
+
+
+def command_of(pid: int) -> str:
+    """The command line of a living process; nothing for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _parents() -> dict[int, int]:
+    """The parent of every living process."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                parents[int(entry.parent.name)] = int(parent)
+    return parents
+
+
+def _descendants() -> dict[int, str]:
+    parents = _parents()
+    return {pid: command_of(pid) for pid in parents if _descends(pid, parents)}
+
+
+def _descends(pid: int, parents: dict[int, int]) -> bool:
+    while pid in parents:
+        pid = parents[pid]
+        if pid == os.getpid():
+            return True
+    return False

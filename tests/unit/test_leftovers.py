@@ -1,0 +1,22 @@
+"""The suite's own guard finds what a test left behind, also when its parent is gone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_an_orphan_in_a_session_of_its_own_is_ended() -> None:
+    program = (
+        "import subprocess, sys\n"
+        "from support.leftovers import adopt_orphans, end_descendants\n"
+        "adopt_orphans()\n"
+        "orphan = [sys.executable, '-c', 'import signal; signal.pause()']\n"
+        "child = f'import subprocess; subprocess.Popen({orphan!r}, start_new_session=True)'\n"
+        "subprocess.run([sys.executable, '-c', child], check=True)\n"
+        "first, second = end_descendants(), end_descendants()\n"
+        "print(len(first), 'signal.pause' in first[0], second)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=TESTS, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "True", "[]"]
