@@ -15,6 +15,7 @@ from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.registry import FunctionRegistry, Implementation, distinct
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import SystemClock
+from rojak_ray.concurrency import background
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
@@ -194,7 +195,9 @@ class RayGateway:
         await self._ship(implementations, list(activities), named=True)
         self._registrations.append((list(activities), implementations))
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep_registered(), name="keep registered")
+            self._keeper = background(
+                "stay registered", self._keep_registered, SystemClock(), longest_pause_s=_KEEPALIVE_S
+            )
 
     async def close(self) -> None:
         """Stop keeping registrations alive. Actors and what was registered stay."""
@@ -221,15 +224,10 @@ class RayGateway:
     async def _keep_registered(self) -> None:
         while True:
             await asyncio.sleep(_KEEPALIVE_S)
-            try:
-                _, version = await self._catalog.call("join", self._settings)
-                if version[0] != self._version[0]:
-                    self._version = version
-                    await self._register_again()
-            except RojakError as error:
-                logger.warning("the catalog cannot be reached: %s", error)
-            except RayError as error:
-                logger.warning("Ray cannot be reached: %s", error)
+            _, version = await self._catalog.call("join", self._settings)
+            if version[0] != self._version[0]:
+                self._version = version
+                await self._register_again()
 
     async def _register_again(self) -> None:
         """The catalog was lost: tell the new one everything this driver ever told the old."""

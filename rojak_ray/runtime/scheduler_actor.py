@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from rojak_ray.clock import SystemClock
+from rojak_ray.concurrency import background
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
@@ -21,9 +22,6 @@ from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
 logger = logging.getLogger(__name__)
-
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 15.0
 
 
 class SchedulerActor:
@@ -42,9 +40,9 @@ class SchedulerActor:
         self._gateway = RayGateway(settings, lambda: False)
         self._service = SchedulerService(self._store, paths, GatewayRuns(self._gateway), clock, ids)
         self._alarm = AlarmClock(self._store, paths, clock, self._wake)
-        self._ringing = asyncio.create_task(self._alarm.run(settings.pool.timers_s))
+        self._ringing = background("ring timers", lambda: self._alarm.run(settings.pool.timers_s), clock)
         self._checked: asyncio.Task[None] | None = None
-        self._beginning = asyncio.create_task(self._begin())
+        self._beginning = background("begin with the schedules", self._begin, clock)
 
     async def ask(self, packed: bytes) -> bytes | RojakError:
         """Bring a packed `ScheduleAsk` to the schedules; a packed `ScheduleReply` comes back.
@@ -72,17 +70,8 @@ class SchedulerActor:
         return await self._gateway.ask(owner, ask)
 
     async def _begin(self) -> None:
-        pause = _FIRST_PAUSE_S
-        while True:
-            try:
-                await self._check_storage()
-                await self._service.start()
-            except RojakError as error:
-                logger.warning("schedules wait for their storage: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
-            else:
-                return
+        await self._check_storage()
+        await self._service.start()
 
     async def _check_storage(self) -> None:
         """Prove once that the storage keeps its promises; again if that failed."""

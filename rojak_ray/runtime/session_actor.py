@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 import ray
 
 from rojak_ray.clock import SystemClock
-from rojak_ray.errors import InternalError, RojakError
+from rojak_ray.concurrency import background
+from rojak_ray.errors import InternalError, RojakError, StorageError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.providers.builtin import preload_sdks
@@ -70,22 +71,25 @@ class _Shell:
             self._checked = asyncio.create_task(check_durable(self._store))
         await asyncio.shield(self._checked)
 
-    async def recover(self, go_on: Callable[[], Awaitable[object]]) -> None:
-        """Go on with what an earlier life left, as soon as the storage lets us."""
-        wait = _FIRST_WAIT_S
-        while True:
+    def recover(self, go_on: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+        """Go on with what an earlier life left, as soon as the storage lets us; the task ends when that is done."""
+
+        async def begin() -> None:
+            await self.check_storage()
             try:
-                await self.check_storage()
-            except RojakError as error:
-                logger.warning("recovery waits %g s for the storage: %s", wait, error)
-                await self._clock.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT_S)
-            else:
-                break
+                await go_on()
+            except StorageError as error:  # the pool tries again by itself
+                logger.warning("recovery goes on in the background: %s", error)
+
+        return background("recover", begin, self._clock, first_pause_s=_FIRST_WAIT_S, longest_pause_s=_LONGEST_WAIT_S)
+
+    async def wake(self, owners: list[Owner]) -> None:
+        """Open these if some lost process had them open. What fails is tried again here, or by the next sweep."""
         try:
-            await go_on()
+            await self.check_storage()
+            await self.pool.wake_all(owners)
         except RojakError as error:
-            logger.warning("recovery goes on in the background: %s", error)
+            logger.warning("could not wake what was left unfinished: %s", error)
 
     async def _ask_packed(self, packed: bytes) -> Answer:
         return await self.ask(Envelope.unpack(packed))
@@ -125,7 +129,7 @@ class SessionHostActor:
             shared = owner.kind == "run" or settings.placement == "shared"
             return shared and home_of(owner, settings.hosts) == index
 
-        self._recovery = asyncio.create_task(self._shell.recover(lambda: self._recover(mine)))
+        self._recovery = self._shell.recover(lambda: self._recover(mine))
 
     async def ask(self, packed: bytes) -> Answer | Ticket:
         """Bring an `Envelope` to its owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
@@ -142,7 +146,7 @@ class SessionHostActor:
     async def wake(self, owners: list[Owner]) -> None:
         """Go on with these, if some lost process had them open. For the catalog's sweep; repeating it is harmless."""
         if self._recovery.done():
-            await self._shell.recover(lambda: self._shell.pool.wake_all(owners))
+            await self._shell.wake(owners)
 
     async def link(self) -> str:
         """Where a client on this machine may bring its asks instead: see `LinkServer.name`."""
@@ -169,8 +173,8 @@ class SessionActor:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
         self._shell = _Shell(settings, session_name(session_id), asks_models=False)
         self._owner = Owner("session", session_id)
-        self._recovery = asyncio.create_task(self._shell.recover(lambda: self._shell.pool.wake(self._owner)))
-        self._retirement = asyncio.create_task(self._retire_when_idle())
+        self._recovery = self._shell.recover(lambda: self._shell.pool.wake(self._owner))
+        self._retirement = background("leave when idle", self._retire_when_idle, SystemClock())
 
     async def ask(self, packed: bytes) -> Answer:
         """Bring an `Envelope` to the session's host; a packed `Reply` comes back, whether or not the client fetches.

@@ -8,6 +8,7 @@ the storage was down.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
+from rojak_ray.concurrency import at_most
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.runtime.settings import SCHEDULER, RuntimeSettings, home_of, session_name
 from rojak_ray.schedules.service import has_schedules
 from rojak_ray.sessions.alarm import has_timers
-from rojak_ray.sessions.pool import active_owners, at_most
+from rojak_ray.sessions.pool import active_owners
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
@@ -60,25 +62,31 @@ class Sweep:
         Crash safety:
             Opening is a claim, and whoever is open already stays so; repeating it is harmless.
         """
-        paths = Paths(self._settings.namespace)
         there = await asyncio.to_thread(self._names)
+        parts = (self._wake_scheduler, self._wake_owners)  # neither waits for the other, nor goes without by its errors
+        await at_most(len(parts), lambda part: part(there), parts)
+
+    async def _wake_scheduler(self, there: set[str]) -> None:
+        paths = Paths(self._settings.namespace)
         if SCHEDULER not in there and (await has_schedules(self._store, paths) or await has_timers(self._store, paths)):
             await asyncio.to_thread(self._start_scheduler)
+
+    async def _wake_owners(self, there: set[str]) -> None:
         homes: dict[int, list[Owner]] = {}
         alone: list[str] = []
-        for owner in await active_owners(self._store, paths, self._known):
+        for owner in await active_owners(self._store, Paths(self._settings.namespace), self._known):
             if owner.kind == "run" or self._settings.placement == "shared":
                 homes.setdefault(home_of(owner, self._settings.hosts), []).append(owner)
             else:
                 alone.append(owner.id)
-        await at_most(_STARTS_AT_ONCE, self._wake_host, homes.items())
         missing = [session_id for session_id in alone if session_name(session_id) not in there]
         if missing:
             logger.warning("starting the actors of %d sessions that were left unfinished", len(missing))
-        await at_most(_STARTS_AT_ONCE, self._wake_session, missing)
+        works = [functools.partial(self._wake_host, index, owners) for index, owners in homes.items()]
+        works += [functools.partial(self._wake_session, session_id) for session_id in missing]
+        await at_most(_STARTS_AT_ONCE, lambda work: work(), works)
 
-    async def _wake_host(self, home: tuple[int, list[Owner]]) -> None:
-        index, owners = home
+    async def _wake_host(self, index: int, owners: list[Owner]) -> None:
         handle: Any = await asyncio.to_thread(self._start_host, index)
         try:
             async with asyncio.timeout(_HOST_S):

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import ray
 from ray.exceptions import RayError
 
-from rojak_ray.errors import RojakError
+from rojak_ray.clock import SystemClock
+from rojak_ray.concurrency import background
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.settings import RuntimeSettings, step_worker_name
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
@@ -40,11 +41,29 @@ class Upkeep:
         self._step_workers: dict[str, actors.Handle] = {}
         self._step_workers_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._sweep = Sweep(
+            settings,
+            open_store(settings.storage),
+            start_host=functools.partial(actors.start_host, settings),
+            start_session=functools.partial(actors.start_session, settings),
+            start_scheduler=functools.partial(actors.start_scheduler, settings),
+            names=functools.partial(actors.names_of, settings),
+        )
 
     def start(self) -> None:
         """Go on with it for as long as this process lives."""
-        every = (self._keep_step_workers(), self._start_hosts(), self._keep_sweeping())
-        self._tasks = [asyncio.create_task(each) for each in every]
+        clock = SystemClock()
+        self._tasks = [
+            background("keep step workers", self._keep_step_workers, clock),
+            background("start the shared hosts", self._start_hosts, clock),
+            background(
+                "look for unfinished work",
+                self._keep_sweeping,
+                clock,
+                first_pause_s=_SWEEP_AGAIN_S,
+                longest_pause_s=_SWEEP_S,
+            ),
+        ]
 
     async def prepare(self, functions: Sequence[FunctionEntry], providers: Sequence[ProviderEntry]) -> None:
         """Have what these need started: at once for exclusive retrievers, soon for what step workers run."""
@@ -56,24 +75,9 @@ class Upkeep:
 
     async def _keep_sweeping(self) -> None:
         """Wake what was left unfinished: at once, as a lost cluster may have, and then every so often."""
-        settings = self._settings
-        sweep = Sweep(
-            settings,
-            open_store(settings.storage),
-            start_host=functools.partial(actors.start_host, settings),
-            start_session=functools.partial(actors.start_session, settings),
-            start_scheduler=functools.partial(actors.start_scheduler, settings),
-            names=functools.partial(actors.names_of, settings),
-        )
-        wait = _SWEEP_AGAIN_S
         while True:
-            try:
-                await sweep.once()
-                wait = _SWEEP_S
-            except (RayError, RojakError) as error:
-                wait = min(2 * wait, _SWEEP_S)
-                logger.warning("could not look for unfinished work, trying again in %g s: %s", wait, error)
-            await asyncio.sleep(wait)
+            await self._sweep.once()
+            await asyncio.sleep(_SWEEP_S)
 
     async def _start_hosts(self) -> None:
         """Start all shared hosts, once: whoever needs one that is gone starts it."""
@@ -81,17 +85,14 @@ class Upkeep:
         for index in range(self._settings.hosts):
             try:
                 await asyncio.to_thread(actors.start_host, self._settings, index)
-            except RayError as error:
+            except (RayError, ValueError) as error:
                 logger.warning("could not start host %d, its first caller will: %s", index, error)
 
     async def _keep_step_workers(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._step_workers_wanted.wait(), _REST_AFTER_S)
         while True:
-            try:
-                await self._place()
-            except RayError as error:
-                logger.warning("could not place step workers: %s", error)
+            await self._place()
             await asyncio.sleep(_NODE_CHECK_S)
 
     async def _place(self) -> None:
@@ -100,9 +101,15 @@ class Upkeep:
         for node in nodes:
             for index in range(self._settings.step_workers):
                 name = step_worker_name(node, index)
-                if name not in self._step_workers:
-                    self._step_workers[name] = await asyncio.to_thread(
-                        actors.start_step_worker, self._settings, node, index
-                    )
-                names.append(name)
+                if name in self._step_workers or await self._started(name, node, index):
+                    names.append(name)
         await self._placed(tuple(names))
+
+    async def _started(self, name: str, node: str, index: int) -> bool:
+        """Start a step worker. A node that is being lost keeps no other from having its own."""
+        try:
+            self._step_workers[name] = await asyncio.to_thread(actors.start_step_worker, self._settings, node, index)
+        except (RayError, ValueError) as error:
+            logger.warning("could not start %s, trying again: %s", name, error)
+            return False
+        return True

@@ -431,9 +431,14 @@ class SessionHost:
         finally:
             self._snapshotting = None
 
+    @property
+    def wants_tail_mark(self) -> bool:
+        """Whether the last record has no mark yet."""
+        return self.failure is None and not self._journal.tail_marked
+
     async def mark_tail(self) -> None:
         """Let the removal of the last record be noticed too; for moments in which nobody waits."""
-        if self.failure is not None or self._journal.tail_marked:
+        if not self.wants_tail_mark:
             return
         try:
             await self._journal.mark_tail()

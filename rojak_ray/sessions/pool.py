@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from rojak_ray.clock import Clock
+from rojak_ray.concurrency import at_most, background
 from rojak_ray.core.commands import Delete, OpenSession
 from rojak_ray.errors import (
     Fenced,
@@ -22,6 +22,8 @@ from rojak_ray.errors import (
     ObjectExists,
     ObjectNotFound,
     RequestConflict,
+    RequestError,
+    RojakError,
     RunNotFound,
     SchemaTooNew,
     SessionNotFound,
@@ -82,6 +84,9 @@ class HostPool:
         self._closing: dict[Owner, asyncio.Task[None]] = {}
         self._opened_one = asyncio.Event()
         self._trying: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[Owner, asyncio.Task[None]] = {}
+        """What the sweeper is about to let go: some of it waits for storage."""
+
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -206,10 +211,10 @@ class HostPool:
         """Let every host go. What was running goes on when its owner is opened again."""
         self._closed = True
         self._tell_followers()
-        background = [*self._trying.values(), *([self._sweeper] if self._sweeper else [])]
-        for task in background:
+        working = [*self._trying.values(), *self._leaving.values(), *([self._sweeper] if self._sweeper else [])]
+        for task in working:
             task.cancel()
-        await asyncio.gather(*background, *self._closing.values(), return_exceptions=True)
+        await asyncio.gather(*working, *self._closing.values(), return_exceptions=True)
         opening, self._hosts = list(self._hosts.values()), {}
         for result in await asyncio.gather(*opening, return_exceptions=True):
             if isinstance(result, SessionHost):
@@ -247,7 +252,7 @@ class HostPool:
 
     async def _host(self, owner: Owner, *, new: bool = False) -> SessionHost:
         if self._sweeper is None:
-            self._sweeper = asyncio.create_task(self._sweep(), name="sweep idle hosts")
+            self._sweeper = background("let idle conversations go", self._sweep, self._clock)
         opening = self._hosts.get(owner)
         if opening is None:
             opening = asyncio.create_task(self._open(owner, new=new), name=f"open {owner}")
@@ -326,60 +331,73 @@ class HostPool:
         """Open an owner, later if not now."""
         try:
             await self._host(owner)
-        except StorageError as error:
+        except RojakError as error:
             logger.warning("could not open %s: %s", owner, error, extra={"owner": str(owner)})
+        except Exception:
+            logger.exception("a bug keeps %s from being opened", owner, extra={"owner": str(owner)})
 
     def _keep_trying(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
-        """Do it in the background, again and again while the storage fails; each thing once at a time."""
+        """Do it in the background, again and again until it is done or cannot be; each thing once at a time."""
         if self._closed or what in self._trying:
             return
-        task = asyncio.create_task(self._until_done(what, act), name=what)
+        task = background(
+            what, lambda: self._until_done(act), self._clock, first_pause_s=0.2, longest_pause_s=_LONGEST_WAIT_S
+        )
         self._trying[what] = task
         task.add_done_callback(lambda _: self._trying.pop(what, None))
 
-    async def _until_done(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
-        wait = 0.0
-        while not self._closed:
-            await self._clock.sleep(wait)
-            wait = min(max(2 * wait, 0.2), _LONGEST_WAIT_S)
-            try:
-                await act()
-            except StorageError as error:
-                logger.warning("could not %s: %s", what, error)
-                if not _may_pass(error):
-                    return
-            else:
-                return
+    async def _until_done(self, act: Callable[[], Awaitable[object]]) -> None:
+        """For `background`, which repeats what may pass."""
+        try:
+            await act()
+        except RojakError as error:
+            if _may_pass(error):
+                raise
+            logger.warning("left alone: %s", error)
 
     async def _sweep(self) -> None:
+        """Let idle hosts go, for ever. What is wrong with one of them is its own matter, and none waits for another."""
         while True:
             await self._clock.sleep(self._settings.sweep_s)
-            now = self._clock.monotonic()
             for host in self._open_hosts():
-                run = host.owner.kind == "run"
-                limit = self._settings.run_idle_s if run else self._settings.session_idle_s
-                if host.idle and now - host.last_used >= limit:
+                idle_s = self._clock.monotonic() - host.last_used
+                if host.idle and idle_s >= self._idle_limit(host):
                     self._start_letting_go(host)
-                elif now - host.last_used >= limit and (until := host.resting_until) is not None:
-                    await self._let_rest(host, until, limit)
-                elif host.idle and now - host.last_used >= self._settings.sweep_s:
-                    await host.mark_tail()
+                elif idle_s >= self._idle_limit(host) and host.resting_until is not None:
+                    self._start_leaving(host, self._let_rest)
+                elif host.idle and idle_s >= self._settings.sweep_s and host.wants_tail_mark:
+                    self._start_leaving(host, SessionHost.mark_tail)
 
-    async def _let_rest(self, host: SessionHost, until: datetime, limit_s: float) -> None:
+    def _start_leaving(self, host: SessionHost, leave: Callable[[SessionHost], Awaitable[object]]) -> None:
+        if host.owner not in self._leaving:
+            task = asyncio.create_task(self._try_to_leave(host, leave), name=f"let {host.owner} go")
+            self._leaving[host.owner] = task
+            task.add_done_callback(lambda _: self._leaving.pop(host.owner, None))
+
+    async def _try_to_leave(self, host: SessionHost, leave: Callable[[SessionHost], Awaitable[object]]) -> None:
+        try:
+            await leave(host)
+        except RojakError as error:
+            logger.warning("%s stays in memory: %s: %s", host.owner, type(error).__name__, error)
+        except Exception:
+            logger.exception("a bug keeps %s in memory", host.owner)
+
+    async def _let_rest(self, host: SessionHost) -> None:
         """Let a conversation go whose run only waits: for an answer, or for its time.
 
         Crash safety:
             The timer is stored first. One too many costs a needless look.
         """
-        if (until - self._clock.now()).total_seconds() < limit_s:
+        until = host.resting_until
+        if until is None or (until - self._clock.now()).total_seconds() < self._idle_limit(host):
             return
-        try:
-            if until != FOR_EVER:
-                await set_timer(self._store, self._paths, host.owner, until)
-            if await host.rest(until):
-                self._start_letting_go(host)
-        except StorageError as error:
-            logger.warning("%s could not be let go: %s", host.owner, error)
+        if until != FOR_EVER:
+            await set_timer(self._store, self._paths, host.owner, until)
+        if await host.rest(until):
+            self._start_letting_go(host)
+
+    def _idle_limit(self, host: SessionHost) -> float:
+        return self._settings.run_idle_s if host.owner.kind == "run" else self._settings.session_idle_s
 
     def _start_letting_go(self, host: SessionHost) -> asyncio.Task[None] | None:
         if self._hosts.pop(host.owner, None) is None:
@@ -417,8 +435,12 @@ def _result_of(opening: asyncio.Task[SessionHost]) -> SessionHost | None:
 
 
 def _may_pass(error: BaseException | None) -> bool:
-    """Whether storage that failed so may work later without the object being repaired."""
-    return isinstance(error, StorageError) and not isinstance(error, JournalDamaged | SchemaTooNew)
+    """Whether what failed so may work later, without an object or a request being put right by a person.
+
+    A bug counts too: it may be of this process, or of a moment. To try again costs little, and nobody else may be left
+    to go on with the conversation.
+    """
+    return error is not None and not isinstance(error, JournalDamaged | SchemaTooNew | RequestError)
 
 
 async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | None = None) -> list[Owner]:
@@ -451,17 +473,3 @@ async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | No
     before.clear()
     before |= found
     return list(dict.fromkeys(found[key] for key in keys if key in found))
-
-
-async def at_most(number: int, work: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:
-    """Do the work for every item, so many at a time; the first error is raised when all have had their turn."""
-    limit = asyncio.Semaphore(number)
-
-    async def one(item: T) -> None:
-        async with limit:
-            await work(item)
-
-    results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result

@@ -16,6 +16,7 @@ from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock, SystemClock
+from rojak_ray.concurrency import background
 from rojak_ray.core.steps import Step, StepError, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
@@ -47,6 +48,7 @@ class InProcessGateway:
         self.functions = FunctionRegistry()
         self.providers = ProviderRegistry()
         self._store = store
+        self._clock = clock
         self._paths = Paths(namespace)
         runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
         self._patient = _PatientRunner(runner)
@@ -63,7 +65,7 @@ class InProcessGateway:
             self._recovered = True
             await self._pool.recover(lambda owner: True)
             await self.scheduler.start()
-            self._ringing = asyncio.create_task(self._alarm.run(self._timers_s), name="alarm clock")
+            self._ringing = background("ring timers", lambda: self._alarm.run(self._timers_s), self._clock)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the pool."""
