@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Protocol
 
 from rojak_ray.errors import InvalidSchedule
+from rojak_ray.schedules.edges import FIRST_YEAR, LAST_YEAR, check_number, check_text, shown
 from rojak_ray.schedules.spec import ScheduleCalendarSpec, ScheduleRange
-
-FIRST_YEAR, LAST_YEAR = 2000, 2100
 
 LIMITS = {
     "second": (0, 59),
@@ -57,16 +56,6 @@ class CompiledCalendar:
             and moment.hour in self.hour
             and self._day_matches(moment.year, moment.month, moment.day)
         )
-
-    @property
-    def whole_hours(self) -> bool:
-        """Whether every second of a matching hour matches."""
-        return len(self.second) == len(self.minute) == 60
-
-    @property
-    def whole_days(self) -> bool:
-        """Whether every second of a matching day matches."""
-        return self.whole_hours and len(self.hour) == 24
 
     def at_or_after(self, moment: datetime) -> datetime | None:
         """See `Wall`."""
@@ -123,8 +112,7 @@ def compile_calendar(spec: ScheduleCalendarSpec, name: str) -> CompiledCalendar:
     """
     if not isinstance(spec, ScheduleCalendarSpec):
         raise InvalidSchedule(f"{name} must be a ScheduleCalendarSpec, not {type(spec).__name__}.")
-    if spec.comment is not None and (not isinstance(spec.comment, str) or len(spec.comment) > _LONGEST_COMMENT):
-        raise InvalidSchedule(f"{name}.comment must be text of at most {_LONGEST_COMMENT} characters.")
+    check_text(spec.comment, f"{name}.comment", _LONGEST_COMMENT)
     values = {field: _expand(getattr(spec, field), f"{name}.{field}", *LIMITS[field]) for field in LIMITS}
     if not spec.year:
         values["year"] = tuple(range(FIRST_YEAR, LAST_YEAR + 1))
@@ -132,7 +120,7 @@ def compile_calendar(spec: ScheduleCalendarSpec, name: str) -> CompiledCalendar:
     return CompiledCalendar(**values, day_of_week=days)
 
 
-def _expand(ranges: Sequence[ScheduleRange], name: str, low: int, high: int) -> tuple[int, ...]:
+def _expand(ranges: object, name: str, low: int, high: int) -> tuple[int, ...]:
     if isinstance(ranges, ScheduleRange | str) or not isinstance(ranges, Sequence):
         raise InvalidSchedule(f"{name} must be a list of ScheduleRange.")
     if not ranges and not name.endswith(".year"):
@@ -140,14 +128,14 @@ def _expand(ranges: Sequence[ScheduleRange], name: str, low: int, high: int) -> 
     found: set[int] = set()
     for one in ranges:
         if not isinstance(one, ScheduleRange):
-            raise InvalidSchedule(f"{name} holds {one!r}, which is no ScheduleRange.")
-        if not all(isinstance(value, int) for value in (one.start, one.end, one.step)):
-            raise InvalidSchedule(f"{name} holds {one!r}; start, end and step must be whole numbers.")
+            raise InvalidSchedule(f"{name} holds {shown(one)}, which is no ScheduleRange.")
+        for part in ("start", "end", "step"):
+            check_number(getattr(one, part), f"{name}, {part} of a ScheduleRange,")
         if not low <= one.start <= high:
-            raise InvalidSchedule(f"{name} starts at {one.start}, which is not in the range {low} to {high}.")
+            raise InvalidSchedule(f"{name} starts at {shown(one.start)}, which is not in the range {low} to {high}.")
         if one.end > high:
-            raise InvalidSchedule(f"{name} ends at {one.end}, which is not in the range {low} to {high}.")
+            raise InvalidSchedule(f"{name} ends at {shown(one.end)}, which is not in the range {low} to {high}.")
         if one.step < 1:
-            raise InvalidSchedule(f"{name} has the step {one.step}; it must be at least 1.")
+            raise InvalidSchedule(f"{name} has the step {shown(one.step)}; it must be at least 1.")
         found.update(range(one.start, one.end + 1, one.step))
     return tuple(sorted(found))

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from croniter import CroniterBadDateError, croniter
 
 from rojak_ray.errors import InvalidSchedule
-from rojak_ray.schedules.calendar import FIRST_YEAR, LIMITS
+from rojak_ray.schedules.calendar import FIRST_YEAR, LIMITS, CompiledCalendar
+from rojak_ray.schedules.edges import check_duration, check_text, shown
 from rojak_ray.schedules.spec import ScheduleIntervalSpec
 
 _PREDEFINED = {
@@ -33,6 +34,8 @@ _MONTHS = (
 )
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 2000
+_MOST_DIGITS = 9
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 
 
@@ -50,6 +53,9 @@ class CronWall:
 
     def __init__(self, fields: dict[str, tuple[int, ...]]) -> None:
         """Take the values each field may have."""
+        values = dict(fields)
+        days = frozenset(values.pop("day_of_week"))
+        self.calendar = CompiledCalendar(**values, day_of_week=days)
         self._years = fields["year"]
         names = ("second", "minute", "hour", "day_of_month", "month", "day_of_week")
         text = " ".join(_written(fields[name], name) for name in names)
@@ -84,8 +90,9 @@ def read_cron(expression: str, name: str) -> Cron:
     Raises:
         InvalidSchedule: The text names the field.
     """
-    if not isinstance(expression, str):
-        raise InvalidSchedule(f"{name} must be text, not {type(expression).__name__}.")
+    if expression is None:
+        raise InvalidSchedule(f"{name} must be text, not None.")
+    check_text(expression, name, _LONGEST)
     text = expression.partition("#")[0].strip()
     zone_name = ""
     if text.startswith(("TZ=", "CRON_TZ=")):
@@ -95,7 +102,7 @@ def read_cron(expression: str, name: str) -> Cron:
         return Cron("", interval=_read_every(text.removeprefix("@every"), name))
     parts = _PREDEFINED.get(text, text).split()
     if not 5 <= len(parts) <= 7:
-        raise InvalidSchedule(f"{name} {expression!r} must have 5 to 7 fields or be one of @daily, @every 5m, ...")
+        raise InvalidSchedule(f"{name} {shown(expression)} must have 5 to 7 fields or be one of @daily, @every 5m, ...")
     if len(parts) < 7:
         parts = ["0", *parts]
     if len(parts) < 7:
@@ -113,8 +120,11 @@ def read_duration(text: str, name: str) -> timedelta:
     """Read `45m`, `1h30m` or `90s`; raises InvalidSchedule naming `name`."""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise InvalidSchedule(f"{name} has the duration {text!r}; write it like 45m, 1h30m or 90s.")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+        raise InvalidSchedule(f"{name} has the duration {shown(text)}; write it like 45m, 1h30m or 90s.")
+    try:
+        return check_duration(timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts)), name)
+    except OverflowError:
+        raise InvalidSchedule(f"{name} has the duration {shown(text)}, which is more than a century.") from None
 
 
 def _read_field(text: str, field: str, name: str) -> tuple[int, ...]:
@@ -125,7 +135,7 @@ def _read_field(text: str, field: str, name: str) -> tuple[int, ...]:
         span, slash, step_text = part.partition("/")
         step = _read_number(step_text) if slash else 1
         if step is None or step < 1:
-            raise InvalidSchedule(f"{name} has the step {step_text!r} in its {field}; it must be at least 1.")
+            raise InvalidSchedule(f"{name} has the step {shown(step_text)} in its {field}; it must be at least 1.")
         start, end = low, high
         if span != "*":
             first, dash, last = span.partition("-")
@@ -147,12 +157,12 @@ def _read_value(text: str, field: str, name: str, low: int, high: int) -> int:
     elif field == "day_of_week":
         value = _by_name(text, _DAYS, 2, 0, value)
     if value is None or not low <= value <= high:
-        raise InvalidSchedule(f"{name} has {text!r} in its {field}, which is not in the range {low} to {high}.")
+        raise InvalidSchedule(f"{name} has {shown(text)} in its {field}, which is not in the range {low} to {high}.")
     return value
 
 
 def _read_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _by_name(text: str, names: tuple[str, ...], shortest: int, first: int, otherwise: int | None) -> int | None:

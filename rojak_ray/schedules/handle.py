@@ -21,6 +21,7 @@ from rojak_ray.schedules.commands import (
     UnpauseSchedule,
     UpdateSchedule,
 )
+from rojak_ray.schedules.edges import in_utc, since_1970
 from rojak_ray.schedules.events import Action, Definition, Span
 from rojak_ray.schedules.ports import Scheduler
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleView
@@ -34,7 +35,6 @@ from rojak_ray.schedules.spec import (
     check_overlap,
     check_policy,
     check_state,
-    in_utc,
 )
 from rojak_ray.schedules.times import compile_spec
 from rojak_ray.schedules.types import (
@@ -235,7 +235,7 @@ def _read_span(given: ScheduleBackfill, index: int) -> Span:
     name = f"backfill[{index}]"
     if not isinstance(given, ScheduleBackfill):
         raise InvalidSchedule(f"{name} must be a ScheduleBackfill, not {type(given).__name__}.")
-    start, end = in_utc(given.start_at, f"{name}.start_at"), in_utc(given.end_at, f"{name}.end_at")
+    start, end = since_1970(given.start_at, f"{name}.start_at"), in_utc(given.end_at, f"{name}.end_at")
     if end < start:
         raise InvalidSchedule(f"{name}.end_at is before its start_at.")
     if given.overlap is not None:

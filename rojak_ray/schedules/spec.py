@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 from pydantic import ConfigDict
 
 from rojak_ray.errors import InvalidSchedule
+from rojak_ray.schedules.edges import check_duration, check_flag, check_number, check_text, shown
 
 _STORED = ConfigDict(extra="forbid")
 """What comes back from storage has these fields and no others."""
 
 DEFAULT_CATCHUP_WINDOW = timedelta(days=365)
 SHORTEST_CATCHUP_WINDOW = timedelta(seconds=10)
+_MOST_ACTIONS = 10**15
 
 
 class ScheduleOverlapPolicy(IntEnum):
@@ -59,7 +61,8 @@ class ScheduleRange:
 
     def __post_init__(self) -> None:
         """Fill in what 0 stands for."""
-        if self.end < self.start:
+        # What is no number is left as it is: the check names it.
+        if isinstance(self.start, int) and isinstance(self.end, int) and self.end < self.start:
             object.__setattr__(self, "end", self.start)
         if self.step == 0:
             object.__setattr__(self, "step", 1)
@@ -128,13 +131,15 @@ class ScheduleSpec:
     """Times left out."""
 
     start_at: datetime | None = None
-    """Nothing before; without a zone it is UTC."""
+    """Nothing before; without a zone it is UTC. At most the year 2100, with which the calendar ends."""
 
     end_at: datetime | None = None
     """Nothing after; without a zone it is UTC."""
 
     jitter: timedelta | None = None
-    """Each time is put off by some part of this, always the same for the same schedule, never past the next time."""
+    """Each time is put off by some part of this, always the same for the same schedule, never past the next time.
+
+    At most 366 days."""
 
     time_zone_name: str | None = None
     """IANA name (`Europe/Berlin`) of the zone of calendars and cron expressions; None: UTC."""
@@ -182,17 +187,6 @@ class ScheduleBackfill:
     """None: the schedule's own policy."""
 
 
-def in_utc(moment: datetime, field_name: str) -> datetime:
-    """The instant in UTC; one without a zone is taken for UTC, as Temporal's SDK does.
-
-    Raises:
-        InvalidSchedule: It is no datetime.
-    """
-    if not isinstance(moment, datetime):
-        raise InvalidSchedule(f"{field_name} must be a datetime, not {type(moment).__name__}.")
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def check_policy(policy: SchedulePolicy) -> None:
     """Refuse a policy that cannot be followed.
 
@@ -202,16 +196,16 @@ def check_policy(policy: SchedulePolicy) -> None:
     if not isinstance(policy, SchedulePolicy):
         raise InvalidSchedule(f"policy must be a SchedulePolicy, not {type(policy).__name__}.")
     check_overlap(policy.overlap, "policy.overlap")
-    window = policy.catchup_window
-    if window is not None and (not isinstance(window, timedelta) or window < timedelta(0)):
-        raise InvalidSchedule(f"policy.catchup_window must be a timedelta that is not negative, not {window!r}.")
+    if policy.catchup_window is not None:
+        check_duration(policy.catchup_window, "policy.catchup_window")
+    check_flag(policy.pause_on_failure, "policy.pause_on_failure")
 
 
 def check_overlap(overlap: object, field_name: str) -> None:
     """Refuse what is no overlap policy; raises InvalidSchedule naming the field."""
     if not isinstance(overlap, ScheduleOverlapPolicy):
         names = ", ".join(policy.name for policy in ScheduleOverlapPolicy)
-        raise InvalidSchedule(f"{field_name} must be a ScheduleOverlapPolicy ({names}), not {overlap!r}.")
+        raise InvalidSchedule(f"{field_name} must be a ScheduleOverlapPolicy ({names}), not {shown(overlap)}.")
 
 
 def check_state(state: ScheduleState) -> None:
@@ -222,10 +216,12 @@ def check_state(state: ScheduleState) -> None:
     """
     if not isinstance(state, ScheduleState):
         raise InvalidSchedule(f"state must be a ScheduleState, not {type(state).__name__}.")
+    check_text(state.note, "state.note")
+    check_flag(state.paused, "state.paused")
+    check_flag(state.limited_actions, "state.limited_actions")
     remaining = state.remaining_actions
-    if isinstance(remaining, bool) or not isinstance(remaining, int) or remaining < 0:
-        raise InvalidSchedule(f"state.remaining_actions must be a count, not {remaining!r}.")
+    check_number(remaining, "state.remaining_actions")
+    if not 0 <= remaining <= _MOST_ACTIONS:
+        raise InvalidSchedule(f"state.remaining_actions must be a count, not {shown(remaining)}.")
     if remaining and not state.limited_actions:
         raise InvalidSchedule("state.remaining_actions counts only with limited_actions=True; set both or neither.")
-    if state.note is not None and not isinstance(state.note, str):
-        raise InvalidSchedule(f"state.note must be text, not {type(state.note).__name__}.")

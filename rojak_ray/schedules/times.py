@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rojak_ray.errors import InvalidSchedule
-from rojak_ray.schedules.calendar import LAST_YEAR, CompiledCalendar, Wall, compile_calendar
+from rojak_ray.schedules.calendar import Wall, compile_calendar
 from rojak_ray.schedules.cron import read_cron
-from rojak_ray.schedules.spec import ScheduleIntervalSpec, ScheduleSpec, in_utc
+from rojak_ray.schedules.edges import LAST_YEAR, LONGEST_JITTER, check_duration, in_utc
+from rojak_ray.schedules.exclusion import Exclusion
+from rojak_ray.schedules.spec import ScheduleIntervalSpec, ScheduleSpec
 from rojak_ray.schedules.zone import Zone, as_datetime, instants
-
-MOST_SKIPPED = 20_000
-"""Matches in a row that `skip` may leave out; after so many the schedule is taken to have no more times."""
 
 _LAST = int(datetime.fromisoformat(f"{LAST_YEAR + 1}-01-01T00:00:00+00:00").timestamp()) - 1
 _SECOND = timedelta(seconds=1)
@@ -42,31 +41,20 @@ class Timetable:
     intervals: tuple[tuple[int, int], ...]
     """Period and offset, in seconds."""
 
-    skip: tuple[CompiledCalendar, ...]
+    exclusion: Exclusion | None
+    """Set if something is skipped."""
+
     first: int
     last: int
     jitter_ms: int
 
     def after(self, instant: int) -> Iterator[int]:
         """Nominal times after an instant, in order, each once."""
-        skipped = 0
-        position: int | None = max(instant, self.first - 1)
-        while position is not None:
-            begin, position = position, None
-            for found in self._matches(begin):
-                if found > self.last:
-                    return
-                blocked_until = self._skipped_until(found)
-                if blocked_until is None:
-                    skipped = 0
-                    yield found
-                    continue
-                skipped += 1
-                if skipped > MOST_SKIPPED:
-                    return
-                if blocked_until > found:
-                    position = blocked_until
-                    break
+        begin = max(instant, self.first - 1)
+        if begin >= self.last:
+            return
+        found = self._matches(begin) if self.exclusion is None else self.exclusion.after(begin)
+        yield from itertools.takewhile(lambda one: one <= self.last, found)
 
     def ticks(self, after: datetime, seed: str) -> Iterator[Tick]:
         """Times after a nominal one, with jitter that depends on nothing but them and the seed."""
@@ -105,24 +93,6 @@ class Timetable:
                 yield found
                 previous = found
 
-    def _skipped_until(self, instant: int) -> int | None:
-        """None if the instant counts, else the end of the stretch around it of which nothing does."""
-        if not self.skip:
-            return None
-        local = self.zone.local(instant)
-        until: int | None = None
-        for calendar in self.skip:
-            if calendar.matches(local):
-                rest = 0
-                if calendar.whole_hours:
-                    rest = 3599 - 60 * local.minute - local.second
-                if calendar.whole_days:
-                    rest += 3600 * (23 - local.hour)
-                until = max(until or 0, instant + rest)
-        if until is None or until == instant:
-            return until
-        return min(until, self.zone.stretch(instant)[1] - 1)
-
 
 def _multiples(every: int, offset: int, after: int) -> Iterator[int]:
     return itertools.count(((after - offset) // every + 1) * every + offset, every)
@@ -148,28 +118,44 @@ def compile_spec(spec: ScheduleSpec) -> Timetable:
             raise InvalidSchedule(f"{name} must be a list.")
     crons = [read_cron(text, f"cron_expressions[{index}]") for index, text in enumerate(spec.cron_expressions)]
     zone = Zone(_agreed_zone(spec.time_zone_name, {cron.zone_name for cron in crons}))
-    walls: list[Wall] = [compile_calendar(one, f"calendars[{index}]") for index, one in enumerate(spec.calendars)]
-    walls += [cron.wall for cron in crons if cron.wall is not None]
+    calendars = [compile_calendar(one, f"calendars[{index}]") for index, one in enumerate(spec.calendars)]
+    walls = [cron.wall for cron in crons if cron.wall is not None]
     intervals = [_read_interval(one, f"intervals[{index}]") for index, one in enumerate(spec.intervals)]
     intervals += [
         _read_interval(cron.interval, f"cron_expressions[{index}]")
         for index, cron in enumerate(crons)
         if cron.interval is not None
     ]
-    jitter = spec.jitter or timedelta(0)
-    if not isinstance(jitter, timedelta) or jitter < timedelta(0):
-        raise InvalidSchedule(f"jitter must be a timedelta that is not negative, not {spec.jitter!r}.")
-    first = -(-in_utc(spec.start_at, "start_at").timestamp() // 1) if spec.start_at is not None else 0
-    last = in_utc(spec.end_at, "end_at").timestamp() if spec.end_at is not None else _LAST
+    jitter = timedelta(0) if spec.jitter is None else check_duration(spec.jitter, "jitter", LONGEST_JITTER)
+    first, last = _read_bounds(spec)
+    exclusion = None
+    if skip := [compile_calendar(one, f"skip[{index}]") for index, one in enumerate(spec.skip)]:
+        exclusion = Exclusion(zone, [*calendars, *(cron.calendar for cron in walls)], intervals, skip, last)
     return Timetable(
         zone=zone,
-        walls=tuple(walls),
+        walls=(*calendars, *walls),
         intervals=tuple(intervals),
-        skip=tuple(compile_calendar(one, f"skip[{index}]") for index, one in enumerate(spec.skip)),
-        first=int(first),
-        last=min(int(last // 1), _LAST),
+        exclusion=exclusion,
+        first=first,
+        last=last,
         jitter_ms=jitter // timedelta(milliseconds=1),
     )
+
+
+def _read_bounds(spec: ScheduleSpec) -> tuple[int, int]:
+    """The first and the last second in which something may be started."""
+    first, last = 0, _LAST
+    if spec.start_at is not None:
+        start = in_utc(spec.start_at, "start_at")
+        if start.year > LAST_YEAR:
+            raise InvalidSchedule(
+                f"start_at is in the year {start.year}, after the calendar's last ({LAST_YEAR}); create the schedule "
+                "paused if it is not to start by itself."
+            )
+        first = max(0, int(-(-start.timestamp() // 1)))
+    if spec.end_at is not None:
+        last = min(_LAST, int(in_utc(spec.end_at, "end_at").timestamp() // 1))
+    return first, last
 
 
 def _agreed_zone(given: str | None, named: set[str]) -> str | None:
@@ -186,13 +172,10 @@ def _agreed_zone(given: str | None, named: set[str]) -> str | None:
 def _read_interval(spec: ScheduleIntervalSpec, name: str) -> tuple[int, int]:
     if not isinstance(spec, ScheduleIntervalSpec) or not isinstance(spec.every, timedelta):
         raise InvalidSchedule(f"{name} must be a ScheduleIntervalSpec whose `every` is a timedelta.")
-    offset = spec.offset if spec.offset is not None else timedelta(0)
-    if not isinstance(offset, timedelta):
-        raise InvalidSchedule(f"{name}.offset must be a timedelta, not {type(offset).__name__}.")
+    check_duration(spec.every, f"{name}.every")
+    offset = timedelta(0) if spec.offset is None else check_duration(spec.offset, f"{name}.offset")
     if spec.every < _SECOND:
         raise InvalidSchedule(f"{name}.every is {spec.every}; it must be at least a second.")
-    if offset < timedelta(0):
-        raise InvalidSchedule(f"{name}.offset is negative.")
     if offset >= spec.every:
         raise InvalidSchedule(f"{name}.offset ({offset}) must be less than every ({spec.every}).")
     return spec.every // _SECOND, offset // _SECOND

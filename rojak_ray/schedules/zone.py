@@ -6,21 +6,20 @@ through stretches of time with one offset each, in which local time and instants
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from rojak_ray.errors import InvalidSchedule
 from rojak_ray.schedules.calendar import Wall
+from rojak_ray.schedules.edges import check_text, shown
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (local times are naive)
 _SECOND = timedelta(seconds=1)
-_HOUR_S = 3600
-_STRETCH_S = 36 * 3600
+STRETCH_S = 36 * 3600
 """No zone changes its clock twice within this time."""
 
-_APPROACH_S = 48 * 3600
+APPROACH_S = 48 * 3600
 """Offsets of a zone differ by less: so long before a far match the walk begins again."""
 
 
@@ -33,12 +32,13 @@ class Zone:
         Raises:
             InvalidSchedule: There is no such zone.
         """
+        check_text(name, "time_zone_name")
         self.name = name or "UTC"
         try:
             self._info = ZoneInfo(self.name)
         except (ValueError, KeyError, OSError, TypeError) as error:
             raise InvalidSchedule(
-                f"time_zone_name {name!r} is no zone this machine knows; use an IANA name such as 'Europe/Berlin'."
+                f"time_zone_name {shown(name)} is no zone this machine knows; use an IANA name such as 'Europe/Berlin'."
             ) from error
 
     def local(self, instant: int) -> datetime:
@@ -47,7 +47,7 @@ class Zone:
 
     def stretch(self, instant: int) -> tuple[int, int]:
         """The offset at an instant, and until when it holds at least."""
-        offset, end = self._offset(instant), instant + _STRETCH_S
+        offset, end = self._offset(instant), instant + STRETCH_S
         if self._offset(end) == offset:
             return offset, end
         same, other = instant, end
@@ -70,54 +70,39 @@ def wall_time(seconds: int) -> datetime:
 
 
 def instants(zone: Zone, wall: Wall, after: int) -> Iterator[int]:
-    """The instants (seconds since the epoch) after one, in order, at which the zone's clocks show a match.
-
-    One may come twice in a row.
-    """
+    """The instants (seconds since the epoch) after one, in order, at which the zone's clocks show a match."""
     start = after + 1
     while True:
         offset, end = zone.stretch(start)
-        changes = end - start < _STRETCH_S
-        echo = _echo(zone, wall, offset, end) if changes else None
-        yield from heapq.merge(_shown(wall, start, end, offset), [echo] if echo is not None and echo >= start else [])
-        if changes:
+        yield from _shown(wall, start, end, offset)
+        if end - start < STRETCH_S:
             start = end  # a clock that goes back shows again what it has shown
             continue
         found = wall.at_or_after(wall_time(end + offset))
         if found is None:
             return
-        start = max(end, _seconds(found) - offset - _APPROACH_S)
+        start = max(end, clock_seconds(found) - offset - APPROACH_S)
 
 
 def _shown(wall: Wall, start: int, end: int, offset: int) -> Iterator[int]:
     """The matches within a stretch."""
     found = wall.at_or_after(wall_time(start + offset))
     while found is not None:
-        instant = _seconds(found) - offset
+        instant = clock_seconds(found) - offset
         if instant >= end:
             return
         yield instant
         found = wall.at_or_after(found + _SECOND)
 
 
-def _echo(zone: Zone, wall: Wall, offset: int, change: int) -> int | None:
-    """What Temporal adds in autumn, where clocks go back an hour to UTC or an offset east of it.
-
-    Of the hour before the one that is repeated, the first match comes once more, an hour later. A Temporal server
-    does so (decision 0010), and whoever moves a schedule here gets the same runs.
-    """
-    later, _ = zone.stretch(change)
-    if offset - later != _HOUR_S or later < 0 or (change + later) % _HOUR_S:
-        return None
-    begin = change - 2 * _HOUR_S
-    found = wall.at_or_after(wall_time(begin + offset))
-    if found is None or _seconds(found) - offset >= begin + _HOUR_S:
-        return None
-    return _seconds(found) - offset + _HOUR_S
-
-
-def _seconds(local: datetime) -> int:
+def clock_seconds(local: datetime) -> int:
+    """The naive time a clock shows, as seconds since its epoch; `wall_time` the other way round."""
     return int((local - _EPOCH).total_seconds())
+
+
+def clock_seconds_of(day: date) -> int:
+    """Midnight of a day, as `clock_seconds`."""
+    return (day - _EPOCH.date()).days * 86400
 
 
 def as_datetime(instant: int) -> datetime:
