@@ -59,7 +59,9 @@ class PolicySpec(Record):
             backoff_coefficient=policy.backoff_coefficient,
             maximum_interval_s=policy.maximum_interval_in_seconds,
             maximum_attempts=policy.maximum_attempts,
-            non_retryable_error_types=tuple(policy.non_retryable_error_types or ()),
+            non_retryable_error_types=tuple(
+                one.__name__ if isinstance(one, type) else one for one in policy.non_retryable_error_types or ()
+            ),
         )
 
     def policy(self) -> RetryPolicy:
@@ -149,7 +151,6 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
     if not isinstance(agent.retry_options, RetryOptions):
         raise InvalidAgent(f"Agent {agent.name!r} has retry_options that are not RetryOptions.")
     options = agent.retry_options
-    policy = PolicySpec.of(options.retry_policy) if options.retry_policy else None
     config = getattr(agent, "inference_config", None)
     extra = {name: value for name, value in vars(agent).items() if name not in _COMMON and name[0] != "_"}
     try:
@@ -162,7 +163,10 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
             tool_choice=read_json(agent.tool_choice, "tool_choice"),
             parallel_tool_calls=bool(agent.parallel_tool_calls),
             retriever=_encode_retrievers(agent),
-            retry=RetrySpec(timeout_s=options.timeout_in_seconds, policy=policy),
+            retry=RetrySpec(
+                timeout_s=options.timeout_in_seconds,
+                policy=PolicySpec.of(options.retry_policy) if options.retry_policy else None,
+            ),
             inference_config=cast("Any", read_json(config, "inference_config")),
             extra=cast("Any", read_json(extra, "fields")),
         )

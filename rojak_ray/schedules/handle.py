@@ -47,7 +47,7 @@ from rojak_ray.schedules.types import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from rojak_ray.sessions.caller import Caller, read_limit
+from rojak_ray.sessions.caller import Caller, read_flag, read_limit
 
 Updater: TypeAlias = Callable[[ScheduleUpdateInput], "ScheduleUpdate | Awaitable[ScheduleUpdate | None] | None"]
 
@@ -182,7 +182,7 @@ async def encode(caller: Caller, schedule: Schedule) -> tuple[Definition, Schedu
         messages=messages,
         context_variables=context,
         max_turns=read_limit(action.max_turns, "max_turns"),
-        debug=bool(action.debug),
+        debug=read_flag(action.debug, "debug"),
     )
     definition = Definition(action=record, spec=schedule.spec, policy=schedule.policy)
     # Through JSON, so that what the caller holds and may change is not what is stored.

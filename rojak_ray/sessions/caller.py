@@ -89,6 +89,10 @@ def run_error(status: RunStatus, text: str | None, run_id: str, error_type: str 
     return kinds.get(status, RunFailed)(text or "", run_id=run_id, error_type=error_type or "")
 
 
+_NO_LIMIT = 10**15
+"""Nobody counts so far, and not everything that stores numbers takes longer ones."""
+
+
 def read_limit(given: int | float | None, what: str) -> int | None:
     """A count, or None for no limit.
 
@@ -97,9 +101,21 @@ def read_limit(given: int | float | None, what: str) -> int | None:
     """
     if given is None or (isinstance(given, float) and math.isinf(given) and given > 0):
         return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given) or given < 0:
-        raise InvalidLimit(f"{what} must be a number that is not negative, not {given!r}.")
-    return int(given)
+    counts = isinstance(given, int | float) and not isinstance(given, bool)
+    if not counts or given != given or given < 0:  # noqa: PLR0124  (not a number, without turning it into a float)
+        raise InvalidLimit(f"{what} must be a number that is not negative, not {given!r:.60}.")
+    return int(given) if given < _NO_LIMIT else None
+
+
+def read_flag(given: object, what: str) -> bool:
+    """A setting that is on or off.
+
+    Raises:
+        InvalidLimit: It is neither True nor False.
+    """
+    if not isinstance(given, bool):
+        raise InvalidLimit(f"{what} must be True or False, not {given!r:.60}.")
+    return given
 
 
 def input_digest(spec: AgentSpec, messages: list[Any], context: dict[str, Any], limit: int | None) -> str:

@@ -19,7 +19,7 @@ from rojak_ray.core.commands import Command, Delete, OpenSession, Resume, StartR
 from rojak_ray.ids import IdSource, RandomIds, check_id
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
-from rojak_ray.sessions.caller import Caller, input_digest, read_limit
+from rojak_ray.sessions.caller import Caller, input_digest, read_flag, read_limit
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.handles import RunHandle, Session, Worker
 from rojak_ray.sessions.ports import Gateway
@@ -177,7 +177,7 @@ class Client:
             context_variables=read_context(context_variables),
             max_turns=read_limit(max_turns, "max_turns"),
             history_size=read_limit(history_size, "history_size"),
-            debug=debug,
+            debug=read_flag(debug, "debug"),
         )
         reply = await self._caller.ask(owner, Ask(commands=(opening,)))
         if not reply.created:
@@ -281,7 +281,7 @@ class Client:
             agent=spec,
             context_variables=context,
             max_turns=limit,
-            debug=debug,
+            debug=read_flag(debug, "debug"),
         )
         digest = input_digest(spec, content, context, limit)
         return owner, (opening, StartRun(run_id=owner.id, input_digest=digest, messages=records))

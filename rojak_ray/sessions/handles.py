@@ -16,7 +16,7 @@ from rojak_ray.errors import InternalError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
-from rojak_ray.sessions.caller import Caller, read_limit
+from rojak_ray.sessions.caller import Caller, read_flag, read_limit
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
@@ -176,7 +176,7 @@ class Session:
             context_variables=read_context(params.context_variables) if params.context_variables is not None else None,
             max_turns=read_limit(params.max_turns, "max_turns"),
             history_size=read_limit(params.history_size, "history_size"),
-            debug=params.debug,
+            debug=None if params.debug is None else read_flag(params.debug, "debug"),
             unlimited=cast("Any", tuple(lifted)),
         )
         await self._caller.ask(self._owner, Ask(commands=(command,)))
