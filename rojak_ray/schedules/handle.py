@@ -21,7 +21,7 @@ from rojak_ray.schedules.commands import (
     UnpauseSchedule,
     UpdateSchedule,
 )
-from rojak_ray.schedules.edges import in_utc, since_1970
+from rojak_ray.schedules.edges import check_text, in_utc, since_1970
 from rojak_ray.schedules.events import Action, Definition, Span
 from rojak_ray.schedules.ports import Scheduler
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleView
@@ -77,10 +77,12 @@ class ScheduleHandle:
 
     async def pause(self, *, note: str | None = None) -> None:
         """Take no times into account until it is unpaused; what passes meanwhile is forgotten. Runs go on."""
+        check_text(note, "note")
         await self._tell(PauseSchedule(note=note))
 
     async def unpause(self, *, note: str | None = None) -> None:
         """Go on with the next time."""
+        check_text(note, "note")
         await self._tell(UnpauseSchedule(note=note))
 
     async def trigger(self, *, overlap: ScheduleOverlapPolicy | None = None) -> None:

@@ -102,7 +102,7 @@ def read_limit(given: int | float | None, what: str) -> int | None:
     if given is None or (isinstance(given, float) and math.isinf(given) and given > 0):
         return None
     counts = isinstance(given, int | float) and not isinstance(given, bool)
-    if not counts or given != given or given < 0:  # noqa: PLR0124  (not a number, without turning it into a float)
+    if not counts or given != given or given < 0:
         raise InvalidLimit(f"{what} must be a number that is not negative, not {given!r:.60}.")
     return int(given) if given < _NO_LIMIT else None
 
