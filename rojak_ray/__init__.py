@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rojak_ray.agents.function import ToolContext, function
     from rojak_ray.agents.results import AgentExecuteFnResult, AgentResponse, WaitForAnswer
     from rojak_ray.errors import RojakError
-    from rojak_ray.messages import ConversationMessage
+    from rojak_ray.messages import ConversationMessage, FilePart, ImagePart, TextPart, VendorState
     from rojak_ray.retry import RetryOptions, RetryPolicy
     from rojak_ray.runtime.client import Rojak
     from rojak_ray.schedules.handle import ScheduleHandle
@@ -68,9 +68,11 @@ _HOMES = {
     "AnthropicAgent": "agents.agent",
     "ContextChangeEvent": "sessions.events",
     "ConversationMessage": "messages",
+    "FilePart": "messages",
     "FunctionCallEvent": "sessions.events",
     "FunctionResultEvent": "sessions.events",
     "HandoffEvent": "sessions.events",
+    "ImagePart": "messages",
     "MessageEvent": "sessions.events",
     "OfflineAgent": "agents.agent",
     "OpenAIAgent": "agents.agent",
@@ -102,8 +104,10 @@ _HOMES = {
     "Session": "sessions.handles",
     "SessionEvent": "sessions.events",
     "TextDeltaEvent": "sessions.events",
+    "TextPart": "messages",
     "ToolContext": "agents.function",
     "UpdateConfigParams": "sessions.types",
+    "VendorState": "messages",
     "WaitForAnswer": "agents.results",
     "WaitingEvent": "sessions.events",
     "Worker": "sessions.handles",
@@ -121,9 +125,11 @@ __all__ = [
     "AnthropicAgent",
     "ContextChangeEvent",
     "ConversationMessage",
+    "FilePart",
     "FunctionCallEvent",
     "FunctionResultEvent",
     "HandoffEvent",
+    "ImagePart",
     "MessageEvent",
     "OfflineAgent",
     "OpenAIAgent",
@@ -155,8 +161,10 @@ __all__ = [
     "Session",
     "SessionEvent",
     "TextDeltaEvent",
+    "TextPart",
     "ToolContext",
     "UpdateConfigParams",
+    "VendorState",
     "WaitForAnswer",
     "WaitingEvent",
     "Worker",

@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal, cast
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.messages import Usage
+from rojak_ray.messages import Usage, VendorState
 
 
 @dataclass
@@ -46,6 +46,13 @@ class AgentResponse:
 
     finish_reason: str | None = None
     """The vendor's word for why it stopped."""
+
+    vendor: VendorState | None = None
+    """What the vendor must get back unread with this answer, in the provider's own form. The message in
+    `AgentCallParams.messages` brings it back; whether it fits the question is the provider's to decide."""
+
+    paused: bool = False
+    """The vendor stopped in the midst of its work: it is asked again, with this answer at the end, and goes on."""
 
     def __post_init__(self) -> None:
         """Accept tool calls as dictionaries."""

@@ -29,6 +29,7 @@ from rojak_ray.errors import JournalDamaged, RunNotFound, SchemaTooNew, SessionN
 from rojak_ray.ids import check_id
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import Replayed, exists, inspect, replay, stored_owners, written_at
+from rojak_ray.messages import describe_content
 from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.narration import narrate
@@ -207,7 +208,7 @@ def _say_state(voice: Voice, owner: Owner, found: Replayed[SessionState]) -> Non
         voice.say(f"  history ({len(state.history)} messages):")
     for message in shown:
         calls = ", ".join(f"{call.name}({call.arguments})" for call in message.tool_calls)
-        said = " ".join(part for part in (message.content, f"calls {calls}" if calls else "") if part)
+        said = " ".join(part for part in (describe_content(message.content), f"calls {calls}" if calls else "") if part)
         speaker = f"{message.sender} (function)" if message.role == "tool" else message.sender or message.role
         voice.say(f"    {speaker}: {said}")
     if state.run is not None:

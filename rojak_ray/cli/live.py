@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from rojak_ray.cli.output import Voice
+from rojak_ray.messages import describe_content
 from rojak_ray.sessions.events import (
     ContextChangeEvent,
     FunctionCallEvent,
@@ -42,7 +43,9 @@ class LiveAnswer:
                 self._calls[event.call_id] = event
             case FunctionResultEvent():
                 call = self._calls.get(event.call_id)
-                self._voice.called(event.agent, event.name, call.arguments if call else "", event.output)
+                self._voice.called(
+                    event.agent, event.name, call.arguments if call else "", describe_content(event.output)
+                )
             case HandoffEvent():
                 self._voice.handed_over(event.from_agent, event.to_agent)
                 self.speaker = event.to_agent

@@ -253,6 +253,8 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
                     calls=result.calls,
                     usage=result.usage,
                     finish_reason=result.finish_reason,
+                    vendor=result.vendor,
+                    paused=result.paused,
                 )
             )
         case FunctionResult() if isinstance(step, CallFunction):
@@ -313,7 +315,8 @@ def _after(state: SessionState, events: Iterable[Event]) -> Events:
 def _after_turn(story: _Story) -> None:
     """End the run if its last answer asked for nothing more, or it has appended all it may; then the next one."""
     run = story.state.run
-    if run is not None and run.turn > 0 and not run.calls and run.messages[-1].role == "assistant":
+    answered = run is not None and run.turn > 0 and not run.calls and not run.paused
+    if run is not None and answered and run.messages[-1].role == "assistant":
         story.tell(RunEnded(run_id=run.run_id, status=RunStatus.COMPLETED))
     _end_if_spent(story)
     _start_next(story)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec, PolicySpec
-from rojak_ray.messages import Message, Record, ToolCall, Usage
+from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
 
 class RunStatus(StrEnum):
@@ -121,6 +121,9 @@ class ModelResponded(Record):
     calls: tuple[PlannedCall, ...] = ()
     usage: Usage = Usage()
     finish_reason: str | None = None
+    vendor: VendorState | None = None
+    paused: bool = False
+    """The vendor stopped in the midst of its work and goes on when it is asked again."""
 
 
 class FunctionReturned(Record):
@@ -128,7 +131,7 @@ class FunctionReturned(Record):
 
     kind: Literal["function_returned"] = "function_returned"
     step_id: str
-    output: str
+    output: Content
     agent: str | None = None
     """The agent it hands over to."""
 

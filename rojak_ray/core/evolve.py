@@ -159,6 +159,7 @@ def _model_responded(state: SessionState, event: ModelResponded) -> SessionState
         content=event.content,
         tool_calls=tuple(planned.call for planned in event.calls),
         sender=state.agents[run.agent].name,
+        vendor=event.vendor,
     )
     return _with_run(
         state,
@@ -167,6 +168,7 @@ def _model_responded(state: SessionState, event: ModelResponded) -> SessionState
             event.step_id,
             messages=(*run.messages, message),
             turn=run.turn + 1,
+            paused=event.paused,
             instructions=None,
             calls=tuple(CallState(planned=planned) for planned in event.calls),
             usage=run.usage + event.usage,

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import PlannedCall, RunStatus
-from rojak_ray.messages import Message, Record, Usage
+from rojak_ray.messages import Content, Message, Record, Usage
 
 KEPT_BURIED = 64
 """Deleted incarnations remembered per session; one is forgotten once as many were deleted after it."""
@@ -49,7 +49,7 @@ class CallState(Record):
     """A function call of the current turn and, once it returned, its result."""
 
     planned: PlannedCall
-    output: str | None = None
+    output: Content | None = None
     awaited: AwaitedAnswer | None = None
     """Set while somebody outside has yet to give the result."""
 
@@ -104,6 +104,9 @@ class RunState(Record):
 
     turn: int = 0
     """Model answers so far."""
+
+    paused: bool = False
+    """Whether the last answer goes on when its model is asked again."""
 
     instructions: str | None = None
     """Rendered for this turn, where the agent's instructions are a function."""

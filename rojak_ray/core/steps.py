@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec, FunctionRef, RetrieverSpec
 from rojak_ray.core.events import CallPlan, PlannedCall
-from rojak_ray.messages import Message, Record, ToolCall, Usage
+from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
 
 class StepBase(Record):
@@ -85,13 +85,18 @@ class ModelResult(Record):
     calls: tuple[PlannedCall, ...] = ()
     usage: Usage = Usage()
     finish_reason: str | None = None
+    vendor: VendorState | None = None
+    """What must go back unread with this answer."""
+
+    paused: bool = False
+    """The vendor stopped in the midst of its work and goes on when it is asked again."""
 
 
 class FunctionResult(Record):
     """What a function returned."""
 
     kind: Literal["function"] = "function"
-    output: str
+    output: Content
     agent: AgentSpec | None = None
     context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()

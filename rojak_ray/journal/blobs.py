@@ -21,6 +21,7 @@ from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreUnavailable
 from rojak_ray.journal.paths import BlobKind, Owner, Paths
 from rojak_ray.journal.records import damaged, foreign
 from rojak_ray.journal.schema import BlobRef, Document
+from rojak_ray.messages import DATA_BYTES
 from rojak_ray.storage.base import Store
 
 BLOB_BYTES = 64 * 1024
@@ -102,8 +103,8 @@ class Blobs:
 
 
 def is_large(data: bytes) -> bool:
-    """Whether a document is worth carving."""
-    return len(data) > BLOB_BYTES
+    """Whether a document may hold something to carve out."""
+    return len(data) > min(BLOB_BYTES, DATA_BYTES)
 
 
 def key_of(paths: Paths, owner: Owner, ref: BlobRef) -> str:
@@ -166,7 +167,8 @@ def same_blobs(refs: Iterable[BlobRef]) -> set[tuple[BlobKind, int, int, str]]:
 def _large(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Values to carve out, with their places."""
     if isinstance(value, str):
-        if len(value) > BLOB_BYTES or (len(value) * 6 > BLOB_BYTES and len(_encode(value)) > BLOB_BYTES):
+        limit = DATA_BYTES if path[-1] == "data" else BLOB_BYTES  # an image's or file's base64, and any other text
+        if len(value) > limit or (len(value) * 6 > limit and len(_encode(value)) > limit):
             yield path, value
     elif isinstance(value, Mapping):
         for key, item in value.items():

@@ -7,6 +7,7 @@ Versions:
     1  the first
     2  large values may be stored beside a record (`blobs`); events of probation, setting aside, deletion, waiting
        and resting; what retrievers found is kept for the whole run
+    3  contents are text or a list of parts; what vendors must get back unread stands beside its message
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from rojak_ray.errors import SchemaTooNew
 from rojak_ray.messages import Record
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Document = dict[str, Any]
 
@@ -51,7 +52,12 @@ def _from_1(document: Document) -> Document:
     return document
 
 
-UPCASTS: Mapping[int, Callable[[Document], Document]] = {1: _from_1}
+def _from_2(document: Document) -> Document:
+    """All that format 3 adds has a default."""
+    return {**document, "version": 3}
+
+
+UPCASTS: Mapping[int, Callable[[Document], Document]] = {1: _from_1, 2: _from_2}
 """By the version they read; each writes the next one."""
 
 

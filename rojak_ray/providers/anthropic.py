@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
-from rojak_ray.messages import ConversationMessage, Usage, clean_text, has_lone_surrogate
+from rojak_ray.messages import ConversationMessage, Usage, clean_text, describe_content, has_lone_surrogate
 from rojak_ray.providers.anthropic_stream import MessageAssembly
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
 from rojak_ray.providers.options import EndpointOptions
@@ -24,6 +24,7 @@ from rojak_ray.providers.wire import (
     calls_of,
     count,
     make_request,
+    mapping,
     merge_config,
     paired,
 )
@@ -79,7 +80,9 @@ def message_request(params: AgentCallParams, defaults: Mapping[str, Any] | None 
     if not config.get("stop_sequences"):
         config.pop("stop_sequences", None)
     body: dict[str, Any] = {"model": params.model, "messages": convert_messages(params.messages)}
-    system = "\n\n".join(clean_text(m.content) for m in params.messages if m.role == "system" and m.content)
+    system = "\n\n".join(
+        clean_text(describe_content(m.content)) for m in params.messages if m.role == "system" and m.content
+    )
     if system:
         body["system"] = system
     if params.functions:
@@ -106,7 +109,7 @@ def convert_messages(messages: Iterable[ConversationMessage]) -> list[dict[str, 
 
 def _content(message: ConversationMessage) -> str | list[dict[str, Any]]:
     """Text, or blocks where there are calls. The API refuses text of nothing but white space, so that is left out."""
-    text = clean_text(message.content or "")
+    text = clean_text(describe_content(message.content))
     text = text if text.strip() else ""
     uses = [_tool_use(call) for call in calls_of(message)]
     if not uses:
@@ -127,7 +130,7 @@ def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
 def _tool_result(message: ConversationMessage) -> dict[str, Any]:
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": _safe_id(message.tool_call_id or "")}
     if message.content:
-        result["content"] = clean_text(message.content)
+        result["content"] = clean_text(describe_content(message.content))
     return result
 
 
@@ -226,9 +229,12 @@ def _read_tool_use(block: _Block, index: int) -> AgentToolCall:
 
 def _usage(usage: Any) -> Usage:
     cached = count(usage, "cache_read_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
     return Usage(
         requests=1,
-        input_tokens=count(usage, "input_tokens") + count(usage, "cache_creation_input_tokens") + cached,
+        input_tokens=count(usage, "input_tokens") + written + cached,
         output_tokens=count(usage, "output_tokens"),
         cached_input_tokens=cached,
+        reasoning_tokens=count(mapping(usage).get("output_tokens_details"), "thinking_tokens"),
+        cache_write_tokens=written,
     )

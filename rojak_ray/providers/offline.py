@@ -111,7 +111,7 @@ def answer(params: AgentCallParams) -> AgentResponse:
     ready = _one_transfer([task for task in tasks if not task.missing])
     if not params.parallel_tool_calls:
         ready = ready[:1]
-    asked = sum(len((message.content or "").split()) for message in params.messages)
+    asked = sum(len(message.text.split()) for message in params.messages)
     if not ready:
         text = _compose(turn, [task for task in tasks if task.missing], functions, params.messages)
         usage = Usage(requests=1, input_tokens=asked, output_tokens=len(text.split()))
@@ -131,11 +131,11 @@ def _read_turn(messages: Sequence[ConversationMessage]) -> _Turn:
     if not users:
         return _Turn("", [], [], frozenset())
     latest = start = users.pop()
-    request = messages[start].content or ""
+    request = messages[start].text
     # An answer to our question belongs to the request that raised it.
-    while users and messages[start - 1].role == "assistant" and _ASKING in (messages[start - 1].content or ""):
+    while users and messages[start - 1].role == "assistant" and _ASKING in messages[start - 1].text:
         start = users.pop()
-        request = f"{messages[start].content}\n{request}"
+        request = f"{messages[start].text}\n{request}"
     names: dict[str, str] = {}
     calls: list[tuple[str, str]] = []
     for message in messages[start:]:
@@ -143,7 +143,7 @@ def _read_turn(messages: Sequence[ConversationMessage]) -> _Turn:
             names[call["id"]] = call["function"]["name"]
             calls.append((call["function"]["name"], _normal(call["function"]["arguments"])))
     results = [
-        (names.get(message.tool_call_id or "", "the function"), message.content or "")
+        (names.get(message.tool_call_id or "", "the function"), message.text)
         for message in messages[latest:]
         if message.role == "tool"
     ]
@@ -276,7 +276,7 @@ def _question(task: _Task) -> str:
 
 def _introduction(functions: Sequence[_Known], messages: Sequence[ConversationMessage]) -> str:
     """What answers here, and what it can do."""
-    system = next((message.content or "" for message in messages if message.role == "system"), "")
+    system = next((message.text for message in messages if message.role == "system"), "")
     lines = ["I am an offline stand-in for a language model: I match your words to functions and make nothing up."]
     if system.strip():
         lines.append(f'My instructions begin: "{system.strip().splitlines()[0]}"')

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
-from rojak_ray.messages import ConversationMessage, Usage, clean_text
+from rojak_ray.messages import ConversationMessage, Usage, clean_text, describe_content
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.options import EndpointOptions
@@ -24,6 +24,7 @@ from rojak_ray.providers.wire import (
     count,
     is_json,
     make_request,
+    mapping,
     merge_config,
     paired,
 )
@@ -82,7 +83,7 @@ def _message(message: ConversationMessage) -> dict[str, Any]:
     sent: dict[str, Any] = {"role": message.role}
     calls = calls_of(message)
     if message.content or not calls:
-        sent["content"] = clean_text(message.content or "")
+        sent["content"] = clean_text(describe_content(message.content))
     if calls:
         sent["tool_calls"] = [_call(call) for call in calls]
     if message.role == "tool":
@@ -176,10 +177,13 @@ def read_completion(reply: Any) -> AgentResponse:
 
 
 def _usage(usage: Any) -> Usage:
-    details = cast("Mapping[str, Any]", usage).get("prompt_tokens_details") if isinstance(usage, Mapping) else None
+    asked = mapping(usage).get("prompt_tokens_details")
+    answered = mapping(usage).get("completion_tokens_details")
     return Usage(
         requests=1,
         input_tokens=count(usage, "prompt_tokens"),
         output_tokens=count(usage, "completion_tokens"),
-        cached_input_tokens=count(details, "cached_tokens"),
+        cached_input_tokens=count(asked, "cached_tokens") or count(usage, "prompt_cache_hit_tokens"),
+        reasoning_tokens=count(answered, "reasoning_tokens"),
+        cache_write_tokens=count(asked, "cache_write_tokens"),
     )

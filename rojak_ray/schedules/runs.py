@@ -12,6 +12,7 @@ from rojak_ray.core.events import RunStatus
 from rojak_ray.errors import RojakError, StoreUnavailable
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
+from rojak_ray.messages import content_text
 from rojak_ray.schedules.events import Action
 from rojak_ray.schedules.ports import Outcome
 from rojak_ray.sessions.ports import Gateway
@@ -55,7 +56,7 @@ class GatewayRuns:
         if run is None or run.status not in _ENDED:
             return None
         answered = run.status is RunStatus.COMPLETED and run.messages
-        result = run.messages[-1].content if answered else None
+        result = content_text(run.messages[-1].content) if answered else None
         return Outcome(cast("Any", str(run.status)), result, run.error)
 
     async def cancel(self, run_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from rojak_ray.agents.agent import Agent
@@ -20,7 +21,7 @@ from rojak_ray.errors import (
 )
 from rojak_ray.ids import IdSource, digest
 from rojak_ray.journal.paths import Owner
-from rojak_ray.messages import to_public
+from rojak_ray.messages import Message, to_public
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, Reply, RunView
 from rojak_ray.sessions.types import OrchestratorResponse
@@ -116,6 +117,14 @@ def read_flag(given: object, what: str) -> bool:
     if not isinstance(given, bool):
         raise InvalidLimit(f"{what} must be True or False, not {given!r:.60}.")
     return given
+
+
+def messages_identity(messages: Iterable[Message]) -> list[Any]:
+    """What makes the messages of two requests the same: all that a caller wrote.
+
+    It goes into digests that are stored: a field that a later format adds must not change those of older requests.
+    """
+    return [message.model_dump(mode="json", exclude={"vendor"}) for message in messages]
 
 
 def input_digest(spec: AgentSpec, messages: list[Any], context: dict[str, Any], limit: int | None) -> str:

@@ -19,7 +19,7 @@ from rojak_ray.core.commands import Command, Delete, OpenSession, Resume, StartR
 from rojak_ray.ids import IdSource, RandomIds, check_id
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
-from rojak_ray.sessions.caller import Caller, input_digest, read_flag, read_limit
+from rojak_ray.sessions.caller import Caller, input_digest, messages_identity, read_flag, read_limit
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.handles import RunHandle, Session, Worker
 from rojak_ray.sessions.ports import Gateway
@@ -273,7 +273,7 @@ class Client:
         limit = read_limit(max_turns, "max_turns")
         spec = await self._caller.prepare(agent)
         owner = Owner("run", named or self._new_id())  # once connected: the way knows which ids are answered soonest
-        content = [message.model_dump(mode="json") for message in records]
+        content = messages_identity(records)
         opening = OpenSession(
             owner_kind="run",
             owner_id=owner.id,

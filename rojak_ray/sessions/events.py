@@ -30,7 +30,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue
 
 from rojak_ray.core.events import RunStatus
-from rojak_ray.messages import Message, Record, Usage
+from rojak_ray.messages import Content, Message, Record, Usage
 
 _PER_NUMBER = 1_000_000
 _FIRST_TEXT = 100_000
@@ -122,7 +122,7 @@ class FunctionResultEvent(EventBase):
     agent: str
     call_id: str
     name: str
-    output: str
+    output: Content
     failed: bool = False
 
 

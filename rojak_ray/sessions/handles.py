@@ -16,7 +16,7 @@ from rojak_ray.errors import InternalError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
-from rojak_ray.sessions.caller import Caller, read_flag, read_limit
+from rojak_ray.sessions.caller import Caller, messages_identity, read_flag, read_limit
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
@@ -135,7 +135,7 @@ class Session:
         records = read_messages(messages)
         spec = await self._caller.prepare(agent) if agent is not None else None
         run_id = self._caller.ids.new_id()
-        content = digest([message.model_dump(mode="json") for message in records])
+        content = digest(messages_identity(records))
         return StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec)
 
     async def get_result(self) -> OrchestratorResponse:

@@ -24,6 +24,7 @@ from rojak_ray.core.events import (
 )
 from rojak_ray.core.pending import retriever_index
 from rojak_ray.core.state import SessionState
+from rojak_ray.messages import describe_content
 
 _LONGEST = 500
 
@@ -47,7 +48,8 @@ def _line(state: SessionState, event: Event) -> str | None:
     agent = state.agents[run.agent].name if run is not None else "?"
     match event:
         case RunAccepted():
-            return f"run {event.run_id} accepted: {event.messages[-1].role}: {event.messages[-1].content}"
+            last = event.messages[-1]
+            return f"run {event.run_id} accepted: {last.role}: {describe_content(last.content)}"
         case RunStarted():
             return f"run {event.run_id} started with {state.agents[event.agent].name}"
         case InstructionsRendered():
@@ -59,7 +61,7 @@ def _line(state: SessionState, event: Event) -> str | None:
             return f"{agent} calls {calls}" if calls else f"{agent}: {event.content}"
         case FunctionReturned():
             handed = f", handing over to {state.agents[event.agent].name}" if event.agent else ""
-            return f"{event.step_id} returned {event.output}{handed}"
+            return f"{event.step_id} returned {describe_content(event.output)}{handed}"
         case AnswerAwaited():
             return f"{event.step_id} waits for an answer: {event.question}"
         case StepFailed():

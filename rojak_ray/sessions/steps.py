@@ -233,6 +233,8 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
         calls=tuple(calls),
         usage=response.usage or Usage(requests=1),
         finish_reason=response.finish_reason,
+        vendor=response.vendor,
+        paused=response.paused and not calls,
     )
 
 

@@ -24,6 +24,12 @@ class OrchestratorResponse:
     status: str = "completed"
     usage: Usage = field(default_factory=Usage)
 
+    @property
+    def output(self) -> str:
+        """The text of the last answer; empty if the run ended without one."""
+        last = next((message for message in reversed(self.messages) if message.role != "tool"), None)
+        return last.text if last is not None and last.role == "assistant" else ""
+
 
 @dataclass
 class SendMessagesParams:

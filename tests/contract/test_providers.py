@@ -108,6 +108,8 @@ async def test_a_text_answer(provider: Provider, vendor: Vendor) -> None:
         "input_tokens": 5,
         "output_tokens": 2,
         "cached_input_tokens": 0,
+        "reasoning_tokens": 0,
+        "cache_write_tokens": 0,
     }
     [asked] = vendor.requests
     assert asked.wire == provider.name

@@ -19,7 +19,7 @@ from unittest import mock
 from support.plan import PlanAgent, plan
 from support.worlds import NEVER_S, world
 
-from rojak_ray import RunFailed
+from rojak_ray import FilePart, ImagePart, RunFailed, TextPart
 from rojak_ray.agents import AgentExecuteFnResult, function
 from rojak_ray.journal import blobs as blobs_module
 from rojak_ray.journal.paths import Owner, Paths
@@ -36,6 +36,7 @@ OWNERS = (
     Owner("run", "golden-failed"),
     Owner("session", "large"),
     Owner("session", "deleted"),
+    Owner("session", "shown"),
 )
 
 
@@ -69,7 +70,7 @@ async def write() -> dict[str, Any]:
         name="First", instructions="You are the first.", functions=[add, remember, to_other, never_returns]
     )
     settings = PoolSettings(sweep_s=NEVER_S, snapshot_bytes=6_000)
-    with mock.patch.object(blobs_module, "BLOB_BYTES", 900):
+    with mock.patch.object(blobs_module, "BLOB_BYTES", 900), mock.patch.object(blobs_module, "DATA_BYTES", 900):
         async with world(store, settings) as w:
             session = await w.rojak.create_session("golden", first, {"draft": "x", "list": [1, {"k": "ü\U0001f600"}]})
             calls = [["add", {"a": 1, "b": 2}], ["add", {"a": 3, "b": 4}], ["remember", {"name": "Zoë"}]]
@@ -90,6 +91,7 @@ async def write() -> dict[str, Any]:
             deleted = await w.rojak.create_session("deleted", first)
             await deleted.send_messages(plan("secret"))
             await w.rojak.delete_session("deleted")
+            await _show_and_think(w, first)
             stopped = await w.rojak.create_session("stopped", first)
             await stopped.update_config(UpdateConfigParams(debug=True, max_turns=math.inf))
             waiting = asyncio.create_task(
@@ -104,6 +106,21 @@ async def write() -> dict[str, Any]:
     objects = {key: (await store.get(key)).decode("ascii") for key in await store.list("")}
     states = [(await replay(store, PATHS, owner)).state.model_dump(mode="json") for owner in OWNERS]
     return {"objects": objects, "states": states}
+
+
+async def _show_and_think(w: Any, agent: PlanAgent) -> None:
+    """Parts of every kind, and what a vendor wants back, in history and snapshots."""
+    session = await w.rojak.create_session("shown", agent)
+    thought = {"say": "I think.", "state": {"blocks": [{"type": "thinking", "signature": "c2ln" * 200}]}}
+    asked = [
+        TextPart(text=plan({**thought, "paused": True}, [["add", {"a": 1, "b": 2}]], thought)),
+        ImagePart(data=b"\x89PNG\r\n\x1a\n" + bytes(1_200)),
+        ImagePart(url="https://example.com/a.png", detail="low"),
+        FilePart(data=b"%PDF-1.7", name="a.pdf"),
+    ]
+    await session.send_messages([{"role": "user", "content": asked}])
+    for number in range(3):
+        await session.send_messages(plan({"say": f"turn {number}", "state": number}))
 
 
 async def _waits(store: MemoryStore) -> bool:

@@ -10,7 +10,7 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.errors import JournalDamaged, StoreUnavailable
 from rojak_ray.journal.blobs import BLOB_BYTES
 from rojak_ray.journal.replay import read_records, replay
-from rojak_ray.messages import Message
+from rojak_ray.messages import DATA_BYTES, ImagePart, Message, TextPart
 
 LARGE = "x" * (BLOB_BYTES + 1)
 SPEC = AgentSpec(type="plan", name="A", model="m", instructions="i")
@@ -60,6 +60,26 @@ async def test_values_below_the_limit_stay_in_the_record():
     desk = Desk()
     await (await desk.opened()).append([said("x" * 1000) for _ in range(20)])
     assert not desk.objects("blob")
+
+
+def shown(size, run_id="r") -> Event:
+    parts = (TextPart(text="look"), ImagePart(data="A" * size, media_type="image/png"))
+    return RunAccepted(run_id=run_id, input_digest="d", messages=(Message(role="user", content=parts),))
+
+
+async def test_data_of_a_part_lies_beside_the_record_from_a_smaller_size_on():
+    desk = Desk()
+    journal = await desk.opened()
+    events = [*opening(), shown(DATA_BYTES - 2, "r1"), shown(DATA_BYTES + 1, "r2"), said("x" * (DATA_BYTES + 1), "r3")]
+    await journal.append(events)
+    assert [len(data) for data in desk.objects("blob").values()] == [DATA_BYTES + 3]
+    await snapshot(desk, journal)
+    await journal.append([shown(DATA_BYTES + 1, "r4")])
+    await snapshot(desk, journal)
+    assert len(desk.objects("blob")) == 1
+    assert not desk.objects("sblo")
+    state = (await replay(desk.memory, PATHS, OWNER)).state
+    assert state == fold(SessionState(owner_kind="session", owner_id="s"), [*events, shown(DATA_BYTES + 1, "r4")])
 
 
 async def test_value_is_stored_once_however_many_records_and_snapshots_hold_it():

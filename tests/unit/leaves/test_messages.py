@@ -117,7 +117,7 @@ BAD = {
     "tool without content": {"role": "tool", "tool_call_id": "c"},
     "tool without call id": {"role": "tool", "content": "x"},
     "tool with empty call id": {"role": "tool", "content": "x", "tool_call_id": ""},
-    "content parts": {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+    "content mapping": {"role": "user", "content": {"type": "text", "text": "hi"}},
     "content number": {"role": "user", "content": 0},
     "content bytes": {"role": "user", "content": b"hi"},
     "content itself": {"role": "user", "content": looped()},

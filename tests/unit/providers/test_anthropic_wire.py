@@ -200,6 +200,7 @@ def test_an_answer_with_everything() -> None:
                 "cache_creation_input_tokens": 10,
                 "cache_read_input_tokens": 100,
                 "output_tokens": 5,
+                "output_tokens_details": {"thinking_tokens": 3},
             },
         }
     )
@@ -212,6 +213,8 @@ def test_an_answer_with_everything() -> None:
         "input_tokens": 111,
         "output_tokens": 5,
         "cached_input_tokens": 100,
+        "reasoning_tokens": 3,
+        "cache_write_tokens": 10,
     }
 
 

@@ -155,7 +155,12 @@ def test_complete_calls_survive_the_limit() -> None:
 
 
 def test_usage() -> None:
-    usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 6}}
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "prompt_tokens_details": {"cached_tokens": 6, "cache_write_tokens": 2},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
     counted = read_completion(reply(usage=usage, content="x")).usage
     assert counted is not None
     assert counted.model_dump() == {
@@ -163,6 +168,8 @@ def test_usage() -> None:
         "input_tokens": 9,
         "output_tokens": 4,
         "cached_input_tokens": 6,
+        "reasoning_tokens": 3,
+        "cache_write_tokens": 2,
     }
 
 
