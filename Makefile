@@ -76,4 +76,4 @@ $(STAMP): pyproject.toml constraints.txt $(DEMO)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) benchmarks/.envs .pytest_cache .ruff_cache .lock
+	rm -rf $(VENV) .venv-* benchmarks/.envs .pytest_cache .ruff_cache .lock

@@ -24,6 +24,10 @@ is_full() {
     return 1
 }
 
+no_index() {
+    fail "The package index can't be reached: look at the network, the proxy (HTTPS_PROXY) or the index that is set (pip config list), then run make again."
+}
+
 # One line for what a failed step printed. $1: what it printed; $2: the step.
 explain() {
     said=$1
@@ -33,17 +37,20 @@ explain() {
         fail "The disk is full: a demo takes 0.5 GB and the tests 2 GB, in $folder and in ${TMPDIR:-/tmp} (df -h shows both). Free some, then run make again."
         ;;
     *"Permission denied"* | *"Read-only file system"* | *"Operation not permitted"*)
-        fail "$folder can't be written ($(last_line "$1")). Make it yours, or choose another place: make VENV=$HOME/.rojak-venv demo"
+        fail "$folder can't be written ($(last_line "$1")). Make it yours, or choose another place: make VENV=/a/folder/of/yours demo"
         ;;
     *"ensurepip is not available"* | *"No module named venv"* | *"No module named ensurepip"*)
         fail "$python can't make virtual environments: install its venv module (on Debian and Ubuntu: apt-get install python$version-venv), then run make again."
         ;;
     *"connection broken by"* | *"Failed to establish a new connection"* | *"Could not fetch URL"* | *"Read timed out"* | \
         *ConnectionError* | *ConnectTimeout* | *ReadTimeout* | *ProxyError* | *"certificate verify failed"*)
-        fail "The package index can't be reached: look at the network, the proxy (HTTPS_PROXY) or the index that is set (pip config list), then run make again."
+        no_index
         ;;
     *"No matching distribution found for ray"*)
         fail "There is no Ray for Python $version on this system ($(uname -sm)): use another Python, as in make PYTHON=python$oldest demo"
+        ;;
+    *"from versions: none"*) # what pip says of an index that it doesn't ask twice
+        no_index
         ;;
     *)
         fail "$2 failed: $(last_line "$1")"
@@ -54,7 +61,7 @@ explain() {
 # The last line that tells something, its ERROR lines first.
 last_line() {
     lines=$(printf '%s\n' "$1" | grep -v -e '^ *$' -e '\[notice\]' -e '^WARNING' | tr -d '\r')
-    errors=$(printf '%s\n' "$lines" | grep -i '^ *error')
+    errors=$(printf '%s\n' "$lines" | grep -i '^ *error' | grep -v subprocess-exited-with-error)
     printf '%s\n' "${errors:-${lines:-it said nothing}}" | tail -n 1
 }
 

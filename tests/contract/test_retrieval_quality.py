@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.embedding import real
+from support.optional import need_package
 
 from rojak_ray.retrievers import QdrantRetrieverActivities, QdrantRetrieverOptions
 
@@ -37,6 +38,7 @@ def paragraphs() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 async def library(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[QdrantRetrieverActivities]:
+    need_package("wordllama", "wordllama")
     options = QdrantRetrieverOptions(
         str(tmp_path_factory.mktemp("library") / "db"),
         "documentation",

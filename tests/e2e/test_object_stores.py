@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 from s3fs import S3FileSystem
 from support.bucket_life import live
-from support.servers import SERVERS, Relay, Server, free_ports, has_azurite
+from support.optional import skip
+from support.servers import SERVERS, Relay, Server, free_ports, why_absent
 from support.waiting import HANG_S, lines, until
 
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
@@ -30,8 +31,8 @@ BUCKET = "rojak-test"
 @pytest.fixture(scope="module", params=list(SERVERS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One after the other: a machine need not hold them all at once."""
-    if request.param == "azurite" and not has_azurite():
-        pytest.skip("Azurite is not installed: run `make azurite`")
+    if reason := why_absent(request.param):
+        skip(reason)
     with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as started:
         started.make_bucket(BUCKET)
         yield started

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from support.effects import count, effects_in, story
+from support.optional import skip
 from support.program import Program
 from support.waiting import until
 
-from benchmarks.chaos.nodes import Cluster
+from benchmarks.chaos.nodes import Cluster, redis_server
 
 pytestmark = pytest.mark.ray
 
@@ -36,6 +37,8 @@ def start(tmp_path: Path, effects: Path) -> Iterator[Any]:
 @pytest.fixture(params=[True, False], ids=["with-redis", "without"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A head and a worker node."""
+    if request.param and redis_server() is None:
+        skip("No Redis: install a redis-server, for which this Python has no package")
     made = Cluster(redis=request.param)
     try:
         made.start_head()

