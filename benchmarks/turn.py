@@ -115,7 +115,7 @@ async def bench(rounds: int, per_round: int, folder: Path, console: Console) -> 
         async with (
             InProcessRuntime(str(folder / "in-process")) as local,
             Rojak(str(folder / "shared"), placement="shared") as shared,
-            Rojak(str(folder / "dedicated")) as dedicated,
+            Rojak(str(folder / "dedicated"), placement="dedicated") as dedicated,
         ):
             for runtime in (local, shared, dedicated):
                 await runtime.create_worker([activities])

@@ -6,6 +6,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ MissingExtra             a provider's package is not installed
 │   ├─ MissingKey               no API key was found
 │   ├─ InvalidStorage           the storage URL is not one we can use
+│   ├─ InvalidSetting           an argument of the client is not among the choices
 │   └─ RayUnavailable           Ray could not be started or joined
 ├─ RequestError                 this request is wrong; nothing was stored
 │   ├─ InvalidMessage (ValueError)
@@ -83,6 +84,10 @@ class MissingKey(ConfigError, ValueError):
 
 class InvalidStorage(ConfigError, ValueError):
     """The storage URL cannot be used."""
+
+
+class InvalidSetting(ConfigError, ValueError):
+    """An argument of a client is not among the choices, which the text names."""
 
 
 class RayUnavailable(ConfigError, RuntimeError):

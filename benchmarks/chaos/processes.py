@@ -39,7 +39,7 @@ async def _kill_processes(options: argparse.Namespace, seconds: float, folder: P
     names = {placement: f"chaos-{placement}-{options.seed}-{time.time_ns()}" for placement in ("shared", "dedicated")}
     async with (
         Rojak(storage, namespace=names["shared"], placement="shared") as shared,
-        Rojak(storage, namespace=names["dedicated"]) as dedicated,
+        Rojak(storage, namespace=names["dedicated"], placement="dedicated") as dedicated,
     ):
         clients = {"shared": shared, "dedicated": dedicated}
         load = Load(clients, conversations(list(clients), options.sessions), effects)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import ray
-from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rojak_ray.runtime.catalog_actor import CatalogActor
+from rojak_ray.runtime.lookup import Handle, find, names_of
 from rojak_ray.runtime.session_actor import SessionActor, SessionHostActor
 from rojak_ray.runtime.settings import (
     CATALOG,
@@ -25,7 +25,17 @@ from rojak_ray.runtime.settings import (
 )
 from rojak_ray.runtime.step_worker import RetrieverActor, StepWorkerActor
 
-Handle = ActorHandle[Any]
+__all__ = [
+    "Handle",
+    "find",
+    "names_of",
+    "start_catalog",
+    "start_host",
+    "start_retrievers",
+    "start_scheduler",
+    "start_session",
+    "start_step_worker",
+]
 
 _CALLS_AT_ONCE = 100_000
 
@@ -79,17 +89,3 @@ def start_scheduler(settings: RuntimeSettings) -> Handle:
     from rojak_ray.runtime.scheduler_actor import SchedulerActor  # reaches hosts through this module
 
     return _start(SchedulerActor, SCHEDULER, settings, settings)
-
-
-def find(name: str, settings: RuntimeSettings) -> Handle | None:
-    """An actor that is there already."""
-    try:
-        return cast("Handle", ray.get_actor(name, settings.ray_namespace))
-    except ValueError:
-        return None
-
-
-def names_of(settings: RuntimeSettings) -> set[str]:
-    """The actors of an installation that Ray has, running or on their way."""
-    every = cast("list[dict[str, str]]", ray.util.list_named_actors(all_namespaces=True))
-    return {actor["name"] for actor in every if actor["namespace"] == settings.ray_namespace}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rojak_ray.clock import SystemClock
 from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
@@ -18,11 +19,19 @@ class CatalogActor(Catalog):
 
     def __init__(self, settings: RuntimeSettings) -> None:
         """Begin a new life: nothing is registered."""
-        from rojak_ray.runtime.upkeep import Upkeep  # loads every actor's class; see above
+        # These load every actor's class; see above.
+        from rojak_ray.runtime.placement import Placements
+        from rojak_ray.runtime.placement_on_ray import RayCluster
+        from rojak_ray.runtime.upkeep import Upkeep
 
         super().__init__(settings)
+        self._placements = Placements(settings, RayCluster(settings), SystemClock())
         self._upkeep = Upkeep(settings, self.place_step_workers)
         self._upkeep.start()
+
+    async def place(self, session_id: str) -> str | None:
+        """The Ray name of the actor that serves a session: see `Placements.place`."""
+        return await self._placements.place(session_id)
 
     async def register(
         self,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from rojak_ray.errors import InvalidStorage
+from rojak_ray.errors import InvalidSetting, InvalidStorage
 from rojak_ray.ids import check_id
 from rojak_ray.runtime import cluster
-from rojak_ray.runtime.settings import Placement, RuntimeSettings
+from rojak_ray.runtime.settings import AUTO_HOSTS, MOST_HOSTS, Placement, RuntimeSettings
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.open import resolve_storage
@@ -30,8 +30,8 @@ class Rojak(SchedulingClient):
         *,
         address: str | None = None,
         namespace: str = "rojak",
-        placement: Placement = "dedicated",
-        hosts: int | None = None,
+        placement: Placement = "auto",
+        hosts: int | Literal["auto"] = "auto",
         step_workers: int | None = None,
         pool: PoolSettings | None = None,
         ray_options: Mapping[str, Any] | None = None,
@@ -43,10 +43,11 @@ class Rojak(SchedulingClient):
                 under the home directory.
             address: Ray cluster to join, as `ray.init` takes it; None joins a running one or starts Ray here.
             namespace: One installation: functions, providers, sessions and runs of two namespaces never meet.
-            placement: "dedicated" gives each session an actor of its own, "shared" packs them into the shared hosts
-                that one-shot runs use. The first client of a namespace decides.
-            hosts: Number of shared hosts; None means two. Like `placement` it is decided by the first client of a
-                namespace. One host keeps one core busy; a machine with many cores gains from more.
+            placement: "auto" gives each session an actor of its own while there is room (two for each CPU, within a
+                quarter of the memory) and lets the others share the hosts that one-shot runs use; "dedicated" and
+                "shared" do one of both with all of them. The first client of a namespace decides.
+            hosts: Number of shared hosts; "auto" means one for each four CPUs of the cluster, and two at least. Like
+                `placement` it is decided by the first client of a namespace.
             step_workers: Step workers on each node; None means one.
             pool: How long idle conversations stay in memory.
             ray_options: Arguments of `ray.init` for a Ray that is started here.
@@ -54,6 +55,7 @@ class Rojak(SchedulingClient):
         Raises:
             InvalidStorage: The storage cannot be used.
             InvalidId: The namespace is not a usable name.
+            InvalidSetting: One of the others is not among the choices.
         """
         url = resolve_storage(storage, os.environ, Path.home())
         if url.startswith("memory:"):
@@ -64,8 +66,8 @@ class Rojak(SchedulingClient):
         settings = RuntimeSettings(
             namespace=check_id(namespace, "namespace"),
             storage=url,
-            placement=placement,
-            hosts=hosts or 2,
+            placement=_placement(placement),
+            hosts=_hosts(hosts),
             step_workers=step_workers or 1,
             pool=pool or PoolSettings(),
         )
@@ -77,4 +79,24 @@ class Rojak(SchedulingClient):
 
         gateway = RayGateway(settings, lambda: cluster.connect(address, options))
         super().__init__(gateway, RayScheduler(gateway), ids=gateway.ids)
-        self.settings = settings
+        self._gateway_on_ray = gateway
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """What this installation is set up with; once connected, what its first client decided."""
+        return self._gateway_on_ray.settings
+
+
+def _placement(given: Any) -> Placement:
+    if given not in get_args(Placement):
+        choices = ", ".join(repr(choice) for choice in get_args(Placement))
+        raise InvalidSetting(f"placement={given!r} is not a choice; write one of {choices}.")
+    return given
+
+
+def _hosts(given: Any) -> int:
+    if given is None or given == "auto":
+        return AUTO_HOSTS
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MOST_HOSTS:
+        raise InvalidSetting(f'hosts={given!r} is not a choice; write "auto" or a number from 1 to {MOST_HOSTS}.')
+    return given

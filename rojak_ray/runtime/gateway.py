@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -26,7 +27,8 @@ from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.host_access import HostAccess
 from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
-from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
+from rojak_ray.runtime.session_homes import SessionHomes
+from rojak_ray.runtime.settings import AUTO_HOSTS, RuntimeSettings, home_of, host_name, hosts_for, session_name
 from rojak_ray.runtime.shipping import ship_function, ship_provider
 from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.providers import check_activities
@@ -39,6 +41,9 @@ _REACH_S = 60.0
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
 _KEEPALIVE_S = 2.0
+_PLACING_S = 600.0
+"""Actors of sessions are started a few at a time, so a crowd of them may have to wait for minutes."""
+
 _YOUNG_S = 2.0
 """So long only one host of a Ray that was started here is up: the catalog starts the others after a second."""
 
@@ -53,13 +58,15 @@ class RayGateway:
         self._connecting: asyncio.Task[None] | None = None
         self._catalog = CatalogAccess(settings.ray_namespace)
         self._hosts: dict[str, HostAccess] = {}
+        self._clock = SystemClock()
+        self._homes = SessionHomes(self._clock)
         self._functions = FunctionRegistry()
         self._referred: dict[str, Implementation] = {}
         self._published: set[str] = set()
         self._environment_types: set[str] = set()
         self._registrations: list[tuple[list[Any], list[Implementation]]] = []
         self._version: Version = ("", 0)
-        self.ids = NearbyIds(settings.hosts, SystemClock())
+        self.ids = NearbyIds(self._clock)
         """For what this driver starts without a name."""
 
         self._sequencer = Sequencer(RandomIds().new_id())
@@ -89,10 +96,12 @@ class RayGateway:
         # On this thread, though it blocks the loop while Ray starts: a Ray that was started by a thread which has
         # ended takes 15 s to shut down, at every program's exit.
         started = self._join()
+        if self._settings.hosts == AUTO_HOSTS:
+            self._settings = replace(self._settings, hosts=hosts_for(ray.cluster_resources().get("CPU", 0.0)))
         try:
             if started:  # nobody was here before, so these settings will be in force: a host may start meanwhile
                 self._hosts[host_name(0)] = HostAccess(actors.start_host(self._settings, 0), shared=True)
-                self.ids.prefer(0, _YOUNG_S)
+                self.ids.prefer(0, self._settings.hosts, _YOUNG_S)
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
         except RayError as error:
@@ -123,10 +132,12 @@ class RayGateway:
                 async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
                     answer = await host.ask(owner, packed, self._version, waits=waits)
             except (ActorDiedError, ActorUnavailableError, RepliesLost) as error:
+                self._homes.forget(owner.id)
                 await self._forget(name, host)
                 if waited > _REACH_S:
                     raise StoreUnavailable(f"The host of {owner} does not come back: {error}") from error
             except TimeoutError as error:
+                self._homes.forget(owner.id)
                 await self._forget(name, host)
                 raise StoreUnavailable(f"The host of {owner} did not answer in time; ask again.") from error
             except RayError as error:
@@ -152,9 +163,24 @@ class RayGateway:
         if owner.kind == "run" or self._settings.placement == "shared":
             return shared
         name = session_name(owner.id)
-        if ask.commands or ask.await_run or name in self._hosts:
+        if name in self._hosts:
             return name
-        return name if await asyncio.to_thread(actors.find, name, self._settings) is not None else shared
+        if self._homes.name_of(owner.id, self._settings.pool.session_idle_s / 2) == shared:
+            return shared
+        if not ask.commands and not ask.await_run:
+            return name if await asyncio.to_thread(actors.find, name, self._settings) is not None else shared
+        home = await self._placed(owner.id)
+        self._homes.learn(owner.id, home)
+        return home
+
+    async def _placed(self, session_id: str) -> str:
+        """The name of the actor that the catalog places a session in, once it is up."""
+        deadline = self._clock.monotonic() + _PLACING_S
+        while self._clock.monotonic() < deadline:
+            name: str | None = await self._catalog.call("place", session_id)
+            if name is not None:
+                return name
+        raise StoreUnavailable(f"Session {session_id!r} found no place within {_PLACING_S:g} s; ask again.")
 
     async def _host(self, name: str, owner: Owner) -> HostAccess:
         shared = name != session_name(owner.id) or owner.kind != "session"

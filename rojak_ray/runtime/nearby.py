@@ -13,17 +13,18 @@ _TRIES = 100
 class NearbyIds:
     """Fresh ids. In a Ray that has just been started, those of runs that need not wait for a second host."""
 
-    def __init__(self, hosts: int, clock: Clock, ids: IdSource | None = None) -> None:
+    def __init__(self, clock: Clock, ids: IdSource | None = None) -> None:
         """Any id of `ids` will do until `prefer` is called."""
-        self._hosts = hosts
+        self._hosts = 1
         self._clock = clock
         self._ids = ids or RandomIds()
         self._preferred: int | None = None
         self._until = 0.0
 
-    def prefer(self, host: int, for_s: float) -> None:
-        """Give ids of runs that live on a host, for some seconds from now."""
+    def prefer(self, host: int, hosts: int, for_s: float) -> None:
+        """Give ids of runs that live on one of so many hosts, for some seconds from now."""
         self._preferred = host
+        self._hosts = hosts
         self._until = self._clock.monotonic() + for_s
 
     def new_id(self) -> str:

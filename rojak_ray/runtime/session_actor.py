@@ -21,6 +21,7 @@ from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.link import LinkServer
+from rojak_ray.runtime.lookup import names_of
 from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
 from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 from rojak_ray.sessions.pool import HostPool
@@ -125,11 +126,9 @@ class SessionHostActor:
         self._shell.executor.warm_up()
         threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
 
-        def mine(owner: Owner) -> bool:
-            shared = owner.kind == "run" or settings.placement == "shared"
-            return shared and home_of(owner, settings.hosts) == index
-
-        self._recovery = self._shell.recover(lambda: self._recover(mine))
+        self._settings = settings
+        self._index = index
+        self._recovery = self._shell.recover(self._recover)
 
     async def ask(self, packed: bytes) -> Answer | Ticket:
         """Bring an `Envelope` to its owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
@@ -160,7 +159,21 @@ class SessionHostActor:
         """Counts for people."""
         return self._shell.pool.statistics()
 
-    async def _recover(self, mine: Callable[[Owner], bool]) -> None:
+    async def has(self, session_id: str) -> bool:
+        """Whether a session is open here, or on its way in or out. For whoever might place it elsewhere."""
+        await asyncio.shield(self._recovery)
+        return self._shell.pool.has(Owner("session", session_id))
+
+    async def _recover(self) -> None:
+        settings = self._settings
+        own = await asyncio.to_thread(names_of, settings) if settings.placement == "auto" else set[str]()
+
+        def mine(owner: Owner) -> bool:
+            alone = owner.kind == "session" and settings.placement != "shared"
+            if alone and (settings.placement == "dedicated" or session_name(owner.id) in own):
+                return False
+            return home_of(owner, settings.hosts) == self._index
+
         count = await self._shell.pool.recover(mine)
         if count:
             logger.info("opened %d owners of a lost process again", count)

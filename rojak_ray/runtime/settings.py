@@ -10,7 +10,7 @@ from rojak_ray.ids import id_key
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.pool_settings import PoolSettings
 
-Placement = Literal["dedicated", "shared"]
+Placement = Literal["auto", "dedicated", "shared"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +21,12 @@ class RuntimeSettings:
     storage: str
     """Canonical URL; never holds credentials."""
 
-    placement: Placement = "dedicated"
-    """Sessions get an actor of their own, or share the hosts that runs use."""
+    placement: Placement = "auto"
+    """Sessions get an actor of their own ("dedicated"), share the hosts that runs use ("shared"), or get one of their
+    own while there is room ("auto"): see `Placements`."""
 
     hosts: int = 2
-    """Shared host actors."""
+    """Shared host actors; `AUTO_HOSTS`: as many as `hosts_for` says, once the cluster is known."""
 
     step_workers: int = 1
     """Step worker actors on each node."""
@@ -39,9 +40,21 @@ class RuntimeSettings:
         return f"rojak-{id_key(self.namespace)}-{storage}"
 
 
+AUTO_HOSTS = 0
+LEAST_HOSTS = 2
+MOST_HOSTS = 64
+CPUS_PER_HOST = 4
+
 CATALOG = "CatalogActor"
 RETRIEVERS = "RetrieverActor"
 SCHEDULER = "SchedulerActor"
+SESSION_ACTOR = "SessionActor-"
+"""Ray names of sessions' own actors begin with it."""
+
+
+def hosts_for(cpus: float) -> int:
+    """How many shared hosts a cluster of so many CPUs has with `hosts="auto"`: each can keep one core busy."""
+    return min(max(LEAST_HOSTS, int(cpus // CPUS_PER_HOST)), MOST_HOSTS)
 
 
 def host_name(index: int) -> str:
@@ -52,7 +65,7 @@ def host_name(index: int) -> str:
 def session_name(session_id: str) -> str:
     """Ray name of a session's own actor; plain ids are readable in it."""
     plain = session_id.isascii() and session_id.replace("-", "").isalnum()
-    return f"SessionActor-{session_id if plain else id_key(session_id)}"
+    return f"{SESSION_ACTOR}{session_id if plain else id_key(session_id)}"
 
 
 def step_worker_name(node_id: str, index: int) -> str:

@@ -74,8 +74,11 @@ class Sweep:
     async def _wake_owners(self, there: set[str]) -> None:
         homes: dict[int, list[Owner]] = {}
         alone: list[str] = []
+        placement = self._settings.placement
         for owner in await active_owners(self._store, Paths(self._settings.namespace), self._known):
-            if owner.kind == "run" or self._settings.placement == "shared":
+            has_own = owner.kind == "session" and session_name(owner.id) in there
+            # What a lost process left is gone on with by shared hosts if it may: starting its actor takes longer.
+            if owner.kind == "run" or placement == "shared" or (placement == "auto" and not has_own):
                 homes.setdefault(home_of(owner, self._settings.hosts), []).append(owner)
             else:
                 alone.append(owner.id)

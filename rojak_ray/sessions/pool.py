@@ -101,6 +101,10 @@ class HostPool:
         """Whether it holds nothing and nothing is on its way in or out: its process may end without leaving work."""
         return not (self._hosts or self._closing or self._trying)
 
+    def has(self, owner: Owner) -> bool:
+        """Whether an owner is open here, or on its way in or out."""
+        return owner in self._hosts or owner in self._closing
+
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Bring commands to the owner's host, opening it if need be.
 

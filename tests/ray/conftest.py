@@ -23,8 +23,12 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def installation(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Arguments of `Rojak` that all tests of a module share."""
-    return {"storage": str(tmp_path_factory.mktemp("storage")), "namespace": f"test-{uuid.uuid4().hex[:8]}"}
+    """Arguments of `Rojak` that all tests of a module share. Their sessions have actors of their own, for killing."""
+    return {
+        "storage": str(tmp_path_factory.mktemp("storage")),
+        "namespace": f"test-{uuid.uuid4().hex[:8]}",
+        "placement": "dedicated",
+    }
 
 
 @pytest_asyncio.fixture

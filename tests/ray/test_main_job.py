@@ -400,7 +400,7 @@ def sign_off() -> str:
     return "bye"
 
 async def main():
-    async with Rojak({storage!r}, namespace={namespace!r}, address={address!r}) as rojak:
+    async with Rojak({storage!r}, namespace={namespace!r}, address={address!r}, placement="dedicated") as rojak:
         session = await rojak.get_session({session!r})
         response = await session.send_messages(plan("from the second driver"))
         print(response.messages[-1].content)

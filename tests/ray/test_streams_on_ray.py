@@ -212,7 +212,7 @@ async def test_a_passivated_session_is_followed_without_being_started(
     local_ray: None, tmp_path: Path, unique: str, effects: Path
 ) -> None:
     pool = PoolSettings(session_idle_s=0.5, sweep_s=0.2)
-    async with Rojak(str(tmp_path), namespace=unique, pool=pool) as rojak:
+    async with Rojak(str(tmp_path), namespace=unique, pool=pool, placement="dedicated") as rojak:
         await rojak.create_worker([SpeakingActivities(str(effects))])
         session = await rojak.create_session(unique, SpeakingAgent(name="A"))
         await session.send_messages("one")

@@ -14,21 +14,21 @@ def homes(ids: NearbyIds, hosts: int, count: int = 200) -> set[int]:
 
 async def test_near_the_host_that_is_up_then_anywhere() -> None:
     clock = FakeClock()
-    ids = NearbyIds(2, clock)
+    ids = NearbyIds(clock)
     assert homes(ids, 2) == {0, 1}
-    ids.prefer(1, for_s=2.0)
+    ids.prefer(1, hosts=2, for_s=2.0)
     assert homes(ids, 2) == {1}
     await clock.advance(2.0)
     assert homes(ids, 2) == {0, 1}
 
 
 def test_ids_are_fresh() -> None:
-    ids = NearbyIds(2, FakeClock())
-    ids.prefer(0, for_s=2.0)
+    ids = NearbyIds(FakeClock())
+    ids.prefer(0, hosts=2, for_s=2.0)
     assert len({ids.new_id() for _ in range(200)}) == 200
 
 
 def test_a_host_that_is_not_there_is_not_looked_for_for_ever() -> None:
-    ids = NearbyIds(2, FakeClock())
-    ids.prefer(7, for_s=2.0)
+    ids = NearbyIds(FakeClock())
+    ids.prefer(7, hosts=2, for_s=2.0)
     assert ids.new_id()
