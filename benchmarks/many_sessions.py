@@ -22,7 +22,8 @@ from rich.table import Table
 from benchmarks import command, measure, model_server
 from benchmarks.processes import Program, Watch
 from benchmarks.systems import CONTENDERS
-from rojak_ray import OpenAIAgent, OpenAIAgentActivities, OpenAIAgentOptions, Rojak
+from rojak_ray import OpenAIAgent, Rojak
+from rojak_ray.agents import OpenAIAgentActivities, OpenAIAgentOptions
 
 _REST_S = 5.0
 
@@ -41,7 +42,7 @@ async def crowd(url: str, storage: str, sessions: int, settings: dict[str, Any])
             try:
                 session = await rojak.create_session(f"crowd-{number}", agent)
                 await session.send_messages("hello")
-            except Exception as error:  # every kind is counted
+            except Exception as error:  # noqa: BLE001  (every kind is counted)
                 errors[f"{type(error).__name__}: {error}"[:200]] += 1
 
         began = time.time()
@@ -61,13 +62,11 @@ def bench(sessions: int, settings: dict[str, Any]) -> dict[str, Any]:
         arguments = [sys.executable, "-m", "benchmarks.many_sessions", "--inside", url, "--storage", folder]
         arguments += ["--sessions", str(sessions), "--settings", json.dumps(settings)]
         env = {**where.env, "PYTHONPATH": str(Path(__file__).parents[1])}
-        with (
-            Program(arguments, env=env, cwd=Path(folder), log=Path(folder) / "log") as program,
-            Watch([program]) as watch,
-        ):
+        log = Path(folder) / "log"
+        with Program(arguments, env=env, cwd=Path(folder), log=log) as program, Watch([program]) as watch:
             assert program.process.stdout is not None
             said = [json.loads(line) for line in program.process.stdout if line.startswith("{")]
-            words = (Path(folder) / "log").read_text(errors="replace")
+            words = log.read_text(errors="replace")
     found = {line["part"]: line for line in said}
     if "done" not in found:
         raise measure.Failed(f"it ended early: {words[-2000:]}")
