@@ -30,6 +30,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 ├─ StepError                    one outside call failed
 │   ├─ ModelUnavailable         retryable: connection, timeout, 408, 409, 429, 5xx
 │   ├─ ModelRejected            the vendor refused the request; the same request fails again
+│   ├─ ModelCutShort            a limit or filter cut a function call before its arguments were complete
 │   ├─ ModelMisbehaved          the reply broke the vendor's own contract (retryable)
 │   ├─ RetrieverUnavailable     retryable: the retriever's database or embedder does not answer
 │   ├─ RetrieverRejected        its database or embedder refused; the text says what to correct
@@ -151,16 +152,30 @@ class SessionSetAside(RequestError):
 
 
 class CallNotWaiting(RequestError, LookupError):
-    """No call of this id waits for an answer: it has not got so far, was answered, or its time is over."""
+    """No call of this id waits for an answer. `reason` says why.
+
+    "answered": it has its result; the first answer counts. "expired": its time is over. "run_ended": its run ended
+    without it. "not_yet": its function has not returned. "ambiguous": the id is the vendor's, and it gave it to more
+    than one call. "unknown": no such call is remembered.
+    """
+
+    def __init__(self, message: str = "", *, reason: str = "unknown") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RunError(RojakError):
-    """The run ended without an answer. `run_id` and `error_type` say which and why."""
+    """The run ended without an answer. `run_id` and `error_type` say which and why.
 
-    def __init__(self, message: str = "", *, run_id: str = "", error_type: str = "") -> None:
+    `finish_reason` is "max_model_calls" where that bound ended it, and how the last answer ended where that was why
+    it could not be used ("length", "content_filter", ...); else empty.
+    """
+
+    def __init__(self, message: str = "", *, run_id: str = "", error_type: str = "", finish_reason: str = "") -> None:
         super().__init__(message)
         self.run_id = run_id
         self.error_type = error_type
+        self.finish_reason = finish_reason
 
 
 class RunFailed(RunError):
@@ -199,6 +214,18 @@ class ModelRejected(StepError):
     def __init__(self, message: str = "", *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ModelCutShort(StepError):
+    """An answer ended before its function calls were complete, so that none of them can be run.
+
+    Asking again without a change would be cut again: raise the token limit, or ask for less. `finish_reason` says what
+    cut it.
+    """
+
+    def __init__(self, message: str = "", *, finish_reason: str = "length") -> None:
+        super().__init__(message)
+        self.finish_reason = finish_reason
 
 
 class ModelMisbehaved(StepError):

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 DEFAULT_MAXIMUM_ATTEMPTS = 5
 """Attempts without an explicit policy: four retries over about 15 seconds."""
 
+LONGEST_RETRY_AFTER_S = 300.0
+"""Seconds that a server may ask for by Retry-After unless a policy says otherwise."""
+
+LONGEST_WAIT_S = 366 * 86_400.0
+"""No wait is longer, whatever a policy says: times behind the calendar's end cannot be kept."""
+
 _MAXIMUM_INTERVAL_FACTOR = 100
+_JITTER = 0.25
 
 
 @dataclass
@@ -31,11 +38,17 @@ class RetryPolicy:
     non_retryable_error_types: Sequence[str] | None = None
     """Names of exception classes that are never tried again."""
 
+    maximum_retry_after_in_seconds: int | float = LONGEST_RETRY_AFTER_S
+    """Longest wait that a server may ask for (Retry-After). Where it asks for more, its wish is set aside: the next
+    attempt comes when this policy says, and counts."""
+
     def __post_init__(self) -> None:
         """Refuse values that make no schedule (none is made when there is one attempt only)."""
         intervals = (self.initial_interval_in_seconds, self.backoff_coefficient, self.maximum_interval_in_seconds or 0)
         if not all(math.isfinite(value) for value in intervals):
             raise ValueError("Intervals and the backoff coefficient must be finite numbers")
+        if not 0 <= self.maximum_retry_after_in_seconds <= LONGEST_WAIT_S:
+            raise ValueError(f"Maximum Retry-After must be from 0 to {LONGEST_WAIT_S:g} seconds")
         if self.maximum_attempts == 1:
             return
         if self.initial_interval_in_seconds < 0:
@@ -89,7 +102,24 @@ def delay_before_retry(policy: RetryPolicy, failures: int) -> float:
         wait = initial * policy.backoff_coefficient ** (failures - 1)
     except OverflowError:
         wait = longest
-    return float(min(wait, longest))
+    return float(min(wait, longest, LONGEST_WAIT_S))
+
+
+def wait_before_retry(policy: RetryPolicy, failures: int, asked_s: float | None, spread: float) -> float:
+    """Seconds to wait before the next attempt, so that those who failed together do not come back together.
+
+    Args:
+        policy: Whose waits are meant.
+        failures: Failures in a row so far, at least 1.
+        asked_s: The server's Retry-After; None if it sent none. What makes no sense counts as none.
+        spread: From 0 to 1: up to a quarter is added by it, within the policy's longest wait.
+    """
+    longest = policy.maximum_interval_in_seconds
+    wait = delay_before_retry(policy, failures)
+    if longest is not None:
+        wait = min(wait, longest / (1 + _JITTER))
+    asked = asked_s if asked_s is not None and 0 <= asked_s <= policy.maximum_retry_after_in_seconds else 0.0
+    return min(max(wait, asked) * (1 + _JITTER * spread), LONGEST_WAIT_S)
 
 
 def may_retry(policy: RetryPolicy, failures: int, error_type: str) -> bool:

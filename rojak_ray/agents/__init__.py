@@ -19,6 +19,7 @@ from rojak_ray.agents.agent import AnthropicAgent as AnthropicAgent
 from rojak_ray.agents.agent import OfflineAgent as OfflineAgent
 from rojak_ray.agents.agent import OpenAIAgent as OpenAIAgent
 from rojak_ray.agents.agent import Retriever as Retriever
+from rojak_ray.agents.finish import FinishReason as FinishReason
 from rojak_ray.agents.function import ToolContext as ToolContext
 from rojak_ray.agents.function import function as function
 from rojak_ray.agents.results import AgentExecuteFnResult as AgentExecuteFnResult

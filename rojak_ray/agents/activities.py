@@ -36,6 +36,11 @@ class AgentCallParams:
     inference_config: dict[str, Any] | None = None
     parallel_tool_calls: bool = True
     tool_choice: Any | None = None
+    """What the agent says, unless it forces a function and one ran already: then what is left of it."""
+
+    release_tool_choice: bool = False
+    """Whether a forced choice in `inference_config`, or in the provider's own settings, is to be let go as well."""
+
     functions: list[FunctionSchema] = field(default_factory=list[FunctionSchema])
     """The agent's functions with their schemas, in the order of `function_names`."""
 

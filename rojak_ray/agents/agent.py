@@ -53,7 +53,7 @@ class Agent:
     """Callables, or names of functions that a worker has registered."""
 
     tool_choice: Any | None = None
-    """Passed to the vendor: "auto", "required", "none", or the vendor's own form."""
+    """Passed to the vendor: "auto", "required", "none", a function's name, or the vendor's own form."""
 
     parallel_tool_calls: bool = True
     """Whether the model may ask for several functions in one answer."""
@@ -63,6 +63,10 @@ class Agent:
 
     retry_options: RetryOptions = field(default_factory=RetryOptions)
     """Time limit of one attempt, and what to do when it fails."""
+
+    reset_tool_choice: bool = field(default=True, kw_only=True)
+    """Whether a `tool_choice` that forces a function is let go for the rest of a run once a function of this agent
+    ran. With False the model is forced in every answer, so a run ends at `max_turns` or `max_model_calls`."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Agent:
         """Make a subclass that was not decorated a dataclass, so that `class Mine(Agent): type = "mine"` works."""

@@ -45,6 +45,8 @@ class ToolContext:
 
     agent_name: str
     tool_call_id: str
+    """The vendor's id of the call; some repeat theirs."""
+
     idempotency_key: str
     """The same for every attempt of this call and of no other; pass it on to services that deduplicate."""
 
@@ -52,6 +54,8 @@ class ToolContext:
     """Grows with each retry, and when a lost process makes the call run again."""
 
     context_variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    call_id: str = ""
+    """Ours, unique for as long as the conversation lives: what `Session.answer` takes if the function waits."""
 
 
 @overload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal, cast
 
@@ -45,7 +45,10 @@ class AgentResponse:
     """Tokens, where the vendor tells."""
 
     finish_reason: str | None = None
-    """The vendor's word for why it stopped."""
+    """Why it stopped: one of `FinishReason`, or the vendor's word for one."""
+
+    raw_finish_reason: str | None = None
+    """The vendor's word, where `finish_reason` is another; None: the same."""
 
     vendor: VendorState | None = None
     """What the vendor must get back unread with this answer, in the provider's own form. The message in
@@ -69,7 +72,7 @@ class WaitForAnswer:
 
     The call stays open, for weeks if need be, and costs no process meanwhile. `Session.answer` or `RunHandle.answer`
     ends it: the answer becomes the function's result. Tell whoever is to answer the session or run id and
-    `ToolContext.tool_call_id`.
+    `ToolContext.call_id`.
     """
 
     question: str = ""
@@ -78,8 +81,13 @@ class WaitForAnswer:
     timeout_in_seconds: float | None = None
     """After this time the model is told that nobody answered; None waits for ever."""
 
+    options: Sequence[str] = ()
+    """Answers to choose from, for whoever shows the question. Any other answer is taken, too."""
+
     def __post_init__(self) -> None:
-        """Refuse a time that is over before it begins."""
+        """Refuse a time that is over before it begins, and options that are no list of texts."""
+        if isinstance(self.options, str) or not all(isinstance(option, str) for option in self.options):
+            raise ValueError("options of WaitForAnswer must be a list of texts.")
         if self.timeout_in_seconds is not None and self.timeout_in_seconds <= 0:
             raise ValueError("timeout_in_seconds of WaitForAnswer must be more than 0.")
 

@@ -25,7 +25,7 @@ from rojak_ray.agents.agent import (
 from rojak_ray.errors import DuplicateName, InvalidAgent, InvalidContext
 from rojak_ray.ids import digest
 from rojak_ray.messages import Record, has_lone_surrogate, read_json
-from rojak_ray.retry import RetryOptions, RetryPolicy
+from rojak_ray.retry import LONGEST_RETRY_AFTER_S, RetryOptions, RetryPolicy
 
 
 class FunctionRef(Record):
@@ -50,6 +50,7 @@ class PolicySpec(Record):
     maximum_interval_s: float | None = None
     maximum_attempts: int = 0
     non_retryable_error_types: tuple[str, ...] = ()
+    maximum_retry_after_s: float = LONGEST_RETRY_AFTER_S
 
     @classmethod
     def of(cls, policy: RetryPolicy) -> PolicySpec:
@@ -62,6 +63,7 @@ class PolicySpec(Record):
             non_retryable_error_types=tuple(
                 one.__name__ if isinstance(one, type) else one for one in policy.non_retryable_error_types or ()
             ),
+            maximum_retry_after_s=policy.maximum_retry_after_in_seconds,
         )
 
     def policy(self) -> RetryPolicy:
@@ -72,6 +74,7 @@ class PolicySpec(Record):
             maximum_interval_in_seconds=self.maximum_interval_s,
             maximum_attempts=self.maximum_attempts,
             non_retryable_error_types=list(self.non_retryable_error_types) or None,
+            maximum_retry_after_in_seconds=self.maximum_retry_after_s,
         )
 
 
@@ -95,6 +98,7 @@ class AgentSpec(Record):
     instructions: str | FunctionRef
     functions: tuple[FunctionRef, ...] = ()
     tool_choice: JsonValue = None
+    reset_tool_choice: bool = True
     parallel_tool_calls: bool = True
     retriever: RetrieverSpec | tuple[RetrieverSpec, ...] | None = None
     retry: RetrySpec = RetrySpec()
@@ -109,9 +113,23 @@ class AgentSpec(Record):
             return ()
         return self.retriever if isinstance(self.retriever, tuple) else (self.retriever,)
 
+    def identity(self) -> dict[str, Any]:
+        """What identifies this definition, as plain data.
+
+        Fields that came after format 2 are left out while they have their defaults: an agent that was stored before
+        they existed is the same one, and a request made with it before is the same request.
+        """
+        data = self.model_dump(mode="json")
+        if self.reset_tool_choice:
+            del data["reset_tool_choice"]
+        policy = data["retry"]["policy"]
+        if policy is not None and policy["maximum_retry_after_s"] == LONGEST_RETRY_AFTER_S:
+            del policy["maximum_retry_after_s"]
+        return data
+
     def digest(self) -> str:
-        """What identifies this definition."""
-        return digest(self.model_dump(mode="json"))
+        """A short form of `identity`."""
+        return digest(self.identity())
 
 
 class Refer(Protocol):
@@ -161,6 +179,7 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
             instructions=_encode_instructions(agent, refer),
             functions=_encode_functions(agent, refer),
             tool_choice=read_json(agent.tool_choice, "tool_choice"),
+            reset_tool_choice=bool(agent.reset_tool_choice),
             parallel_tool_calls=bool(agent.parallel_tool_calls),
             retriever=_encode_retrievers(agent),
             retry=RetrySpec(
@@ -260,6 +279,7 @@ def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: R
         "instructions": instructions,
         "functions": [restore(ref) for ref in spec.functions],
         "tool_choice": spec.tool_choice,
+        "reset_tool_choice": spec.reset_tool_choice,
         "parallel_tool_calls": spec.parallel_tool_calls,
         "retriever": _decode_retrievers(spec),
         "retry_options": RetryOptions(int(timeout) if timeout == int(timeout) else timeout, policy),

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rojak_ray.cli.output import Voice, as_json, fail, printable
+from rojak_ray.core.events import Limit
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
@@ -34,6 +35,7 @@ from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.pool import active_owners
+from rojak_ray.sessions.requests import view_awaited
 from rojak_ray.sessions.unattended import StorageGateway
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.open import open_store, resolve_storage
@@ -197,7 +199,7 @@ def _say_state(voice: Voice, owner: Owner, found: Replayed[SessionState]) -> Non
     if state.set_aside is not None:
         voice.say(f"  set aside: {state.set_aside}", "red")
         voice.note(f"  rojak {owner.kind}s resume {owner.id}   lets it go on")
-    limits = {"max_turns": state.max_turns, "history_size": state.history_size}
+    limits = {name: getattr(state, name) for name in get_args(Limit)}
     kept = ", ".join(f"{name}={'unlimited' if value is None else f'{value:g}'}" for name, value in limits.items())
     voice.say(f"  agent {state.agents[state.agent].name}, {kept}")
     voice.say(f"  context {as_json(state.context_variables)}")
@@ -217,13 +219,13 @@ def _say_state(voice: Voice, owner: Owner, found: Replayed[SessionState]) -> Non
         attempts = state.run.attempts.get(step.step_id) if state.run else None
         error = f"; last error: {attempts.last_error}" if attempts and attempts.last_error else ""
         voice.say(f"    {step.kind} {step.step_id}, attempt {step.attempt}{error}")
-    for call in state.awaited:
-        asked = call.awaited.question if call.awaited else ""
-        voice.say(f"    {call.planned.call.name} waits for an answer to {call.planned.call.id}: {asked}")
+    for call in view_awaited(state):
+        voice.say(f"    {call.name} waits for an answer to {call.call_id}: {call.question}")
     for queued in state.queue:
         voice.say(f"    queued: {queued.run_id}")
     for outcome in state.outcomes:
-        voice.note(f"  {outcome.run_id}: {outcome.status}{f' ({outcome.error})' if outcome.error else ''}")
+        why = outcome.error or (outcome.finish_reason if outcome.finish_reason != "stop" else None)
+        voice.note(f"  {outcome.run_id}: {outcome.status}{f' ({why})' if why else ''}")
 
 
 async def journal(place: Place, owner: Owner, *, as_json: bool) -> None:

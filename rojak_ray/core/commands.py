@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from pydantic import JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS, Limit
 from rojak_ray.core.steps import StepResult
 from rojak_ray.messages import Message, Record
 
@@ -22,6 +23,7 @@ class OpenSession(Record):
     agent: AgentSpec
     context_variables: dict[str, JsonValue] = {}
     max_turns: float | None = None
+    max_model_calls: int | None = DEFAULT_MODEL_CALLS
     history_size: int | None = None
     debug: bool = False
 
@@ -43,9 +45,10 @@ class UpdateConfig(Record):
     messages: tuple[Message, ...] | None = None
     context_variables: dict[str, JsonValue] | None = None
     max_turns: float | None = None
+    max_model_calls: int | None = None
     history_size: int | None = None
     debug: bool | None = None
-    unlimited: tuple[Literal["max_turns", "history_size"], ...] = ()
+    unlimited: tuple[Limit, ...] = ()
 
 
 class CancelRun(Record):
@@ -97,7 +100,7 @@ class AnswerCall(Record):
 
     kind: Literal["answer_call"] = "answer_call"
     call_id: str
-    """The model's id of the call."""
+    """Ours, or the vendor's while it names one call only."""
 
     answer_id: str
     output: str

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from rojak_ray.agents.spec import AgentSpec, PolicySpec
+from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.commands import (
     AnswerCall,
     CancelRun,
@@ -22,6 +22,7 @@ from rojak_ray.core.commands import (
     StartRun,
     UpdateConfig,
 )
+from rojak_ray.core.ending import answered, spent
 from rojak_ray.core.events import (
     AgentAdded,
     AnswerAwaited,
@@ -45,7 +46,8 @@ from rojak_ray.core.events import (
     StepFailed,
 )
 from rojak_ray.core.evolve import evolve
-from rojak_ray.core.pending import active_run, pending
+from rojak_ray.core.pending import pending
+from rojak_ray.core.retrying import retry_wait
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import (
     CallFunction,
@@ -61,13 +63,6 @@ from rojak_ray.core.steps import (
 )
 from rojak_ray.core.waiting import answer, may_rest, overdue
 from rojak_ray.errors import InternalError, RequestConflict, RunNotFound, SessionNotFound, SessionSetAside
-from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, delay_before_retry, may_retry
-
-MOST_LOSSES = 5
-"""Processes one step may take with it before it counts as failed, whatever its retry policy says."""
-
-LONGEST_RETRIEVAL_WAIT_S = 2.0
-"""A retriever that asks for more patience than this is done without."""
 
 Events = list[Event]
 
@@ -175,10 +170,9 @@ def _start_next(story: _Story) -> None:
 
 
 def _end_if_spent(story: _Story) -> None:
-    run = story.state.run
-    limit = story.state.max_turns
-    if run is not None and not run.calls and limit is not None and run.appended >= limit:
-        story.tell(RunEnded(run_id=run.run_id, status=RunStatus.COMPLETED))
+    end = spent(story.state)
+    if end is not None:
+        story.tell(end)
 
 
 def _pass_probation(state: SessionState) -> Events:
@@ -255,6 +249,7 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
                     finish_reason=result.finish_reason,
                     vendor=result.vendor,
                     paused=result.paused,
+                    raw_finish_reason=result.raw_finish_reason,
                 )
             )
         case FunctionResult() if isinstance(step, CallFunction):
@@ -295,6 +290,7 @@ def _await_answer(story: _Story, step: CallFunction, result: WaitingResult, at: 
         AnswerAwaited(
             step_id=step.step_id,
             question=result.question,
+            options=result.options,
             until=at + timedelta(seconds=result.timeout_s) if limited and at and result.timeout_s else None,
             context_set=result.context_set,
             context_deleted=result.context_deleted,
@@ -313,11 +309,10 @@ def _after(state: SessionState, events: Iterable[Event]) -> Events:
 
 
 def _after_turn(story: _Story) -> None:
-    """End the run if its last answer asked for nothing more, or it has appended all it may; then the next one."""
-    run = story.state.run
-    answered = run is not None and run.turn > 0 and not run.calls and not run.paused
-    if run is not None and answered and run.messages[-1].role == "assistant":
-        story.tell(RunEnded(run_id=run.run_id, status=RunStatus.COMPLETED))
+    """End the run if its last answer asked for nothing more, or it is at one of its bounds; then the next one."""
+    end = answered(story.state.run) if story.state.run is not None else None
+    if end is not None:
+        story.tell(end)
     _end_if_spent(story)
     _start_next(story)
 
@@ -326,7 +321,7 @@ def _step_error(story: _Story, step: Step, error: StepError, at: datetime | None
     if isinstance(step, CallFunction) and step.plan.at_most_once and error.lost:
         story.tell(FunctionReturned(step_id=step.step_id, output=_interrupted(step), failed=True))
         return
-    wait = _retry_wait(story.state, step, error)
+    wait = retry_wait(story.state, step, error)
     if wait is not None:
         story.tell(
             StepFailed(
@@ -351,6 +346,7 @@ def _step_error(story: _Story, step: Step, error: StepError, at: datetime | None
                 status=RunStatus.FAILED,
                 error_type=error.error_type,
                 error=_what_failed(step, error),
+                finish_reason=error.finish_reason,
             )
         )
 
@@ -359,31 +355,3 @@ def _what_failed(step: Step, error: StepError) -> str:
     what = "instructions of agent" if isinstance(step, RenderInstructions) else "model call of agent"
     tries = f" after {step.attempt} attempts" if step.attempt > 1 else ""
     return f"The {what} {step.agent.name!r} failed{tries}: {error.error_type}: {error.message}"
-
-
-def _retry_wait(state: SessionState, step: Step, error: StepError) -> float | None:
-    """Seconds until the next attempt, or None if there is to be none.
-
-    Functions have side effects: without an explicit policy (their own or their agent's) only a lost process makes
-    one run again. A call that may run at most once is never repeated. What a retriever would find is not worth a
-    long wait, unless the agent's policy says so.
-    """
-    if not error.transient and not error.lost:
-        return None
-    given: PolicySpec | None = step.agent.retry.policy
-    if isinstance(step, CallFunction):
-        if step.plan.at_most_once:
-            return None
-        given = step.plan.policy or given
-        if given is None and not error.lost:
-            return None
-    expendable = isinstance(step, Retrieve) and given is None
-    policy = given.policy() if given else RETRIEVAL_POLICY if expendable else DEFAULT_POLICY
-    attempts = active_run(state).attempts.get(step.step_id)
-    failures = 1 + (attempts.failures if attempts else 0)
-    if error.lost and attempts is not None and attempts.losses + 1 >= MOST_LOSSES:
-        return None
-    if not may_retry(policy, failures, error.error_type):
-        return None
-    wait = max(delay_before_retry(policy, failures), error.retry_after_s or 0.0)
-    return None if expendable and wait > LONGEST_RETRIEVAL_WAIT_S else wait

@@ -15,6 +15,12 @@ from pydantic import Field, JsonValue
 from rojak_ray.agents.spec import AgentSpec, PolicySpec
 from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
+DEFAULT_MODEL_CALLS = 100
+"""Answers of a model that one run may take unless it is told otherwise, so that no loop goes on for ever."""
+
+Limit: TypeAlias = Literal["max_turns", "max_model_calls", "history_size"]
+"""A setting that can be lifted."""
+
 
 class RunStatus(StrEnum):
     """Where a run stands."""
@@ -58,6 +64,9 @@ class Opened(Record):
     context_variables: dict[str, JsonValue] = Field(default_factory=dict)
     max_turns: float | None = None
     """Messages a run may append; None means no limit."""
+
+    max_model_calls: int | None = DEFAULT_MODEL_CALLS
+    """Answers a run may take from models; None means no limit. Conversations of older formats have the default."""
 
     history_size: int | None = None
     """Messages kept between runs; None means all."""
@@ -121,6 +130,11 @@ class ModelResponded(Record):
     calls: tuple[PlannedCall, ...] = ()
     usage: Usage = Usage()
     finish_reason: str | None = None
+    """One of `FinishReason`; in formats 1 and 2 the vendor's word."""
+
+    raw_finish_reason: str | None = None
+    """The vendor's word."""
+
     vendor: VendorState | None = None
     paused: bool = False
     """The vendor stopped in the midst of its work and goes on when it is asked again."""
@@ -148,6 +162,7 @@ class AnswerAwaited(Record):
     kind: Literal["answer_awaited"] = "answer_awaited"
     step_id: str
     question: str = ""
+    options: tuple[str, ...] = ()
     until: datetime | None = None
     """When the model is told that nobody answered."""
 
@@ -218,9 +233,10 @@ class ConfigUpdated(Record):
     messages: tuple[Message, ...] | None = None
     context_variables: dict[str, JsonValue] | None = None
     max_turns: float | None = None
+    max_model_calls: int | None = None
     history_size: int | None = None
     debug: bool | None = None
-    unlimited: tuple[Literal["max_turns", "history_size"], ...] = ()
+    unlimited: tuple[Limit, ...] = ()
 
 
 class RunEnded(Record):
@@ -231,6 +247,11 @@ class RunEnded(Record):
     status: RunStatus
     error_type: str | None = None
     error: str | None = None
+    finish_reason: str | None = None
+    """One of `FinishReason`: how its last answer ended, or which bound ended it. None: it had no answer."""
+
+    raw_finish_reason: str | None = None
+    """The vendor's word for it."""
 
 
 Event: TypeAlias = Annotated[

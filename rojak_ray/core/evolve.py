@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, assert_never
+from typing import Any, assert_never, get_args
 
+from rojak_ray.agents.finish import FinishReason, read_finish_reason
 from rojak_ray.core.events import (
     AgentAdded,
     AnswerAwaited,
@@ -27,7 +28,7 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
-from rojak_ray.core.pending import active_run, call_index, pending, retriever_index
+from rojak_ray.core.pending import active_run, call_index, pending, public_call_id, retriever_index
 from rojak_ray.core.state import (
     KEPT_BURIED,
     KEPT_OUTCOMES,
@@ -39,7 +40,9 @@ from rojak_ray.core.state import (
     RunOutcome,
     RunState,
     SessionState,
+    SettledCall,
 )
+from rojak_ray.ids import digest
 from rojak_ray.messages import Message
 
 
@@ -98,6 +101,7 @@ def _opened(state: SessionState, event: Opened) -> SessionState:
             "agent": event.agent,
             "context_variables": event.context_variables,
             "max_turns": event.max_turns,
+            "max_model_calls": event.max_model_calls,
             "history_size": event.history_size,
             "debug": event.debug,
         }
@@ -172,8 +176,17 @@ def _model_responded(state: SessionState, event: ModelResponded) -> SessionState
             instructions=None,
             calls=tuple(CallState(planned=planned) for planned in event.calls),
             usage=run.usage + event.usage,
+            finish_reason=read_finish_reason(event.finish_reason, calls=bool(event.calls)),
+            raw_finish_reason=_vendors_word(event),
         ),
     )
+
+
+def _vendors_word(event: ModelResponded) -> str | None:
+    """How the vendor said it; formats 1 and 2 have its word in the other field."""
+    if event.raw_finish_reason is None and event.finish_reason not in get_args(FinishReason):
+        return event.finish_reason
+    return event.raw_finish_reason
 
 
 def _call_moved(state: SessionState, event: FunctionReturned | AnswerAwaited) -> SessionState:
@@ -181,11 +194,11 @@ def _call_moved(state: SessionState, event: FunctionReturned | AnswerAwaited) ->
     index = call_index(run, event.step_id)
     if isinstance(event, AnswerAwaited):
         patch = ContextPatch(set=event.context_set, deleted=event.context_deleted)
-        awaited = AwaitedAnswer(question=event.question, until=event.until)
+        awaited = AwaitedAnswer(question=event.question, options=event.options, until=event.until)
         call = run.calls[index].model_copy(update={"awaited": awaited, "patch": patch})
         return _with_run(state, _settled(run, event.step_id, calls=_with_call(run, index, call)))
-    if event.answer_id is not None:
-        run = run.model_copy(update={"answers": (*run.answers, event.answer_id)})
+    if run.calls[index].awaited is not None:
+        run = run.model_copy(update={"settled": (*run.settled, _settled_call(state, run.calls[index], event))})
     patch = run.calls[index].patch.then(ContextPatch(set=event.context_set, deleted=event.context_deleted))
     changes = {"output": event.output, "agent": event.agent, "patch": patch, "awaited": None}
     call = run.calls[index].model_copy(update=changes)
@@ -193,6 +206,17 @@ def _call_moved(state: SessionState, event: FunctionReturned | AnswerAwaited) ->
     if not all(call.done for call in calls):
         return _with_run(state, _settled(run, event.step_id, calls=calls))
     return _with_run(state, _turn_closed(state, _settled(run, event.step_id, calls=calls)))
+
+
+def _settled_call(state: SessionState, call: CallState, event: FunctionReturned) -> SettledCall:
+    answered = event.answer_id is not None
+    return SettledCall(
+        call_id=public_call_id(state, event.step_id),
+        tool_call_id=call.planned.call.id,
+        how="answered" if answered else "expired",
+        answer_id=event.answer_id,
+        answer_digest=digest(event.output) if answered else None,
+    )
 
 
 def _with_call(run: RunState, index: int, call: CallState) -> tuple[CallState, ...]:
@@ -210,7 +234,9 @@ def _turn_closed(state: SessionState, run: RunState) -> RunState:
     for call in run.calls:
         patch = patch.then(call.patch)
         agent = call.agent or agent
-    return run.model_copy(update={"messages": (*run.messages, *results), "patch": patch, "agent": agent, "calls": ()})
+    called = run.called if sender in run.called else (*run.called, sender)
+    messages = (*run.messages, *results)
+    return run.model_copy(update={"messages": messages, "patch": patch, "agent": agent, "calls": (), "called": called})
 
 
 def _step_failed(state: SessionState, event: StepFailed) -> SessionState:
@@ -245,7 +271,7 @@ def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:
     update: dict[str, Any] = dict.fromkeys(event.unlimited)
     if event.messages is not None:
         update["history"] = event.messages
-    for name in ("context_variables", "max_turns", "history_size", "debug"):
+    for name in ("context_variables", "max_turns", "max_model_calls", "history_size", "debug"):
         value = getattr(event, name)
         if value is not None:
             update[name] = value
@@ -263,11 +289,15 @@ def _run_ended(state: SessionState, event: RunEnded) -> SessionState:
         input_digest=run.input_digest,
         status=event.status,
         messages=run.messages,
+        input_length=run.input_length,
         agent=run.agent,
         context_variables=context,
         usage=run.usage,
         error_type=event.error_type,
         error=event.error,
+        finish_reason=event.finish_reason,
+        raw_finish_reason=event.raw_finish_reason,
+        settled=run.settled,
     )
     update: dict[str, object] = {
         "run": None,
@@ -288,6 +318,7 @@ def _queued_run_ended(state: SessionState, event: RunEnded) -> SessionState:
         input_digest=queued.input_digest,
         status=event.status,
         messages=queued.messages,
+        input_length=len(queued.messages),
         context_variables=state.context_variables,
         error_type=event.error_type,
         error=event.error,

@@ -45,6 +45,7 @@ def pending(state: SessionState) -> tuple[Step, ...]:
             **_common(state, run, f"{run.turn}/model", asked=_new_to_the_model(run, found)),
             instructions=(instructions or "") + (RETRIEVED_PREFIX + found if found else ""),
             messages=(*state.history, *run.messages),
+            release_tool_choice=agent.reset_tool_choice and agent.name in run.called,
         ),
     )
 
@@ -103,6 +104,7 @@ def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
         steps.append(
             CallFunction(
                 **_common(state, run, call_id_of(run, index).removeprefix(f"{run.run_id}/")),
+                call_id=public_call_id(state, call_id_of(run, index)),
                 call=call.planned.call,
                 plan=call.planned.plan,
                 context_variables=seen.apply(state.context_variables),
@@ -154,6 +156,15 @@ def active_run(state: SessionState) -> RunState:
 def call_id_of(run: RunState, index: int) -> str:
     """Step id of a call of the current turn."""
     return f"{run.run_id}/{run.turn - 1}/call/{index}"
+
+
+def public_call_id(state: SessionState, step_id: str) -> str:
+    """What people and programs call the call that a step runs: unique as long as anybody may remember it.
+
+    A conversation that was deleted and begun anew under its id repeats its step ids, so it adds which one it is: an
+    answer to a question of the deleted one must not reach one of the new.
+    """
+    return f"{step_id}@{state.incarnation[:12]}" if state.buried else step_id
 
 
 def call_index(run: RunState, step_id: str) -> int:

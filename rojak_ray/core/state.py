@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
-from rojak_ray.core.events import PlannedCall, RunStatus
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS, PlannedCall, RunStatus
 from rojak_ray.messages import Content, Message, Record, Usage
 
 KEPT_BURIED = 64
@@ -42,7 +42,18 @@ class AwaitedAnswer(Record):
     """What a call waits for."""
 
     question: str = ""
+    options: tuple[str, ...] = ()
     until: datetime | None = None
+
+
+class SettledCall(Record):
+    """A call that waited for somebody outside, and what became of it."""
+
+    call_id: str
+    tool_call_id: str
+    how: Literal["answered", "expired"]
+    answer_id: str | None = None
+    answer_digest: str | None = None
 
 
 class CallState(Record):
@@ -131,9 +142,19 @@ class RunState(Record):
     """Whether its last host let it go because nothing was to be done: then no step was under way."""
 
     answers: tuple[str, ...] = ()
-    """Ids of the answers from outside that were taken."""
+    """Ids of the answers from outside that were taken; format 3 keeps them in `settled`."""
+
+    settled: tuple[SettledCall, ...] = ()
+    """The calls that waited, and do not any more."""
+
+    called: tuple[str, ...] = ()
+    """Names of the agents whose functions ran in this run."""
 
     usage: Usage = Usage()
+    finish_reason: str | None = None
+    """Of the last answer: one of `FinishReason`."""
+
+    raw_finish_reason: str | None = None
 
     @property
     def appended(self) -> int:
@@ -148,11 +169,17 @@ class RunOutcome(Record):
     input_digest: str
     status: RunStatus
     messages: tuple[Message, ...] = ()
+    input_length: int = 0
+    """How many of the messages are its input; 0 in formats 1 and 2, which do not say."""
+
     agent: str | None = None
     context_variables: dict[str, JsonValue] = Field(default_factory=dict)
     usage: Usage = Usage()
     error_type: str | None = None
     error: str | None = None
+    finish_reason: str | None = None
+    raw_finish_reason: str | None = None
+    settled: tuple[SettledCall, ...] = ()
 
 
 class SessionState(Record):
@@ -172,6 +199,7 @@ class SessionState(Record):
 
     context_variables: dict[str, JsonValue] = Field(default_factory=dict)
     max_turns: float | None = None
+    max_model_calls: int | None = DEFAULT_MODEL_CALLS
     history_size: int | None = None
     debug: bool = False
     history: tuple[Message, ...] = ()

@@ -56,12 +56,17 @@ class CallModel(StepBase):
     kind: Literal["call_model"] = "call_model"
     instructions: str
     messages: tuple[Message, ...]
+    release_tool_choice: bool = False
+    """Whether a forced choice of function has been obeyed and the model may answer in text."""
 
 
 class CallFunction(StepBase):
     """Run a function the model asked for."""
 
     kind: Literal["call_function"] = "call_function"
+    call_id: str = ""
+    """Names the call for as long as the conversation lives, whatever id the vendor gave it."""
+
     call: ToolCall
     plan: CallPlan
     context_variables: dict[str, JsonValue]
@@ -85,6 +90,11 @@ class ModelResult(Record):
     calls: tuple[PlannedCall, ...] = ()
     usage: Usage = Usage()
     finish_reason: str | None = None
+    """One of `FinishReason`."""
+
+    raw_finish_reason: str | None = None
+    """The vendor's word."""
+
     vendor: VendorState | None = None
     """What must go back unread with this answer."""
 
@@ -107,6 +117,7 @@ class WaitingResult(Record):
 
     kind: Literal["waiting"] = "waiting"
     question: str = ""
+    options: tuple[str, ...] = ()
     timeout_s: float | None = None
     context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()
@@ -127,6 +138,8 @@ class StepError(Record):
     """The process running it is gone; whether the work was done is unknown."""
 
     retry_after_s: float | None = None
+    finish_reason: str | None = None
+    """How the answer ended that cannot be used; one of `FinishReason`. None: there was none."""
 
 
 StepResult: TypeAlias = Annotated[

@@ -7,28 +7,103 @@ from datetime import datetime
 
 from rojak_ray.core.commands import AnswerCall, CheckTimers, Rest
 from rojak_ray.core.events import FunctionReturned
-from rojak_ray.core.pending import call_id_of, pending
-from rojak_ray.core.state import SessionState
-from rojak_ray.errors import CallNotWaiting
+from rojak_ray.core.pending import call_id_of, pending, public_call_id
+from rojak_ray.core.state import CallState, RunState, SessionState, SettledCall
+from rojak_ray.errors import CallNotWaiting, RequestConflict
+from rojak_ray.ids import digest
 
 
 def answer(state: SessionState, command: AnswerCall) -> list[FunctionReturned]:
     """What an answer leads to; nothing if it was taken before.
 
     Raises:
-        CallNotWaiting: No such call waits.
+        CallNotWaiting: No such call waits, or it is not certain which one is meant; the text and `reason` say which.
+        RequestConflict: The id of this answer belongs to another answer.
     """
-    run = state.run
-    if run is not None and command.answer_id in run.answers:
+    if _taken_before(state, command):
         return []
-    for index, call in enumerate(run.calls if run else ()):
-        if run and call.awaited and not call.done and call.planned.call.id == command.call_id:
-            step_id = call_id_of(run, index)
-            return [FunctionReturned(step_id=step_id, output=command.output, answer_id=command.answer_id)]
-    raise CallNotWaiting(
-        f"No call {command.call_id!r} of {state.owner_kind} {state.owner_id!r} waits for an answer: it has not got so "
-        "far yet (then try again), was answered, or its time is over."
+    run = state.run
+    index = _waiting_call(state, run, command.call_id) if run is not None else None
+    if run is None or index is None:
+        raise _not_waiting(state, command.call_id)
+    return [FunctionReturned(step_id=call_id_of(run, index), output=command.output, answer_id=command.answer_id)]
+
+
+def _taken_before(state: SessionState, command: AnswerCall) -> bool:
+    if state.run is not None and command.answer_id in state.run.answers:
+        return True
+    taken = next((call for call in _settled(state) if call.answer_id == command.answer_id), None)
+    if taken is None:
+        return False
+    if command.call_id not in (taken.call_id, taken.tool_call_id) or digest(command.output) != taken.answer_digest:
+        raise RequestConflict(
+            f"The answer id {command.answer_id!r} belongs to another answer, to call {taken.call_id!r}; choose another."
+        )
+    return True
+
+
+def _waiting_call(state: SessionState, run: RunState, call_id: str) -> int | None:
+    """The call that waits under our id, or under the vendor's where that can mean no other call.
+
+    Vendors repeat ids. A late answer under an id of theirs may be meant for a call that does not wait any more, so the
+    id counts only if no such call is remembered.
+    """
+    waiting = [index for index, call in enumerate(run.calls) if call.awaited and not call.done]
+    for index in waiting:
+        if public_call_id(state, call_id_of(run, index)) == call_id:
+            return index
+    named = [index for index in waiting if run.calls[index].planned.call.id == call_id]
+    if not named:
+        return None
+    if len(named) > 1 or any(call.tool_call_id == call_id for call in _settled(state)):
+        raise CallNotWaiting(
+            f"Several calls of {state.owner_kind} {state.owner_id!r} have the vendor's id {call_id!r}, so it is not "
+            "certain which one is meant; answer with the `call_id` that open_questions() gives.",
+            reason="ambiguous",
+        )
+    return named[0]
+
+
+def _settled(state: SessionState) -> Iterable[SettledCall]:
+    """The calls that waited in this run and in those that are remembered, the latest first."""
+    if state.run is not None:
+        yield from reversed(state.run.settled)
+    for outcome in reversed(state.outcomes):
+        yield from reversed(outcome.settled)
+
+
+def _not_waiting(state: SessionState, call_id: str) -> CallNotWaiting:
+    """The error that says why a call does not wait."""
+    call = f"Call {call_id!r} of {state.owner_kind} {state.owner_id!r}"
+    settled = next((one for one in _settled(state) if call_id in (one.call_id, one.tool_call_id)), None)
+    if settled is not None and settled.how == "answered":
+        return CallNotWaiting(f"{call} was answered before; the first answer counts.", reason="answered")
+    if settled is not None:
+        return CallNotWaiting(f"{call} waits no more: its time to be answered is over.", reason="expired")
+    for outcome in reversed(state.outcomes):
+        if call_id.startswith(f"{outcome.run_id}/"):
+            text = f"{call} waits no more: its run {outcome.run_id!r} has ended ({outcome.status})."
+            return CallNotWaiting(text, reason="run_ended")
+    known = _known_call(state, call_id)
+    if known is None and not state.run and not state.queue:
+        return CallNotWaiting(f"{call} is not waiting for an answer: no run is in progress.", reason="unknown")
+    if known is None:
+        return CallNotWaiting(
+            f"{call} is not waiting for an answer: it is unknown, or its run has not got so far yet.", reason="unknown"
+        )
+    if known.done:
+        return CallNotWaiting(f"{call} does not wait: its function returned a result.", reason="answered")
+    return CallNotWaiting(
+        f"{call} is not waiting for an answer yet: its function has not returned. Try again.", reason="not_yet"
     )
+
+
+def _known_call(state: SessionState, call_id: str) -> CallState | None:
+    run = state.run
+    for index, call in enumerate(run.calls if run is not None else ()):
+        if run and call_id in (public_call_id(state, call_id_of(run, index)), call.planned.call.id):
+            return call
+    return None
 
 
 def overdue(state: SessionState, command: CheckTimers) -> list[FunctionReturned]:

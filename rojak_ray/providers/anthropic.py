@@ -27,6 +27,7 @@ from rojak_ray.providers.wire import (
     mapping,
     merge_config,
     paired,
+    release_choice,
 )
 
 _ANTHROPIC = Vendor(
@@ -75,6 +76,8 @@ class AnthropicAgentActivities(VendorActivities):
 def message_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:
     """The request for one message; beyond what the API requires, nothing is in it that nobody asked for."""
     config = merge_config({"max_tokens": _DEFAULT_MAX_TOKENS}, defaults, params.inference_config)
+    if params.release_tool_choice:
+        config = release_choice(config)
     for name in _REFUSED_FIELDS:
         config.pop(name, None)
     if not config.get("stop_sequences"):

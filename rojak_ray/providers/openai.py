@@ -27,6 +27,7 @@ from rojak_ray.providers.wire import (
     mapping,
     merge_config,
     paired,
+    release_choice,
 )
 
 _OPENAI = Vendor(
@@ -63,6 +64,8 @@ class OpenAIAgentActivities(VendorActivities):
 def chat_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:
     """The request for one chat completion; nothing is in it that nobody asked for."""
     config = merge_config(defaults, params.inference_config)
+    if params.release_tool_choice:
+        config = release_choice(config)
     stop = config.pop("stop_sequences", None)
     if stop and "stop" not in config:
         config["stop"] = stop

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from rojak_ray.agents.choice import released
 from rojak_ray.messages import ConversationMessage, clean_text
 
 _INTERRUPTED = "No result: the call was interrupted."
@@ -67,6 +68,16 @@ def merge_config(*configs: Mapping[str, Any] | None) -> dict[str, Any]:
     """The configs, later ones winning key by key; a key that ends up None is not sent."""
     merged = {name: value for config in configs for name, value in (config or {}).items()}
     return {name: value for name, value in merged.items() if value is not None}
+
+
+def release_choice(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without a choice that forces a function, wherever in it that stands."""
+    kept = dict(config)
+    if "tool_choice" in kept:
+        kept["tool_choice"] = released(kept["tool_choice"])
+    if isinstance(extra := kept.get("extra_body"), Mapping):
+        kept["extra_body"] = release_choice(dict(cast("Mapping[str, Any]", extra)))
+    return {name: value for name, value in kept.items() if name != "tool_choice" or value is not None}
 
 
 def make_request(body: dict[str, Any], config: dict[str, Any]) -> VendorRequest:

@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.core.events import RunStatus
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS, RunStatus
 from rojak_ray.errors import InvalidAgent, InvalidId, InvalidLimit, InvalidSchedule, RunNotFound
 from rojak_ray.ids import MAX_ID_LENGTH, IdSource, check_id
 from rojak_ray.journal.paths import Owner
@@ -56,6 +56,8 @@ class SchedulingClient(Client):
         debug: bool = False,
         policy: SchedulePolicy | None = None,
         state: ScheduleState | None = None,
+        *,
+        max_model_calls: int | float = DEFAULT_MODEL_CALLS,
     ) -> ScheduleHandle:
         """Start a run with these arguments whenever its time comes, whether or not this program is there.
 
@@ -73,6 +75,7 @@ class SchedulingClient(Client):
             debug: Log every step of its runs.
             policy: How to deal with runs that overlap, come late or fail.
             state: Whether to act from the start, and how often.
+            max_model_calls: Answers each run may take from models before it fails.
 
         Raises:
             RequestError: Something cannot be followed or stored; the text names the field, and nothing was stored.
@@ -86,7 +89,9 @@ class SchedulingClient(Client):
             raise InvalidId(f"A schedule id has at most {_LONGEST_ID} characters, so that run ids have room for times.")
         if agent is None:
             raise InvalidAgent("Pass an agent.")
-        action = ScheduleActionStartRun(agent, messages, context_variables or {}, max_turns, debug)
+        action = ScheduleActionStartRun(
+            agent, messages, context_variables or {}, max_turns, debug, max_model_calls=max_model_calls
+        )
         schedule = Schedule(action, schedule_spec, policy or SchedulePolicy(), state or ScheduleState())
         definition, stored_state = await encode(self._caller, schedule)
         command = CreateSchedule(

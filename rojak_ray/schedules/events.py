@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS
 from rojak_ray.messages import Message, Record
 from rojak_ray.schedules.spec import ScheduleOverlapPolicy, SchedulePolicy, ScheduleSpec, ScheduleState
 
@@ -22,6 +23,7 @@ class Action(Record):
     messages: tuple[Message, ...]
     context_variables: dict[str, JsonValue] = {}
     max_turns: int | None = None
+    max_model_calls: int | None = DEFAULT_MODEL_CALLS
     debug: bool = False
 
 

@@ -47,7 +47,7 @@ from rojak_ray.schedules.types import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from rojak_ray.sessions.caller import Caller, read_flag, read_limit
+from rojak_ray.sessions.caller import Caller, read_flag, read_limit, read_model_calls
 
 Updater: TypeAlias = Callable[[ScheduleUpdateInput], "ScheduleUpdate | Awaitable[ScheduleUpdate | None] | None"]
 
@@ -184,6 +184,7 @@ async def encode(caller: Caller, schedule: Schedule) -> tuple[Definition, Schedu
         messages=messages,
         context_variables=context,
         max_turns=read_limit(action.max_turns, "max_turns"),
+        max_model_calls=read_model_calls(action.max_model_calls),
         debug=read_flag(action.debug, "debug"),
     )
     definition = Definition(action=record, spec=schedule.spec, policy=schedule.policy)
@@ -201,6 +202,7 @@ def describe(caller: Caller, view: ScheduleView) -> ScheduleDescription:
             messages=[to_public(message) for message in action.messages],
             context_variables=dict(action.context_variables),
             max_turns=float("inf") if action.max_turns is None else action.max_turns,
+            max_model_calls=float("inf") if action.max_model_calls is None else action.max_model_calls,
             debug=action.debug,
         ),
         spec=replace(record.definition.spec),

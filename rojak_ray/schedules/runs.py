@@ -45,6 +45,7 @@ class GatewayRuns:
             agent=action.agent,
             context_variables={**action.context_variables, CONTEXT_KEY: schedule},
             max_turns=action.max_turns,
+            max_model_calls=action.max_model_calls,
             debug=action.debug,
         )
         start = StartRun(run_id=run_id, input_digest=digest({"scheduled": request}), messages=action.messages)

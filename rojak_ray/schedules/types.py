@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from rojak_ray.agents.agent import Agent
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS
 from rojak_ray.messages import ContextVariables, MessageInput
 from rojak_ray.schedules.spec import SchedulePolicy, ScheduleSpec, ScheduleState
 from rojak_ray.schedules.state import Status
@@ -20,6 +21,7 @@ class ScheduleActionStartRun:
     messages: MessageInput
     context_variables: ContextVariables = field(default_factory=dict[str, Any])
     max_turns: int | float = float("inf")
+    max_model_calls: int | float = field(default=DEFAULT_MODEL_CALLS, kw_only=True)
     debug: bool = False
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.spec import AgentSpec, decode_agent, encode_agent
 from rojak_ray.core.commands import Command
-from rojak_ray.core.events import RunStatus
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS, RunStatus
 from rojak_ray.errors import (
     InternalError,
     InvalidAgent,
@@ -71,6 +71,8 @@ class Caller:
         """The answer an outcome stands for; raises what it ended in."""
         if view.status is RunStatus.COMPLETED:
             agent = self.restore(view.agent) if view.agent else None
+            appended = view.messages[view.input_length :]
+            last = next((message for message in reversed(appended) if message.role == "assistant"), None)
             return OrchestratorResponse(
                 messages=[to_public(message) for message in view.messages],
                 agent=agent,
@@ -78,33 +80,41 @@ class Caller:
                 id=view.run_id,
                 status=str(view.status),
                 usage=view.usage,
+                output=(last.content or "") if last is not None else "",
+                finish_reason=view.finish_reason,
+                raw_finish_reason=view.raw_finish_reason,
             )
         if view.status not in _ENDED:
             raise InternalError(f"Run {view.run_id!r} has no outcome yet ({view.status}).")
-        raise run_error(view.status, view.error, view.run_id, view.error_type)
+        raise run_error(view.status, view.error, view.run_id, view.error_type, view.finish_reason)
 
 
-def run_error(status: RunStatus, text: str | None, run_id: str, error_type: str | None) -> RunError:
+def run_error(
+    status: RunStatus, text: str | None, run_id: str, error_type: str | None, finish_reason: str | None = None
+) -> RunError:
     """The error for a run that ended without an answer."""
     kinds = {RunStatus.CANCELLED: RunCancelled, RunStatus.TIMED_OUT: RunTimedOut}
-    return kinds.get(status, RunFailed)(text or "", run_id=run_id, error_type=error_type or "")
+    return kinds.get(status, RunFailed)(
+        text or "", run_id=run_id, error_type=error_type or "", finish_reason=finish_reason or ""
+    )
 
 
 _NO_LIMIT = 10**15
 """Nobody counts so far, and not everything that stores numbers takes longer ones."""
 
 
-def read_limit(given: int | float | None, what: str) -> int | None:
+def read_limit(given: int | float | None, what: str, *, least: int = 0) -> int | None:
     """A count, or None for no limit.
 
     Raises:
-        InvalidLimit: It is negative or no number.
+        InvalidLimit: It is no number, or below `least`.
     """
-    if given is None or (isinstance(given, float) and math.isinf(given) and given > 0):
+    if given is None or given == math.inf:
         return None
     counts = isinstance(given, int | float) and not isinstance(given, bool)
-    if not counts or given != given or given < 0:
-        raise InvalidLimit(f"{what} must be a number that is not negative, not {given!r:.60}.")
+    if not counts or given != given or given < least:
+        wanted = f"a number of at least {least}" if least else "a number that is not negative"
+        raise InvalidLimit(f'{what} must be {wanted}, or float("inf") for no limit, not {given!r:.60}.')
     return int(given) if given < _NO_LIMIT else None
 
 
@@ -127,10 +137,23 @@ def messages_identity(messages: Iterable[Message]) -> list[Any]:
     return [message.model_dump(mode="json", exclude={"vendor"}) for message in messages]
 
 
-def input_digest(spec: AgentSpec, messages: list[Any], context: dict[str, Any], limit: int | None) -> str:
-    """What makes two requests the same: functions count by name, so that new code may join an old run."""
-    agent = spec.model_dump(mode="json")
+def read_model_calls(given: int | float | None) -> int | None:
+    """`max_model_calls` as it is stored: a count, or None for no limit. A run that may ask no model is refused."""
+    return read_limit(given, "max_model_calls", least=1)
+
+
+def input_digest(
+    spec: AgentSpec, messages: list[Any], context: dict[str, Any], limit: int | None, model_calls: int | None
+) -> str:
+    """What makes two requests the same: functions count by name, so that new code may join an old run.
+
+    Requests from before `max_model_calls` existed are the same as those that leave it at its default.
+    """
+    agent = spec.identity()
     agent["functions"] = [function.name for function in spec.functions]
     if not isinstance(spec.instructions, str):
         agent["instructions"] = spec.instructions.name
-    return digest({"agent": agent, "messages": messages, "context": context, "max_turns": limit})
+    request = {"agent": agent, "messages": messages, "context": context, "max_turns": limit}
+    if model_calls != DEFAULT_MODEL_CALLS:
+        request["max_model_calls"] = model_calls
+    return digest(request)

@@ -16,10 +16,18 @@ from typing import Any, Self
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.agent import Agent
 from rojak_ray.core.commands import Command, Delete, OpenSession, Resume, StartRun
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS
 from rojak_ray.ids import IdSource, RandomIds, check_id
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
-from rojak_ray.sessions.caller import Caller, input_digest, messages_identity, read_flag, read_limit
+from rojak_ray.sessions.caller import (
+    Caller,
+    input_digest,
+    messages_identity,
+    read_flag,
+    read_limit,
+    read_model_calls,
+)
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.handles import RunHandle, Session, Worker
 from rojak_ray.sessions.ports import Gateway
@@ -59,6 +67,8 @@ class Client:
         context_variables: ContextVariables | None = None,
         max_turns: int | float = math.inf,
         debug: bool = False,
+        *,
+        max_model_calls: int | float = DEFAULT_MODEL_CALLS,
     ) -> OrchestratorResponse:
         """Run an agent on messages until it has an answer.
 
@@ -69,6 +79,11 @@ class Client:
             context_variables: What functions and instructions can read and change; plain JSON data.
             max_turns: Messages the run may append before it stops asking.
             debug: Log every step of the run.
+            max_model_calls: Answers it may take from models before it fails, so that no loop goes on for ever;
+                `float("inf")` means no limit.
+
+        Returns:
+            The answer. Its `finish_reason` tells a whole one ("stop") from one that was cut, refused or withheld.
 
         Raises:
             RequestError: The request is wrong; nothing was stored.
@@ -79,7 +94,9 @@ class Client:
             Once it is accepted the run goes on whatever happens to this process. With an id of your own, calling
             again after a crash finds the same run.
         """
-        owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
+        owner, commands = await self._run_request(
+            id, agent, messages, context_variables, max_turns, debug, max_model_calls
+        )
         return await self._caller.answer(owner, owner.id, commands)
 
     async def start_run(
@@ -90,9 +107,13 @@ class Client:
         context_variables: ContextVariables | None = None,
         max_turns: int | float = math.inf,
         debug: bool = False,
+        *,
+        max_model_calls: int | float = DEFAULT_MODEL_CALLS,
     ) -> RunHandle:
         """Start a run and return at once, as soon as it is durable. See `run`."""
-        owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
+        owner, commands = await self._run_request(
+            id, agent, messages, context_variables, max_turns, debug, max_model_calls
+        )
         await self._caller.ask(owner, Ask(commands=commands))
         return RunHandle(self._caller, owner)
 
@@ -104,6 +125,8 @@ class Client:
         context_variables: ContextVariables | None = None,
         max_turns: int | float = math.inf,
         debug: bool = False,
+        *,
+        max_model_calls: int | float = DEFAULT_MODEL_CALLS,
     ) -> AsyncGenerator[SessionEvent, None]:
         """Run an agent and see its events as they happen, the words of its answers too: `async for event in ...`.
 
@@ -120,7 +143,9 @@ class Client:
 
         Crash safety: as of `run`. An id that was used before is told from its first event on.
         """
-        owner, commands = await self._run_request(id, agent, messages, context_variables, max_turns, debug)
+        owner, commands = await self._run_request(
+            id, agent, messages, context_variables, max_turns, debug, max_model_calls
+        )
         async with aclosing(stream_run(self._caller, owner, owner.id, commands)) as events:
             async for event in events:
                 yield event
@@ -151,6 +176,8 @@ class Client:
         max_turns: int | float = math.inf,
         history_size: int | float = 10,
         debug: bool = False,
+        *,
+        max_model_calls: int | float = DEFAULT_MODEL_CALLS,
     ) -> Session:
         """Begin a conversation that outlives this program.
 
@@ -161,6 +188,7 @@ class Client:
             max_turns: Messages each run of the session may append.
             history_size: Messages kept between runs; `float("inf")` keeps all.
             debug: Log every step.
+            max_model_calls: Answers each run may take from models before it fails.
 
         Raises:
             RequestError: The request is wrong; nothing was stored.
@@ -176,6 +204,7 @@ class Client:
             agent=await self._caller.prepare(agent),
             context_variables=read_context(context_variables),
             max_turns=read_limit(max_turns, "max_turns"),
+            max_model_calls=read_model_calls(max_model_calls),
             history_size=read_limit(history_size, "history_size"),
             debug=read_flag(debug, "debug"),
         )
@@ -265,12 +294,13 @@ class Client:
         context_variables: ContextVariables | None,
         max_turns: int | float,
         debug: bool,
+        max_model_calls: int | float,
     ) -> tuple[Owner, tuple[Command, ...]]:
         """Check everything, before anything is stored, and put it into commands."""
         named = check_id(run_id, "run") if run_id is not None else None
         records = read_messages(messages)
         context = read_context(context_variables)
-        limit = read_limit(max_turns, "max_turns")
+        limit, model_calls = read_limit(max_turns, "max_turns"), read_model_calls(max_model_calls)
         spec = await self._caller.prepare(agent)
         owner = Owner("run", named or self._new_id())  # once connected: the way knows which ids are answered soonest
         content = messages_identity(records)
@@ -281,9 +311,10 @@ class Client:
             agent=spec,
             context_variables=context,
             max_turns=limit,
+            max_model_calls=model_calls,
             debug=read_flag(debug, "debug"),
         )
-        digest = input_digest(spec, content, context, limit)
+        digest = input_digest(spec, content, context, limit, model_calls)
         return owner, (opening, StartRun(run_id=owner.id, input_digest=digest, messages=records))
 
     def _new_id(self) -> str:

@@ -102,6 +102,10 @@ class MessageEvent(EventBase):
     content: str
     usage: Usage
     finish_reason: str | None = None
+    """Why it stopped: one of `FinishReason`."""
+
+    raw_finish_reason: str | None = None
+    """The vendor's word."""
 
 
 class FunctionCallEvent(EventBase):
@@ -110,6 +114,11 @@ class FunctionCallEvent(EventBase):
     kind: Literal["function_call"] = "function_call"
     agent: str
     call_id: str
+    """Ours, unique for as long as the conversation lives."""
+
+    tool_call_id: str = ""
+    """The vendor's, as in the messages."""
+
     name: str
     arguments: str
     """The model's JSON text, unchecked."""
@@ -121,6 +130,9 @@ class FunctionResultEvent(EventBase):
     kind: Literal["function_result"] = "function_result"
     agent: str
     call_id: str
+    """As in the call's FunctionCallEvent."""
+
+    tool_call_id: str = ""
     name: str
     output: Content
     failed: bool = False
@@ -172,6 +184,10 @@ class WaitingEvent(EventBase):
     call_id: str | None = None
     """The call that `Session.answer` is to name."""
 
+    tool_call_id: str | None = None
+    options: tuple[str, ...] = ()
+    """Answers to choose from."""
+
     until: datetime | None = None
     """When the model is told that nobody answered."""
 
@@ -187,6 +203,10 @@ class RunEndedEvent(EventBase):
     usage: Usage = Usage()
     error_type: str | None = None
     error: str | None = None
+    finish_reason: str | None = None
+    """How its last answer ended, or which bound ended it: one of `FinishReason`. None: it had no answer."""
+
+    raw_finish_reason: str | None = None
 
 
 SessionEvent: TypeAlias = Annotated[

@@ -7,16 +7,17 @@ import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, get_args
 
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.invoke import result_text
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
+from rojak_ray.core.events import Limit
 from rojak_ray.errors import InternalError
-from rojak_ray.ids import digest
+from rojak_ray.ids import check_id, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
-from rojak_ray.sessions.caller import Caller, messages_identity, read_flag, read_limit
+from rojak_ray.sessions.caller import Caller, messages_identity, read_flag, read_limit, read_model_calls
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
@@ -64,9 +65,9 @@ class RunHandle:
         """The calls that wait for an answer from outside."""
         return await _open_questions(self._caller, self._owner)
 
-    async def answer(self, call_id: str, answer: Any) -> None:
+    async def answer(self, call_id: str, answer: Any, *, request_id: str | None = None) -> None:
         """Give a waiting call its result. See `Session.answer`."""
-        await _answer(self._caller, self._owner, call_id, answer)
+        await _answer(self._caller, self._owner, call_id, answer, request_id)
 
 
 class Session:
@@ -152,6 +153,7 @@ class Session:
             messages=[to_public(message) for message in view.history],
             context_variables=dict(view.context_variables),
             max_turns=math.inf if view.max_turns is None else int(view.max_turns),
+            max_model_calls=math.inf if view.max_model_calls is None else view.max_model_calls,
             history_size=math.inf if view.history_size is None else view.history_size,
             debug=view.debug,
         )
@@ -170,14 +172,15 @@ class Session:
         if messages is not None:
             empty = isinstance(messages, Sequence) and not messages
             messages = () if empty else read_messages(messages)
-        lifted = [name for name in ("max_turns", "history_size") if getattr(params, name) == math.inf]
+        lifted = [limit for limit in get_args(Limit) if getattr(params, limit) == math.inf]
         command = UpdateConfig(
             messages=messages,
             context_variables=read_context(params.context_variables) if params.context_variables is not None else None,
             max_turns=read_limit(params.max_turns, "max_turns"),
+            max_model_calls=read_model_calls(params.max_model_calls),
             history_size=read_limit(params.history_size, "history_size"),
             debug=None if params.debug is None else read_flag(params.debug, "debug"),
-            unlimited=cast("Any", tuple(lifted)),
+            unlimited=tuple(lifted),
         )
         await self._caller.ask(self._owner, Ask(commands=(command,)))
 
@@ -192,21 +195,26 @@ class Session:
         """The calls that wait for an answer from outside. Looking wakes nobody."""
         return await _open_questions(self._caller, self._owner)
 
-    async def answer(self, call_id: str, answer: Any) -> None:
+    async def answer(self, call_id: str, answer: Any, *, request_id: str | None = None) -> None:
         """Give a call whose function returned `WaitForAnswer` its result; the run goes on with it.
 
         Args:
-            call_id: The model's id of the call: `ToolContext.tool_call_id`, or from `open_questions`.
+            call_id: Ours: from `open_questions`, `ToolContext.call_id` or a `WaitingEvent`. The vendor's id of the call
+                (`tool_call_id`) is taken while no other call that waits or waited had it.
             answer: A text, or plain data, which the model gets as JSON.
+            request_id: Names this answer, so that it may be given again with the same id; None makes one up.
 
         Raises:
-            CallNotWaiting: No such call waits: not yet, or not any more. Nothing changed.
-            StorageError: The outcome is unknown; `open_questions` tells.
+            CallNotWaiting: No such call waits; its `reason` and text say whether it was answered, its time is over,
+                its run has ended or it has not got so far. Nothing changed.
+            RequestConflict: The request id belongs to another answer.
+            StorageError: The outcome is unknown; the same request id asks again.
 
         Crash safety:
-            Durable when it returns. A call takes one answer; the first counts.
+            Durable when it returns. A call takes one answer; the first counts. The same answer again, with its request
+            id, does nothing.
         """
-        await _answer(self._caller, self._owner, call_id, answer)
+        await _answer(self._caller, self._owner, call_id, answer, request_id)
 
     async def _view(self) -> SessionView:
         return await _view(self._caller, self._owner)
@@ -223,8 +231,9 @@ async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
     return list((await _view(caller, owner)).awaited)
 
 
-async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any) -> None:
-    command = AnswerCall(call_id=call_id, answer_id=caller.ids.new_id(), output=result_text(answer))
+async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any, request_id: str | None) -> None:
+    answer_id = check_id(request_id, "request") if request_id is not None else caller.ids.new_id()
+    command = AnswerCall(call_id=call_id, answer_id=answer_id, output=result_text(answer))
     await caller.ask(owner, Ask(commands=(command,)))
 
 

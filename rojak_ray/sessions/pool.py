@@ -16,12 +16,12 @@ from typing import TypeVar
 from rojak_ray.clock import Clock
 from rojak_ray.concurrency import at_most, background
 from rojak_ray.core.commands import Delete, OpenSession
+from rojak_ray.core.decide import decide
 from rojak_ray.errors import (
     Fenced,
     JournalDamaged,
     ObjectExists,
     ObjectNotFound,
-    RequestConflict,
     RequestError,
     RojakError,
     RunNotFound,
@@ -243,14 +243,8 @@ class HostPool:
         deletes = any(isinstance(command, Delete) for command in ask.commands)
         if not state.opened or not state.idle or state.set_aside is not None or deletes:
             return None, False
-        for command in ask.commands:
-            if command.kind == "start_run":
-                outcome = state.outcome(command.run_id)
-                if outcome is not None and outcome.input_digest != command.input_digest:
-                    raise RequestConflict(
-                        f"The id {command.run_id!r} belongs to a run with different input; choose another id, or "
-                        "pass the same agent and messages to get its result."
-                    )
+        if any(decide(state, command) for command in ask.commands):
+            return None, False  # it changes something; what is refused is refused as a host would
         run = view_run(state, ask.await_run or owner.id)
         return (Reply(run=run) if run else None), False
 

@@ -22,7 +22,15 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
-from rojak_ray.core.pending import active_run, call_index, current_context, pending, retriever_index
+from rojak_ray.core.pending import (
+    active_run,
+    call_id_of,
+    call_index,
+    current_context,
+    pending,
+    public_call_id,
+    retriever_index,
+)
 from rojak_ray.core.state import Attempts, SessionState
 from rojak_ray.core.steps import CallModel
 from rojak_ray.sessions.events import (
@@ -61,13 +69,21 @@ def publish(before: SessionState, event: Event, after: SessionState, number: int
             kind = before.agents[run.agent].retrievers[retriever_index(event.step_id)].type
             telling.tell(RetrievalEvent, agent=telling.agent, retriever=kind, found=event.text, error=event.error)
         case ModelResponded():
-            _tell_answer(telling, event)
+            _tell_answer(telling, event, after)
         case FunctionReturned():
             _tell_result(telling, event, after)
         case AnswerAwaited():
             run = active_run(before)
             call = run.calls[call_index(run, event.step_id)].planned.call
-            telling.tell(WaitingEvent, reason="answer", detail=event.question, call_id=call.id, until=event.until)
+            telling.tell(
+                WaitingEvent,
+                reason="answer",
+                detail=event.question,
+                call_id=public_call_id(before, event.step_id),
+                tool_call_id=call.id,
+                options=event.options,
+                until=event.until,
+            )
         case StepFailed():
             telling.tell(
                 RetryEvent,
@@ -126,7 +142,7 @@ def _tell_agent(telling: _Telling, state: SessionState) -> None:
     telling.tell(AgentEvent, agent=agent.name, model=agent.model, run_id=run.run_id)
 
 
-def _tell_answer(telling: _Telling, event: ModelResponded) -> None:
+def _tell_answer(telling: _Telling, event: ModelResponded, after: SessionState) -> None:
     run = active_run(telling.before)
     if event.content or not event.calls:
         tried = run.attempts.get(event.step_id, Attempts())
@@ -146,11 +162,19 @@ def _tell_answer(telling: _Telling, event: ModelResponded) -> None:
             step_id=event.step_id,
             content=content,
             usage=event.usage,
-            finish_reason=event.finish_reason,
+            finish_reason=active_run(after).finish_reason,
+            raw_finish_reason=active_run(after).raw_finish_reason,
         )
-    for planned in event.calls:
+    for index, planned in enumerate(event.calls):
         call = planned.call
-        telling.tell(FunctionCallEvent, agent=telling.agent, call_id=call.id, name=call.name, arguments=call.arguments)
+        telling.tell(
+            FunctionCallEvent,
+            agent=telling.agent,
+            call_id=public_call_id(after, call_id_of(active_run(after), index)),
+            tool_call_id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+        )
 
 
 def _tell_result(telling: _Telling, event: FunctionReturned, after: SessionState) -> None:
@@ -159,7 +183,8 @@ def _tell_result(telling: _Telling, event: FunctionReturned, after: SessionState
     telling.tell(
         FunctionResultEvent,
         agent=telling.agent,
-        call_id=call.id,
+        call_id=public_call_id(after, event.step_id),
+        tool_call_id=call.id,
         name=call.name,
         output=event.output,
         failed=event.failed,
@@ -195,6 +220,8 @@ def _tell_end(telling: _Telling, event: RunEnded, after: SessionState) -> None:
         usage=outcome.usage if outcome else {},
         error_type=event.error_type,
         error=event.error,
+        finish_reason=event.finish_reason,
+        raw_finish_reason=event.raw_finish_reason,
     )
 
 

@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue
 
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.commands import Command
-from rojak_ray.core.events import RunStatus
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS, RunStatus
+from rojak_ray.core.pending import call_id_of, public_call_id
 from rojak_ray.core.state import RunOutcome, SessionState
 from rojak_ray.messages import Message, Record, Usage
 from rojak_ray.sessions.batches import Batch, Follow
@@ -48,11 +49,17 @@ class AwaitedCall(Record):
     """A function call that waits for somebody outside to give its result."""
 
     call_id: str
-    """The model's id of the call: what an answer names."""
+    """What an answer names: ours, unique for as long as the conversation lives."""
+
+    tool_call_id: str
+    """The vendor's id of the call, as in the messages. Some vendors repeat theirs."""
 
     name: str
     arguments: str
     question: str
+    options: tuple[str, ...] = ()
+    """Answers to choose from; empty where any is as good."""
+
     until: datetime | None
     """When the model will be told that nobody answered."""
 
@@ -63,11 +70,16 @@ class RunView(Record):
     run_id: str
     status: RunStatus
     messages: tuple[Message, ...] = ()
+    input_length: int = 0
+    """How many of the messages are its input; 0 where an old record does not say."""
+
     agent: AgentSpec | None = None
     context_variables: dict[str, JsonValue] = {}
     usage: Usage = Usage()
     error_type: str | None = None
     error: str | None = None
+    finish_reason: str | None = None
+    raw_finish_reason: str | None = None
 
 
 class SessionView(Record):
@@ -76,6 +88,7 @@ class SessionView(Record):
     agent: AgentSpec
     context_variables: dict[str, JsonValue]
     max_turns: float | None
+    max_model_calls: int | None = DEFAULT_MODEL_CALLS
     history_size: int | None
     debug: bool
     history: tuple[Message, ...]
@@ -115,11 +128,14 @@ def view_outcome(state: SessionState, outcome: RunOutcome) -> RunView:
         run_id=outcome.run_id,
         status=outcome.status,
         messages=outcome.messages,
+        input_length=outcome.input_length,
         agent=state.agents.get(outcome.agent or ""),
         context_variables=outcome.context_variables,
         usage=outcome.usage,
         error_type=outcome.error_type,
         error=outcome.error,
+        finish_reason=outcome.finish_reason,
+        raw_finish_reason=outcome.raw_finish_reason,
     )
 
 
@@ -130,20 +146,29 @@ def view_session(state: SessionState) -> SessionView:
         agent=state.agents[state.agent],
         context_variables=state.context_variables,
         max_turns=state.max_turns,
+        max_model_calls=state.max_model_calls,
         history_size=state.history_size,
         debug=state.debug,
         history=state.history,
         latest=view_outcome(state, answered[-1]) if answered else None,
         set_aside=state.set_aside,
-        awaited=tuple(
-            AwaitedCall(
-                call_id=call.planned.call.id,
-                name=call.planned.call.name,
-                arguments=call.planned.call.arguments,
-                question=call.awaited.question,
-                until=call.awaited.until,
-            )
-            for call in state.awaited
-            if call.awaited is not None
-        ),
+        awaited=view_awaited(state),
+    )
+
+
+def view_awaited(state: SessionState) -> tuple[AwaitedCall, ...]:
+    """The calls that wait for an answer, in the model's order."""
+    run = state.run
+    return tuple(
+        AwaitedCall(
+            call_id=public_call_id(state, call_id_of(run, index)),
+            tool_call_id=call.planned.call.id,
+            name=call.planned.call.name,
+            arguments=call.planned.call.arguments,
+            question=call.awaited.question,
+            options=call.awaited.options,
+            until=call.awaited.until,
+        )
+        for index, call in enumerate(run.calls if run is not None else ())
+        if run is not None and call.awaited is not None and not call.done
     )

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema, OnDelta
+from rojak_ray.agents.choice import released
+from rojak_ray.agents.finish import read_finish_reason
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.invoke import build_arguments, invoke, invoke_sync, read_result, render_instructions
 from rojak_ray.agents.results import AgentResponse
@@ -31,7 +34,14 @@ from rojak_ray.core.steps import (
     TextResult,
     WaitingResult,
 )
-from rojak_ray.errors import FunctionNotFound, ModelMisbehaved, ModelUnavailable, RetrieverUnavailable, RojakError
+from rojak_ray.errors import (
+    FunctionNotFound,
+    ModelCutShort,
+    ModelMisbehaved,
+    ModelUnavailable,
+    RetrieverUnavailable,
+    RojakError,
+)
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
@@ -123,7 +133,8 @@ class StepRunner:
             function_names=[offer.schema.name for offer in offers],
             inference_config=dict(agent.inference_config) if agent.inference_config is not None else None,
             parallel_tool_calls=agent.parallel_tool_calls,
-            tool_choice=agent.tool_choice,
+            tool_choice=released(agent.tool_choice) if step.release_tool_choice else agent.tool_choice,
+            release_tool_choice=step.release_tool_choice,
             functions=[offer.schema for offer in offers],
             idempotency_key=step.idempotency_key,
             timeout_s=agent.retry.timeout_s,
@@ -182,6 +193,7 @@ def prepare_call(step: CallFunction, definition: FunctionDefinition) -> Prepared
         idempotency_key=step.idempotency_key,
         attempt=step.attempt,
         context_variables=context,
+        call_id=step.call_id,
     )
     arguments = build_arguments(definition, step.call.arguments, context, tool_context)
     return PreparedCall(definition, arguments, context, step.plan.timeout_s or step.agent.retry.timeout_s)
@@ -197,6 +209,7 @@ def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: R
     if outcome.waits is not None:
         return WaitingResult(
             question=outcome.output,
+            options=tuple(clean_text(option) for option in outcome.waits.options),
             timeout_s=outcome.waits.timeout_in_seconds,
             context_set=outcome.context_set,
             context_deleted=outcome.context_deleted,
@@ -232,10 +245,16 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
         content=clean_text(response.content) if response.content is not None else None,
         calls=tuple(calls),
         usage=response.usage or Usage(requests=1),
-        finish_reason=response.finish_reason,
+        finish_reason=read_finish_reason(response.finish_reason, calls=bool(calls)),
+        raw_finish_reason=_raw_finish_reason(response),
         vendor=response.vendor,
         paused=response.paused and not calls,
     )
+
+
+def _raw_finish_reason(response: AgentResponse) -> str | None:
+    given = response.raw_finish_reason if response.raw_finish_reason is not None else response.finish_reason
+    return clean_text(str(given)) if given is not None else None
 
 
 def offer_of(definition: FunctionDefinition) -> Offer:
@@ -258,8 +277,19 @@ def error_of(error: BaseException) -> StepError:
         error_type=type(error).__name__,
         message=clean_text(text or repr(error))[:_LONGEST_ERROR],
         transient=bool(names & _TRANSIENT_NAMES) or (isinstance(error, RojakError) and error.retryable),
-        retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable | RetrieverUnavailable) else None,
+        retry_after_s=_retry_after(error),
+        finish_reason=error.finish_reason if isinstance(error, ModelCutShort) else None,
     )
+
+
+def _retry_after(error: BaseException) -> float | None:
+    """Seconds a provider or retriever says to wait; None where it says nothing that is a time."""
+    given: Any = error.retry_after_s if isinstance(error, ModelUnavailable | RetrieverUnavailable) else None
+    try:
+        seconds = float(given) if given is not None else math.nan
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 class _limit:

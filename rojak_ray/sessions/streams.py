@@ -65,7 +65,7 @@ async def stream_run(caller: Caller, owner: Owner, run_id: str, commands: tuple[
     async for event in _to_the_end(caller, owner, question, batch):
         yield event
         if isinstance(event, RunEndedEvent) and event.status is not RunStatus.COMPLETED:
-            raise run_error(event.status, event.error, run_id, event.error_type)
+            raise run_error(event.status, event.error, run_id, event.error_type, event.finish_reason)
 
 
 async def _to_the_end(caller: Caller, owner: Owner, question: Follow, batch: Batch) -> Events:

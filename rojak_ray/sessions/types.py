@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rojak_ray.agents.agent import Agent
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS
 from rojak_ray.messages import ContextVariables, ConversationMessage, MessageInput, Usage
 
 
@@ -23,6 +24,15 @@ class OrchestratorResponse:
     id: str = ""
     status: str = "completed"
     usage: Usage = field(default_factory=Usage)
+    output: str = ""
+    """Text of the last answer; empty if there was none, or it had none."""
+
+    finish_reason: str | None = None
+    """Why it ended, one of `rojak_ray.agents.FinishReason`. "stop": the answer is whole. "length", "content_filter",
+    "refusal": it was cut, withheld or refused. "max_turns": that bound came first. None: an old record does not say."""
+
+    raw_finish_reason: str | None = None
+    """The vendor's word for how the last answer ended."""
 
     @property
     def output(self) -> str:
@@ -52,6 +62,7 @@ class UpdateConfigParams:
     max_turns: int | float | None = None
     history_size: int | float | None = None
     debug: bool | None = None
+    max_model_calls: int | float | None = None
 
 
 @dataclass
@@ -63,6 +74,7 @@ class GetConfigResponse:
     max_turns: int | float
     history_size: int | float
     debug: bool
+    max_model_calls: int | float = DEFAULT_MODEL_CALLS
 
 
 @dataclass

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import pytest
+
 from rojak_ray.agents.spec import AgentSpec, FunctionRef, PolicySpec, RetrieverSpec, RetrySpec
 from rojak_ray.core.commands import Command, OpenSession, RecordStep, StartRun
 from rojak_ray.core.decide import decide
@@ -27,6 +29,11 @@ TRANSIENT = StepError(error_type="ModelUnavailable", message="overloaded, says t
 BROKEN = StepError(error_type="ValueError", message="bad")
 UNREACHABLE = StepError(error_type="ConnectionError", message="no route", transient=True)
 LOST = StepError(error_type="ProcessLost", message="the worker died", lost=True)
+
+
+def jittered(*waits: float) -> list[Any]:
+    """What waits of these lengths may be in truth: up to a quarter is added, so that not all come back at once."""
+    return [pytest.approx(1.125 * wait, abs=0.125 * wait) for wait in waits]
 
 
 def agent(name: str = "A", *, policy: PolicySpec | None = None, retriever: Any = None, **fields: Any) -> AgentSpec:

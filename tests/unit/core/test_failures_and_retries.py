@@ -8,6 +8,7 @@ from support.stories import (
     UNREACHABLE,
     agent,
     call,
+    jittered,
     rendered_agent,
     running,
     start_run,
@@ -38,17 +39,19 @@ def waits_until_the_end(story, step, error):
 
 def test_transient_model_error_is_retried_after_a_wait():
     story = running().fails("model", TRANSIENT)
+    wait = story.told_one(StepFailed).retry_in_s
+    assert wait == jittered(1)[0]
     story.then(
         StepFailed(
-            step_id="r1/0/model", attempt=1, error_type="ModelUnavailable", error=TRANSIENT.message, retry_in_s=1
+            step_id="r1/0/model", attempt=1, error_type="ModelUnavailable", error=TRANSIENT.message, retry_in_s=wait
         )
     ).pending("r1/0/model")
-    assert (story.model_step.attempt, story.model_step.wait_s) == (2, 1.0)
+    assert (story.model_step.attempt, story.model_step.wait_s) == (2, wait)
 
 
 def test_transient_model_error_by_default_is_tried_five_times_with_growing_waits_then_fails_in_the_vendors_words():
     waits, story = waits_until_the_end(running(), "model", TRANSIENT)
-    assert waits == [1, 2, 4, 8]
+    assert waits == jittered(1, 2, 4, 8)
     ended = story.told_one(RunEnded)
     assert (ended.status, ended.error_type) == (RunStatus.FAILED, "ModelUnavailable")
     assert "overloaded, says the vendor" in ended.error
@@ -67,17 +70,17 @@ def test_lasting_model_error_fails_the_run_at_once_in_the_vendors_words():
 @pytest.mark.parametrize(("asked", "wait"), [(0.0, 1.0), (0.2, 1.0), (7.5, 7.5), (None, 1.0)])
 def test_retry_after_is_a_lower_bound(asked, wait):
     error = TRANSIENT.model_copy(update={"retry_after_s": asked})
-    assert running().fails("model", error).told_one(StepFailed).retry_in_s == wait
+    assert running().fails("model", error).told_one(StepFailed).retry_in_s == jittered(wait)[0]
 
 
 def test_retry_after_longer_than_the_policys_longest_wait_is_honoured():
     error = TRANSIENT.model_copy(update={"retry_after_s": 60.0})
-    assert running(agent(policy=PATIENT)).fails("model", error).told_one(StepFailed).retry_in_s == 60
+    assert running(agent(policy=PATIENT)).fails("model", error).told_one(StepFailed).retry_in_s == jittered(60)[0]
 
 
 def test_explicit_policy_sets_waits_and_attempts():
     waits, story = waits_until_the_end(running(agent(policy=PATIENT)), "model", TRANSIENT)
-    assert waits == [2, 6, 10]
+    assert waits == jittered(2, 6, 8), "the longest wait is kept, so its spread lies below it"
     assert story.outcome().status == RunStatus.FAILED
 
 
@@ -87,7 +90,7 @@ def test_explicit_policy_of_one_attempt_never_retries():
 
 def test_explicit_policy_without_limit_goes_on():
     waits, _ = waits_until_the_end(running(agent(policy=ALWAYS)), "model", TRANSIENT)
-    assert waits[:8] == [1, 2, 4, 8, 16, 32, 64, 100]
+    assert waits[:8] == jittered(1, 2, 4, 8, 16, 32, 64, 100)
     assert len(waits) == 50
 
 
@@ -137,7 +140,7 @@ def test_programming_error_is_told_to_the_model_even_under_an_explicit_policy():
 
 def test_transient_function_error_is_retried_under_the_agents_policy_then_told_to_the_model():
     waits, story = waits_until_the_end(running(agent(policy=PATIENT)).asks(call("c1")), "c1", UNREACHABLE)
-    assert waits == [2, 6, 10]
+    assert waits == jittered(2, 6, 8), "the longest wait is kept, so its spread lies below it"
     assert story.told_one(FunctionReturned).output == "ConnectionError: no route"
     story.pending("r1/1/model")
 
@@ -145,12 +148,12 @@ def test_transient_function_error_is_retried_under_the_agents_policy_then_told_t
 def test_functions_own_policy_wins_over_its_agents():
     own = PolicySpec(initial_interval_s=5, maximum_attempts=2)
     waits, _ = waits_until_the_end(running(agent(policy=PATIENT)).asks(call("c1", policy=own)), "c1", UNREACHABLE)
-    assert waits == [5]
+    assert waits == jittered(5)
 
 
 def test_functions_own_policy_is_enough():
     waits, _ = waits_until_the_end(running().asks(call("c1", policy=PATIENT)), "c1", UNREACHABLE)
-    assert waits == [2, 6, 10]
+    assert waits == jittered(2, 6, 8), "the longest wait is kept, so its spread lies below it"
 
 
 def test_non_retryable_class_name_holds_for_functions():
@@ -160,7 +163,7 @@ def test_non_retryable_class_name_holds_for_functions():
 
 def test_function_in_a_lost_process_is_retried_without_a_policy():
     waits, story = waits_until_the_end(running().asks(call("c1")), "c1", LOST)
-    assert waits == [1, 2, 4, 8]
+    assert waits == jittered(1, 2, 4, 8)
     assert story.told_one(FunctionReturned).output == "ProcessLost: the worker died"
 
 

@@ -97,7 +97,7 @@ def test_answer_in_text_ends_the_run():
     story = running(A).says("hello", usage=usage)
     story.then(
         ModelResponded(step_id="r1/0/model", content="hello", usage=usage),
-        RunEnded(run_id="r1", status=RunStatus.COMPLETED),
+        RunEnded(run_id="r1", status=RunStatus.COMPLETED, finish_reason="stop"),
     ).pending()
     outcome = story.outcome()
     assert outcome.messages == (user("hi"), assistant("hello"))

@@ -1,6 +1,6 @@
 """A new host folds the journal and asks `pending` again; nothing is renamed, only counted."""
 
-from support.stories import TRANSIENT, call, rendered_agent, running, session, start_run
+from support.stories import TRANSIENT, call, jittered, rendered_agent, running, session, start_run
 
 from rojak_ray.core.commands import Recover
 from rojak_ray.core.events import FunctionReturned, Recovered
@@ -43,12 +43,12 @@ def test_result_of_the_lost_hosts_attempt_is_ignored():
 
 def test_interruptions_do_not_use_up_the_attempts_of_a_policy():
     story = running().when(*[Recover(most_recoveries=20)] * 10).fails("model", TRANSIENT).then_kinds("step_failed")
-    assert (story.model_step.attempt, story.model_step.wait_s) == (12, 1.0)
+    assert (story.model_step.attempt, story.model_step.wait_s) == (12, jittered(1)[0])
 
 
 def test_recover_during_a_wait_keeps_the_wait():
     story = running().fails("model", TRANSIENT).fails("model", TRANSIENT).when(Recover())
-    assert (story.model_step.attempt, story.model_step.wait_s) == (4, 2.0)
+    assert (story.model_step.attempt, story.model_step.wait_s) == (4, jittered(2)[0])
 
 
 def test_recover_counts_instructions_and_retrieval():

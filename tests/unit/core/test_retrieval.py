@@ -9,6 +9,7 @@ from support.stories import (
     assistant,
     call,
     given,
+    jittered,
     rendered_agent,
     running,
     session,
@@ -133,7 +134,7 @@ def test_failure_is_recorded_and_the_run_goes_on_without_context():
 @pytest.mark.parametrize("error", [UNREACHABLE, LOST])
 def test_passing_trouble_has_one_quick_retry(error):
     story = running(agent(retriever=True)).fails("retrieve", error)
-    assert story.told_one(StepFailed).retry_in_s == 0.5
+    assert story.told_one(StepFailed).retry_in_s == jittered(0.5)[0]
     assert story.retrieves("facts").model_step.instructions.endswith("facts")
     story.fails("retrieve", error).then_kinds("retrieved").pending("r1/0/model")
 
@@ -152,7 +153,7 @@ def test_what_would_keep_the_run_waiting_is_done_without(error):
 def test_retriever_that_asks_for_a_moment_gets_it():
     busy = StepError(error_type="RetrieverUnavailable", message="busy", transient=True, retry_after_s=1.5)
     story = running(agent(retriever=True)).fails("retrieve", busy)
-    assert story.told_one(StepFailed).retry_in_s == 1.5
+    assert story.told_one(StepFailed).retry_in_s == jittered(1.5)[0]
 
 
 def test_explicit_policy_decides_otherwise():
@@ -162,7 +163,7 @@ def test_explicit_policy_decides_otherwise():
     while story.pending("r1/0/retrieve").fails("retrieve", late).told[0].kind == "step_failed":
         story = story.fails("retrieve", late)
         waits.append(story.told_one(StepFailed).retry_in_s)
-    assert waits == [7, 10, 20]
+    assert waits == jittered(7, 10, 20)
     story.fails("retrieve", late).then_kinds("retrieved")
 
 

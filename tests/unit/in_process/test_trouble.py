@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.plan import PlanActivities, PlanAgent, plan
+from support.stories import jittered
 from support.worlds import world
 
 from rojak_ray import OpenAIAgent, errors, function
@@ -151,7 +152,7 @@ async def test_passing_trouble_of_the_model_is_waited_out_as_long_as_it_asks() -
         response = await w.rojak.run(agent=PlanAgent(name="A"), messages=plan("at last"))
 
     assert response.messages[-1].content == "at last"
-    assert w.clock.waits == [17, 2]
+    assert w.clock.waits == jittered(17, 2)
     assert len({params.idempotency_key for params in w.model.asked}) == 1
 
 
@@ -161,7 +162,7 @@ async def test_model_that_stays_away_fails_the_run_with_its_words() -> None:
             await w.rojak.run(agent=PlanAgent(name="A"), messages=plan(503))
 
     assert failure.value.error_type == "ModelUnavailable"
-    assert w.clock.waits == [1, 2, 4, 8]
+    assert w.clock.waits == jittered(1, 2, 4, 8)
 
 
 async def test_refused_question_is_not_asked_again() -> None:
@@ -195,7 +196,7 @@ async def test_explicit_policy_is_kept_by_name_and_number() -> None:
         response = await w.rojak.run(agent=agent, messages=plan([["flaky", {}], ["own", {}]], "end"))
 
     assert sorted(tried) == ["flaky", "own", "own"]
-    assert w.clock.waits == [3]
+    assert w.clock.waits == jittered(3)
     assert [m.content for m in response.messages if m.role == "tool"] == [
         "ConnectionError: no route",
         "TimeoutError: late",

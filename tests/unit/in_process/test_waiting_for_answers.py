@@ -12,7 +12,7 @@ from support.waiting import until
 from support.worlds import WatchedPlan, world
 
 from rojak_ray.agents import ToolContext, WaitForAnswer, function
-from rojak_ray.errors import CallNotWaiting, ModelUnavailable
+from rojak_ray.errors import CallNotWaiting, ModelUnavailable, RequestConflict
 from rojak_ray.journal.paths import Paths
 from rojak_ray.retry import RetryOptions, RetryPolicy
 from rojak_ray.sessions.pool_settings import PoolSettings
@@ -161,7 +161,7 @@ async def test_long_wait_for_another_attempt_goes_to_storage_and_is_not_begun_an
         await clock.pass_until(lambda: let_go(store) and timers(store), timedelta(minutes=2))
         await clock.pass_until(lambda: len(times) == 2, timedelta(minutes=2))
         assert (await handle.result()).messages[-1].content == "at last"
-    assert timedelta(hours=2) <= times[1] - times[0] < timedelta(hours=2, minutes=10)
+    assert timedelta(hours=2) <= times[1] - times[0] < timedelta(hours=2.5, minutes=10)
 
 
 async def test_deleted_session_leaves_no_timer():
@@ -181,3 +181,54 @@ async def test_deleted_session_leaves_no_timer():
 def test_time_to_answer_must_lie_ahead():
     with pytest.raises(ValueError, match="more than 0"):
         WaitForAnswer(timeout_in_seconds=0)
+
+
+async def test_answer_that_comes_late_or_twice_is_told_the_truth_whoever_holds_the_run():
+    store = MemoryStore()
+    async with InProcessRuntime(store, settings=PROMPT) as first:
+        await first.create_worker([WatchedPlan()])
+        handle = await first.start_run("r", AGENT, PLAN)
+        await until(handle.open_questions, "a question")
+        (question,) = await handle.open_questions()
+        await handle.answer(question.call_id, "yes", request_id="press-1")
+        await handle.answer(question.call_id, "yes", request_id="press-1")
+        await handle.result()
+        await until(lambda: let_go(store), "going to storage")
+    async with InProcessRuntime(store, settings=PROMPT) as second:
+        handle = second.get_run("r")
+        await handle.answer(question.call_id, "yes", request_id="press-1")
+        with pytest.raises(CallNotWaiting) as refused:
+            await handle.answer(question.call_id, "yes", request_id="press-2")
+        assert refused.value.reason == "answered"
+        with pytest.raises(RequestConflict, match="press-1"):
+            await handle.answer(question.call_id, "no", request_id="press-1")
+        assert second.statistics().open_hosts == 0, "nothing is to be done for any of them"
+
+
+async def test_function_and_events_know_the_question_by_the_same_id():
+    told: list[str] = []
+
+    def ask(context: ToolContext) -> WaitForAnswer:
+        """Ask."""
+        told.append(context.call_id)
+        return WaitForAnswer("Which?", options=["left", "right"])
+
+    async with world() as w:
+        session = await w.rojak.create_session("s", PlanAgent(name="A", functions=[ask]))
+        running = asyncio.create_task(session.send_messages(plan([["ask", {}]], "thanks")))
+        await until(session.open_questions, "a question")
+        (question,) = await session.open_questions()
+        assert (question.tool_call_id, question.options) == ("call-0-0", ("left", "right"))
+        await session.answer(question.call_id, "left")
+        await running
+        events = [event async for event in session.events(until_idle=True)]
+    named = [(event.call_id, event.tool_call_id) for event in events if hasattr(event, "call_id")]
+    assert set(named) == {(question.call_id, "call-0-0")}
+    assert [event.options for event in events if event.kind == "waiting"] == [("left", "right")]
+    assert told == [question.call_id]
+
+
+@pytest.mark.parametrize("options", ["yes", [1], [None]])
+def test_options_are_texts(options):
+    with pytest.raises(ValueError, match="list of texts"):
+        WaitForAnswer(options=options)

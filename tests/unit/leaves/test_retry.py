@@ -1,11 +1,22 @@
 """Retry policies: what is refused, and the arithmetic of waits."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from rojak_ray.agents.spec import PolicySpec
-from rojak_ray.retry import DEFAULT_POLICY, RetryOptions, RetryPolicy, delay_before_retry, may_retry
+from rojak_ray.retry import (
+    DEFAULT_POLICY,
+    LONGEST_WAIT_S,
+    RetryOptions,
+    RetryPolicy,
+    delay_before_retry,
+    may_retry,
+    wait_before_retry,
+)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +144,38 @@ def test_policy_stored_and_back_means_the_same(policy):
     for failures in range(1, 5):
         assert delay_before_retry(spec.policy(), failures) == delay_before_retry(policy, failures)
         assert may_retry(spec.policy(), failures, "A") == may_retry(policy, failures, "A")
+
+
+@for_all(
+    st.floats(0, 1e300),
+    st.floats(1, 1e300),
+    st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True)),
+    st.floats(0, 1),
+    st.integers(1, 10_000),
+)
+def test_every_wait_can_be_kept_whatever_a_policy_and_a_server_say(initial, coefficient, asked, spread, failures):
+    policy = RetryPolicy(initial_interval_in_seconds=initial, backoff_coefficient=coefficient)
+    wait = wait_before_retry(policy, failures, asked, spread)
+    assert 0 <= wait <= LONGEST_WAIT_S
+    datetime(9000, 1, 1, tzinfo=UTC) + timedelta(seconds=wait)
+    assert wait >= (asked if asked is not None and 0 <= asked <= 300 else 0)
+    assert wait >= min(delay_before_retry(policy, failures), LONGEST_WAIT_S)
+
+
+def test_waits_are_spread_over_a_quarter_and_keep_the_longest_one():
+    policy = RetryPolicy(initial_interval_in_seconds=4, maximum_interval_in_seconds=8)
+    assert [wait_before_retry(policy, 1, None, spread) for spread in (0, 0.5, 1)] == [4, 4.5, 5]
+    assert [round(wait_before_retry(policy, 9, None, spread), 6) for spread in (0, 0.5, 1)] == [6.4, 7.2, 8]
+    assert [wait_before_retry(policy, 1, 20, spread) for spread in (0, 1)] == [20, 25], "never before the server asked"
+
+
+@pytest.mark.parametrize(("asked", "bound", "wait"), [(300, 300, 300), (301, 300, 1), (301, 400, 301), (5, 0, 1)])
+def test_server_that_asks_for_more_than_the_bound_is_asked_when_the_policy_says(asked, bound, wait):
+    policy = RetryPolicy(maximum_retry_after_in_seconds=bound)
+    assert wait_before_retry(policy, 1, asked, 0) == wait
+
+
+@pytest.mark.parametrize("bound", [-1, math.inf, math.nan, 1e12])
+def test_bound_on_retry_after_that_cannot_be_kept_is_refused(bound):
+    with pytest.raises(ValueError, match="Retry-After"):
+        RetryPolicy(maximum_retry_after_in_seconds=bound)

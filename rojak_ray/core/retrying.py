@@ -1,0 +1,56 @@
+"""Whether a failed step is tried again, and when."""
+
+from __future__ import annotations
+
+import hashlib
+
+from rojak_ray.agents.spec import PolicySpec
+from rojak_ray.core.pending import active_run
+from rojak_ray.core.state import SessionState
+from rojak_ray.core.steps import CallFunction, Retrieve, Step, StepError
+from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, may_retry, wait_before_retry
+
+MOST_LOSSES = 5
+"""Processes one step may take with it before it counts as failed, whatever its retry policy says."""
+
+LONGEST_RETRIEVAL_WAIT_S = 2.0
+"""A retriever that asks for more patience than this is done without."""
+
+
+def retry_wait(state: SessionState, step: Step, error: StepError) -> float | None:
+    """Seconds until the next attempt, or None if there is to be none.
+
+    Functions have side effects: without an explicit policy (their own or their agent's) only a lost process makes
+    one run again. A call that may run at most once is never repeated. What a retriever would find is not worth a
+    long wait, unless the agent's policy says so.
+    """
+    if not error.transient and not error.lost:
+        return None
+    given: PolicySpec | None = step.agent.retry.policy
+    if isinstance(step, CallFunction):
+        if step.plan.at_most_once:
+            return None
+        given = step.plan.policy or given
+        if given is None and not error.lost:
+            return None
+    expendable = isinstance(step, Retrieve) and given is None
+    policy = given.policy() if given else RETRIEVAL_POLICY if expendable else DEFAULT_POLICY
+    attempts = active_run(state).attempts.get(step.step_id)
+    failures = 1 + (attempts.failures if attempts else 0)
+    if error.lost and attempts is not None and attempts.losses + 1 >= MOST_LOSSES:
+        return None
+    if not may_retry(policy, failures, error.error_type):
+        return None
+    if expendable and (error.retry_after_s or 0.0) > LONGEST_RETRIEVAL_WAIT_S:
+        return None
+    return wait_before_retry(policy, failures, error.retry_after_s, _spread(step, failures))
+
+
+def _spread(step: Step, failures: int) -> float:
+    """A number from 0 to 1 that differs between steps and attempts, and is the same whenever it is asked for.
+
+    It follows from the step's own key instead of a source of randomness, so that simulations repeat themselves; that
+    recovery waits as long as was decided is due to the record, which has the time.
+    """
+    text = f"{step.idempotency_key}/{failures}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") / 2**32
