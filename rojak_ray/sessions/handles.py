@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.invoke import result_text
@@ -172,15 +172,19 @@ class Session:
         if messages is not None:
             empty = isinstance(messages, Sequence) and not messages
             messages = () if empty else read_messages(messages)
-        lifted = [limit for limit in get_args(Limit) if getattr(params, limit) == math.inf]
+        limits: dict[Limit, int | None] = {
+            "max_turns": read_limit(params.max_turns, "max_turns"),
+            "max_model_calls": read_model_calls(params.max_model_calls),
+            "history_size": read_limit(params.history_size, "history_size"),
+        }
         command = UpdateConfig(
             messages=messages,
             context_variables=read_context(params.context_variables) if params.context_variables is not None else None,
-            max_turns=read_limit(params.max_turns, "max_turns"),
-            max_model_calls=read_model_calls(params.max_model_calls),
-            history_size=read_limit(params.history_size, "history_size"),
+            max_turns=limits["max_turns"],
+            max_model_calls=limits["max_model_calls"],
+            history_size=limits["history_size"],
             debug=None if params.debug is None else read_flag(params.debug, "debug"),
-            unlimited=tuple(lifted),
+            unlimited=tuple(name for name in limits if limits[name] is None and getattr(params, name) is not None),
         )
         await self._caller.ask(self._owner, Ask(commands=(command,)))
 

@@ -73,8 +73,11 @@ async def test_loop_fails_at_its_bound_wherever_that_is_set() -> None:
         assert (await session.get_config()).max_model_calls == 3
         with pytest.raises(RunFailed, match="update_config"):
             await session.send_messages(THREE_CALLS)
-        await session.update_config(UpdateConfigParams(max_model_calls=math.inf))
-        assert (await session.get_config()).max_model_calls == math.inf
+        for lifted in (math.inf, 10**400):
+            await session.update_config(UpdateConfigParams(max_model_calls=3, max_turns=9))
+            await session.update_config(UpdateConfigParams(max_model_calls=lifted, max_turns=lifted))
+            config = await session.get_config()
+            assert (config.max_model_calls, config.max_turns) == (math.inf, math.inf)
         assert (await session.send_messages(THREE_CALLS)).output == "out of it"
         with pytest.raises(RunFailed):
             async for _ in w.rojak.stream(agent=LOOP, messages=THREE_CALLS, max_model_calls=1):
