@@ -14,7 +14,7 @@ def request_refund(amount: float, context: ToolContext):
         amount: How many dollars.
         context: Filled in here; no model sees it.
     """
-    # Here a program would write to the person who decides, with the run's id and context.tool_call_id.
+    # Here a program would write to the person who decides, with the run's id and context.call_id.
     return WaitForAnswer(f"Refund ${amount:.2f}?", timeout_in_seconds=14 * 86400)
 
 
