@@ -71,16 +71,17 @@ class Caller:
         """The answer an outcome stands for; raises what it ended in."""
         if view.status is RunStatus.COMPLETED:
             agent = self.restore(view.agent) if view.agent else None
-            appended = view.messages[view.input_length :]
-            last = next((message for message in reversed(appended) if message.role == "assistant"), None)
+            messages = [to_public(message) for message in view.messages]
+            answers = (message for message in reversed(messages[view.input_length :]) if message.role == "assistant")
+            last = next(answers, None)
             return OrchestratorResponse(
-                messages=[to_public(message) for message in view.messages],
+                messages=messages,
                 agent=agent,
                 context_variables=dict(view.context_variables),
                 id=view.run_id,
                 status=str(view.status),
                 usage=view.usage,
-                output=(last.content or "") if last is not None else "",
+                output=last.text if last is not None else "",
                 finish_reason=view.finish_reason,
                 raw_finish_reason=view.raw_finish_reason,
             )

@@ -34,12 +34,6 @@ class OrchestratorResponse:
     raw_finish_reason: str | None = None
     """The vendor's word for how the last answer ended."""
 
-    @property
-    def output(self) -> str:
-        """The text of the last answer; empty if the run ended without one."""
-        last = next((message for message in reversed(self.messages) if message.role != "tool"), None)
-        return last.text if last is not None and last.role == "assistant" else ""
-
 
 @dataclass
 class SendMessagesParams:

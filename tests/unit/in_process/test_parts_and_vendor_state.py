@@ -122,4 +122,6 @@ def test_identity_of_a_request_stays_what_earlier_versions_stored():
     identity = messages_identity(records)
     assert set(identity[0]) == {"role", "content", "tool_calls", "tool_call_id", "sender"}
     assert identity == messages_identity(with_state)
-    assert input_digest(spec, identity, {}, None) == input_digest(spec, messages_identity(with_state), {}, None)
+    assert input_digest(spec, identity, {}, None, 100) == input_digest(
+        spec, messages_identity(with_state), {}, None, 100
+    )
