@@ -7,7 +7,6 @@ cluster where one runs, and otherwise claims the journal here, without running a
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,14 +17,14 @@ from typing import Any, Literal, get_args
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
-from rojak_ray.cli.output import Voice, as_json, fail, printable
+from rojak_ray.cli.output import PipeConsole, Voice, as_json, fail
+from rojak_ray.cli.rows import print_rows
 from rojak_ray.core.events import Limit
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
+from rojak_ray.display import json_line, one_line
 from rojak_ray.errors import JournalDamaged, RunNotFound, SchemaTooNew, SessionNotFound
 from rojak_ray.ids import check_id
 from rojak_ray.journal.paths import Owner, Paths
@@ -42,6 +41,7 @@ from rojak_ray.storage.open import open_store, resolve_storage
 
 _READS_AT_ONCE = 16
 _SHOWN_MESSAGES = 20
+_COLUMNS = ("id", "status", "messages", "agent", "queued", "written")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class Place:
         """Its keys."""
         return Paths(self.namespace)
 
+    def words(self) -> str:
+        """The storage for people; that a folder is not there, since it may be mistyped."""
+        folder = self.storage.removeprefix("file://")
+        missing = folder.startswith("/") and not Path(folder).exists()
+        return f"{self.storage}, which does not exist" if missing else self.storage
+
 
 def owner_of(kind: Literal["session", "run"], id: str) -> Owner:
     """The one that was typed."""
@@ -78,7 +84,7 @@ async def _opened(place: Place) -> AsyncGenerator[Store]:
 
 async def list_all(place: Place, kind: Literal["session", "run"], *, active: bool, as_json: bool) -> None:
     """One line for each."""
-    console = Console(highlight=False)
+    console = PipeConsole(highlight=False)
     async with _opened(place) as store:
         if active:
             owners = [owner for owner in await active_owners(store, place.paths) if owner.kind == kind]
@@ -87,35 +93,23 @@ async def list_all(place: Place, kind: Literal["session", "run"], *, active: boo
         rows = await _rows(store, place.paths, owners, console)
     if as_json:
         for row in rows:
-            typer.echo(json.dumps(row, ensure_ascii=False))
-        return
-    columns = ("id", "status", "messages", "agent", "queued", "written")
-    if not console.is_terminal:
-        _print_plain([columns, *(tuple(str(row[column]) for column in columns) for row in rows)])
-        _note_damage(rows, kind)
-        return
-    table = Table(*columns, title=f"{len(rows)} {kind}s of {place.namespace}")
-    for row in rows:
-        table.add_row(*(Text(printable(str(row[column]))) for column in columns))
-    console.print(table)
-    _note_damage(rows, kind)
+            typer.echo(json_line(row))
+    elif rows or not console.is_terminal:
+        print_rows(console, f"{len(rows)} {kind}s of {place.namespace}", _COLUMNS, rows)
+    if not rows:
+        which = f"no {kind}s are open" if active else f"there are no {kind}s"
+        typer.echo(one_line(f"rojak: {which} in namespace {place.namespace!r} of {place.words()}."), err=True)
+    _note_unreadable(rows, kind)
 
 
-def _note_damage(rows: list[dict[str, Any]], kind: str) -> None:
-    """Say on standard error what to do about those that cannot be read."""
-    for row in rows:
-        if row["status"] == "damaged":
-            typer.echo(
-                printable(f"rojak: {row['id']}: {row['error']} Look: rojak {kind}s journal {row['id']}"), err=True
-            )
-
-
-def _print_plain(rows: list[tuple[str, ...]]) -> None:
-    """Aligned columns, the header first."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+def _note_unreadable(rows: list[dict[str, Any]], kind: str) -> None:
+    """Say on standard error what to do about those that cannot be read, and end with exit code 1 if there are any."""
+    unreadable = [row for row in rows if "error" in row]
+    for row in unreadable:
+        look = f" Look: rojak {kind}s journal {row['id']}" if row["status"] == "damaged" else ""
+        typer.echo(one_line(f"rojak: {row['id']}: {row['error']}{look}"), err=True)
+    if unreadable:
+        raise typer.Exit(1)
 
 
 async def _rows(store: Store, paths: Paths, owners: list[Owner], console: Console) -> list[dict[str, Any]]:
@@ -133,7 +127,8 @@ async def _rows(store: Store, paths: Paths, owners: list[Owner], console: Consol
                         rows[owner] = _row(owner, found.state, written)
                 except (JournalDamaged, SchemaTooNew) as error:
                     unknown = dict.fromkeys(("messages", "agent", "queued", "written"), "?")
-                    rows[owner] = {"id": owner.id, "status": "damaged", **unknown, "error": error.message}
+                    status = "damaged" if isinstance(error, JournalDamaged) else "too new"
+                    rows[owner] = {"id": owner.id, "status": status, **unknown, "error": error.message}
             progress.advance(task)
 
         await asyncio.gather(*map(read, owners))
@@ -188,7 +183,7 @@ async def show(place: Place, owner: Owner, *, as_json: bool) -> None:
         position = {"slot": found.position.slot, "seq": found.position.seq, "epoch": found.position.epoch}
         steps = [step.model_dump(mode="json", include={"step_id", "attempt", "due", "kind"}) for step in pending(state)]
         document = {"status": _status(state), "position": position, "pending": steps, **state.model_dump(mode="json")}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        typer.echo(json_line(document))
         return
     _say_state(Voice(), owner, found)
 
@@ -238,7 +233,7 @@ async def journal(place: Place, owner: Owner, *, as_json: bool) -> None:
     state = SessionState(owner_kind="run" if owner.kind == "run" else "session", owner_id=owner.id)
     for record in found.records:
         if as_json:
-            typer.echo(json.dumps(record.model_dump(mode="json"), ensure_ascii=False))
+            typer.echo(json_line(record.model_dump(mode="json")))
             continue
         voice.say(f"{record.slot:>6}  {record.at[:23]:23}  writer {record.epoch}  {record.kind}", "bold")
         for number, event in enumerate(record.events, start=record.first_seq):
@@ -268,7 +263,7 @@ async def tail(place: Place, owner: Owner, address: str | None, how: Tail) -> No
         voice = Voice()
         async for event in events:
             if how.as_json:
-                typer.echo(event.model_dump_json())
+                typer.echo(json_line(event.model_dump(mode="json")))
             else:
                 voice.say(_line(event))
 

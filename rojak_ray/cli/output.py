@@ -5,8 +5,10 @@ On a terminal with colours, elsewhere as plain text: the words are the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Generator, Mapping
@@ -17,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from rojak_ray.display import hanging, json_line, one_line, printable
 from rojak_ray.errors import InternalError, RojakError
 
 DEBUG_VARIABLE = "ROJAK_DEBUG"
@@ -25,17 +28,26 @@ _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
 _LONGEST_VALUE = 200
 
 
+class PipeConsole(Console):
+    """A console that says so when whoever reads has gone; rich itself would end the program as failed."""
+
+    def on_broken_pipe(self) -> None:
+        """What a failed write raised goes on to `errors_reported`."""
+        raise BrokenPipeError
+
+
 class Voice:
     """Prints a conversation."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Speak to `console`; None: standard output."""
-        self._console = console or Console(highlight=False)
+        self._console = console or PipeConsole(highlight=False)
         self._colours: dict[str, str] = {}
 
     def say(self, text: str, style: str = "") -> None:
-        """Print text as it is, whatever it contains."""
-        self._console.print(Text(printable(text), style=style), soft_wrap=True)
+        """Print a text, whatever it contains. Its further lines hang below the first, marked as such."""
+        indent = len(text) - len(text.lstrip(" ")) + 2
+        self._console.print(Text(hanging(text, indent), style=style), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print something about the conversation that nobody in it said."""
@@ -58,13 +70,13 @@ class Voice:
     def called(self, speaker: str, name: str, arguments: str, output: str) -> None:
         """Show a function call and what came of it."""
         self.say(f"  {speaker} called {_as_code({'name': name, 'arguments': arguments})}")
-        self.note(f"    -> {_indented(output or '(nothing)', 7)}")
+        self.note(f"    -> {output.strip() or '(nothing)'}")
 
     def piece(self, name: str, text: str, *, begins: bool) -> None:
         """Show a piece of an answer behind the one before."""
         if begins:
-            self._console.print(Text(f"{printable(name)}: ", style=self._colour(name)), end="", soft_wrap=True)
-        self._console.print(Text(printable(text.replace("\n", "\n  "))), end="", soft_wrap=True)
+            self._console.print(Text(f"{one_line(name)}: ", style=self._colour(name)), end="", soft_wrap=True)
+        self._console.print(Text(hanging(text, 2)), end="", soft_wrap=True)
 
     def piece_ends(self) -> None:
         """The answer is complete."""
@@ -80,7 +92,7 @@ class Voice:
             self.note(f"  context: {', '.join(changes)}")
 
     def _speak(self, name: str, text: str, style: str) -> None:
-        line = Text(f"{printable(name)}: ", style=style).append(printable(_indented(text, 2)), style="not bold default")
+        line = Text(f"{one_line(name)}: ", style=style).append(hanging(text.strip(), 2), style="not bold default")
         self._console.print(line, soft_wrap=True)
 
     def _colour(self, name: str) -> str:
@@ -89,14 +101,20 @@ class Voice:
 
 @contextmanager
 def errors_reported() -> Generator[None]:
-    """Turn every error into one line on standard error and an exit code: 1, or 130 for an interruption.
+    """Turn every error into one line on standard error and an exit code.
+
+    The code is 1, 130 for an interruption, and 141, without a word, if whoever reads our output has left (`| head`):
+    what a shell gives to programs that are ended by SIGINT or SIGPIPE.
 
     With ROJAK_DEBUG in the environment the traceback comes with it.
     """
     try:
         yield
+        sys.stdout.flush()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except BrokenPipeError:
+        _end_of_pipe()
     except RojakError as error:
         fail(error.message or type(error).__name__, is_bug=isinstance(error, InternalError))
     except (OSError, ImportError) as error:
@@ -107,6 +125,12 @@ def errors_reported() -> Generator[None]:
         fail(f"{type(error).__name__}: {error}", is_bug=True)
 
 
+def _end_of_pipe() -> NoReturn:
+    with contextlib.suppress(OSError, ValueError):  # what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(128 + signal.SIGPIPE) from None
+
+
 def fail(text: str, *, is_bug: bool = False) -> NoReturn:
     """Say in one line what is wrong and end with exit code 1."""
     if os.environ.get(DEBUG_VARIABLE):
@@ -114,18 +138,14 @@ def fail(text: str, *, is_bug: bool = False) -> NoReturn:
     line = " ".join(printable(text).split())
     if is_bug:
         line += f" (This is a bug of ours; please report it with what {DEBUG_VARIABLE}=1 shows.)"
-    typer.secho(f"rojak: {line}", err=True, fg="red")
+    said = f"rojak: {line}"
+    typer.echo(said if os.environ.get("NO_COLOR") else typer.style(said, fg="red"), err=True)
     raise typer.Exit(1) from None
-
-
-def printable(text: str) -> str:
-    """The text without characters that would drive the terminal, such as escape sequences."""
-    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\N{REPLACEMENT CHARACTER}" for mark in text)
 
 
 def as_json(value: Any) -> str:
     """A value in one line, not too long."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_line(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ..."
 
 
@@ -141,12 +161,8 @@ def _as_code(function: Mapping[str, Any]) -> str:
     """A call as one would write it in Python; arguments that are not JSON are shown as they came."""
     try:
         arguments = json.loads(function["arguments"] or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
         return f"{function['name']}({function['arguments']})"
     return f"{function['name']}({', '.join(f'{key}={as_json(value)}' for key, value in arguments.items())})"
-
-
-def _indented(text: str, width: int) -> str:
-    return text.strip().replace("\n", "\n" + " " * width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from rojak_ray.cli.models import ModelChoice
 from rojak_ray.cli.output import Voice, as_json
+from rojak_ray.display import json_line
 from rojak_ray.errors import InvalidAgent, InvalidSchedule
 from rojak_ray.schedules import (
     ScheduleBackfill,
@@ -54,7 +54,7 @@ async def list_all(client: SchedulingClient, *, as_json: bool = False, voice: Vo
         found += 1
         description = await handle.describe()
         if as_json:
-            voice.say(json.dumps(summary(description)))
+            voice.say(json_line(summary(description)))
             continue
         times = description.info.next_action_times
         state = "paused" if description.state.paused else f"next {_shown(times[0], description)}" if times else "done"
@@ -70,7 +70,7 @@ async def show(
     voice = voice or Voice()
     description = await (await client.get_schedule(schedule_id)).describe()
     if as_json:
-        voice.say(json.dumps(summary(description)))
+        voice.say(json_line(summary(description)))
         return
     info, state, policy = description.info, description.state, description.policy
     voice.say(description.id, "bold")

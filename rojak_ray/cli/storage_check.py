@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
@@ -37,6 +36,7 @@ async def _check(url: str, *, as_json: bool) -> None:
     from pathlib import Path
 
     from rojak_ray.cli.output import Voice
+    from rojak_ray.display import json_line
     from rojak_ray.storage.open import open_store, resolve_storage
     from rojak_ray.storage.probe import probe
 
@@ -50,8 +50,8 @@ async def _check(url: str, *, as_json: bool) -> None:
     accepted = report.ok and store.shared
     if as_json:
         for one in report.checks:
-            typer.echo(json.dumps({"check": one.name, "ok": one.ok, "words": one.words, "why": one.why}))
-        typer.echo(json.dumps({"url": report.url, "ok": accepted}))
+            typer.echo(json_line({"check": one.name, "ok": one.ok, "words": one.words, "why": one.why}))
+        typer.echo(json_line({"url": report.url, "ok": accepted}))
     else:
         for one in report.checks:
             said = f"{'ok    ' if one.ok else 'FAILED'}  {one.name}: {one.words}"

@@ -22,6 +22,7 @@ from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel
 from rojak_ray.core.waiting import next_deadline, next_due
+from rojak_ray.display import one_line
 from rojak_ray.errors import (
     InternalError,
     RequestError,
@@ -407,9 +408,9 @@ class SessionHost:
     def _tell(self, state: SessionState, event: Event) -> None:
         """Log what people asked to hear, and what they should."""
         if state.debug and (line := narrate(state, event)):
-            logger.info("%s: %s", self.owner, line)
+            logger.info("%s: %s", self.owner, one_line(line))
         if warning := warn(state, event):
-            logger.warning("%s: %s", self.owner, warning)
+            logger.warning("%s: %s", self.owner, one_line(warning))
 
     async def _purge(self, state: SessionState) -> None:
         """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from rojak_ray.cli.live import LiveAnswer
-from rojak_ray.cli.output import Voice, as_json, errors_reported, printable
+from rojak_ray.cli.output import Voice, as_json, errors_reported
 from rojak_ray.errors import InternalError, InvalidStorage
 from rojak_ray.messages import Usage
 from rojak_ray.sessions.events import (
@@ -79,7 +79,7 @@ def test_answer_shows_calls_with_their_results_then_the_handover_then_the_words_
         "    -> Transferred to 'B'",
         "  handed over: A -> B",
         "B: Hello.",
-        "  What now?",
+        "  | What now?",
     ]
 
 
@@ -142,8 +142,25 @@ def test_long_values_are_shortened():
     assert len(as_json("x" * 10_000)) < 250
 
 
-def test_printable_keeps_words_of_all_languages():
-    assert printable("naïve 你好 🍜\n\tx") == "naïve 你好 🍜\n\tx"
+FORGED = "  Waiter called pay(amount=1)"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\x0b"])
+def test_nobody_s_words_pass_for_what_happened(end: str):
+    text = f"Sure.{end}{FORGED}"
+    spoken = Spoken()
+    listen(spoken, piece("Waiter", text), complete("Waiter", text))
+    listen(spoken, called("1", "look", "{}"), returned("1", "look", text))
+    spoken.voice.heard(text)
+    spoken.voice.say(f"    note: {text}")
+    assert FORGED not in spoken.text.splitlines()
+    assert spoken.text.count("Waiter called pay") == 4
+
+
+def test_a_name_cannot_begin_a_line():
+    spoken = Spoken()
+    listen(spoken, piece(f"A\n{FORGED}", "Hello."))
+    assert len(spoken.text.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
