@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
-from rojak_ray.messages import ConversationMessage, Usage, clean_text, describe_content, has_lone_surrogate
+from rojak_ray.messages import ConversationMessage, Usage
+from rojak_ray.providers.anthropic_history import begins_with_thought, ended, spoken
+from rojak_ray.providers.anthropic_state import is_paused, state_of
 from rojak_ray.providers.anthropic_stream import MessageAssembly
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.history import Origin, as_text
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
     Text,
     UnusableReply,
     VendorRequest,
     WireModel,
-    as_json_text,
-    calls_of,
     count,
     make_request,
     mapping,
     merge_config,
-    paired,
     release_choice,
 )
 
@@ -43,8 +40,7 @@ _REFUSED_FIELDS = ("temperature", "top_p", "top_k")
 
 _CUT_SHORT = ("max_tokens", "model_context_window_exceeded")
 _CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
-_EARLIER_LEFT_OUT = "[Earlier messages are left out.]"
-_ID_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+_NOT_OFFERED = "Called earlier in this conversation; it cannot be called now."
 
 
 @dataclass(repr=False)
@@ -70,11 +66,19 @@ class AnthropicAgentActivities(VendorActivities):
                 self._endpoint.warn_once(
                     name, f"Anthropic's API no longer takes {name!r}; it is not sent. Take it out of inference_config."
                 )
-        return await self._endpoint.ask(message_request(params, defaults), params, read_message, MessageAssembly())
+        origin = self._endpoint.origin(params.model)
+
+        def read(reply: Any) -> AgentResponse:
+            state = state_of(reply)
+            return replace(read_message(reply), vendor=origin.keep(state), paused=is_paused(state))
+
+        return await self._endpoint.ask(message_request(params, defaults, origin), params, read, MessageAssembly())
 
 
-def message_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:
-    """The request for one message; beyond what the API requires, nothing is in it that nobody asked for."""
+def message_request(
+    params: AgentCallParams, defaults: Mapping[str, Any] | None = None, origin: Origin | None = None
+) -> VendorRequest:
+    """The request for one message to `origin`; beyond what the API requires, nothing is in it that nobody asked for."""
     config = merge_config({"max_tokens": _DEFAULT_MAX_TOKENS}, defaults, params.inference_config)
     if params.release_tool_choice:
         config = release_choice(config)
@@ -82,77 +86,29 @@ def message_request(params: AgentCallParams, defaults: Mapping[str, Any] | None 
         config.pop(name, None)
     if not config.get("stop_sequences"):
         config.pop("stop_sequences", None)
-    body: dict[str, Any] = {"model": params.model, "messages": convert_messages(params.messages)}
-    system = "\n\n".join(
-        clean_text(describe_content(m.content)) for m in params.messages if m.role == "system" and m.content
-    )
-    if system:
-        body["system"] = system
+    origin = origin or Origin("", params.model)
+    said = spoken(params.messages, origin)
+    messages = ended(said.messages, params.messages[-1] if params.messages else None, origin)
+    if mapping(config.get("thinking")).get("type") == "enabled" and not begins_with_thought(messages):
+        del config["thinking"]
+    body: dict[str, Any] = {"model": params.model, "messages": messages}
+    if said.system:
+        body["system"] = said.system
     if params.functions:
         body["tools"] = [_tool(schema) for schema in params.functions]
         choice = convert_tool_choice(params.tool_choice, parallel=params.parallel_tool_calls)
         if choice is not None:
             body["tool_choice"] = choice
+    elif said.called and not config.get("tools"):
+        # The API wants the tools of a history defined; an agent without functions is not to call them.
+        body["tools"] = [_tool(FunctionSchema(name, _NOT_OFFERED, {"properties": {}})) for name in said.called]
+        body["tool_choice"] = {"type": "none"}
     return make_request(body, config)
 
 
 def convert_messages(messages: Iterable[ConversationMessage]) -> list[dict[str, Any]]:
-    """All but the system messages in Anthropic's form: results of one answer's calls together, and a user first."""
-    sent: list[dict[str, Any]] = []
-    spoken = paired(message for message in messages if message.role != "system")
-    for are_results, group in groupby(spoken, key=lambda message: message.role == "tool"):
-        if are_results:
-            sent.append({"role": "user", "content": [_tool_result(message) for message in group]})
-        else:
-            sent += [{"role": message.role, "content": content} for message in group if (content := _content(message))]
-    if sent and sent[0]["role"] == "assistant":
-        sent.insert(0, {"role": "user", "content": _EARLIER_LEFT_OUT})
-    return sent
-
-
-def _content(message: ConversationMessage) -> str | list[dict[str, Any]]:
-    """Text, or blocks where there are calls. The API refuses text of nothing but white space, so that is left out."""
-    text = clean_text(describe_content(message.content))
-    text = text if text.strip() else ""
-    uses = [_tool_use(call) for call in calls_of(message)]
-    if not uses:
-        return text
-    return [{"type": "text", "text": text}, *uses] if text else uses
-
-
-def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call["function"]
-    return {
-        "type": "tool_use",
-        "id": _safe_id(call["id"]),
-        "name": function["name"],
-        "input": _tool_input(as_json_text(function.get("arguments"))),
-    }
-
-
-def _tool_result(message: ConversationMessage) -> dict[str, Any]:
-    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": _safe_id(message.tool_call_id or "")}
-    if message.content:
-        result["content"] = clean_text(describe_content(message.content))
-    return result
-
-
-def _tool_input(arguments: str) -> dict[str, Any]:
-    """The arguments as the object the API wants; the text itself under a telling key where it is no such thing."""
-    try:
-        given: Any = json.loads(arguments)
-        # Written out again to find what JSON can spell but not send: NaN, and half characters.
-        sendable = not has_lone_surrogate(json.dumps(given, ensure_ascii=False, allow_nan=False))
-    except (ValueError, RecursionError):
-        given, sendable = None, False
-    if sendable and isinstance(given, dict):
-        return cast("dict[str, Any]", given)
-    return {"_invalid_json": arguments}
-
-
-def _safe_id(call_id: str) -> str:
-    """Ids of other vendors' servers may have characters that Anthropic refuses."""
-    return _ID_FORBIDDEN.sub("_", call_id)
+    """All but the system messages in Anthropic's form, as another vendor's history is sent."""
+    return spoken(messages, Origin("", "")).messages
 
 
 def _tool(schema: FunctionSchema) -> dict[str, Any]:
@@ -226,7 +182,7 @@ def read_message(reply: Any) -> AgentResponse:
 def _read_tool_use(block: _Block, index: int) -> AgentToolCall:
     if not block.name:
         raise UnusableReply("a tool use names no tool")
-    function = ToolCallFunction(name=block.name, arguments=as_json_text(block.input))
+    function = ToolCallFunction(name=block.name, arguments=as_text(block.input))
     return AgentToolCall(id=block.id or f"call_{index}", function=function)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rojak_ray.messages import join_halves
+from rojak_ray.providers.anthropic_state import add_piece
 from rojak_ray.providers.wire import mapping, text_of
 
 
@@ -48,6 +49,7 @@ class MessageAssembly:
             text = text_of(delta.get("text"))
             block["text"] = text_of(block.get("text")) + text
             return text if block.get("type") == "text" else None
+        add_piece(block, delta)
         if delta.get("type") == "input_json_delta":
             self._inputs.setdefault(index, []).append(text_of(delta.get("partial_json")))
         return None

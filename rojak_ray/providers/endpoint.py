@@ -22,6 +22,7 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
 from rojak_ray.providers.connection import Connection, Vendor
 from rojak_ray.providers.failures import causes, redact, status_failure, stream_failure
+from rojak_ray.providers.history import Origin
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import UnusableReply, VendorRequest
 
@@ -175,6 +176,12 @@ class Endpoint:
         if isinstance(error, sdk.APIError):  # an error event in a stream that began well
             return stream_failure(self.vendor.name, error.body, error.message, connection.secrets)
         return ModelRejected(f"{self.vendor.name}'s SDK refused the request: {words}")
+
+    def origin(self, model: str) -> Origin:
+        """Whom a question to `model` goes to; raises what `ask` raises if the vendor cannot even be asked."""
+        url = self._connect().client.base_url
+        port = f":{url.port}" if url.port else ""
+        return Origin(f"{self.vendor.package}/{url.host}{port}", model)
 
     def warn_once(self, key: str, message: str) -> None:
         """Log a warning the first time this process meets `key`."""

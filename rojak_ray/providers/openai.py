@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BeforeValidator, Field
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
-from rojak_ray.messages import ConversationMessage, Usage, clean_text, describe_content
+from rojak_ray.messages import Usage
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.history import Origin, as_text
+from rojak_ray.providers.openai_dialects import dialect_of
+from rojak_ray.providers.openai_history import chat_messages
+from rojak_ray.providers.openai_state import state_of
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
@@ -19,14 +23,11 @@ from rojak_ray.providers.wire import (
     UnusableReply,
     VendorRequest,
     WireModel,
-    as_json_text,
-    calls_of,
     count,
     is_json,
     make_request,
     mapping,
     merge_config,
-    paired,
     release_choice,
 )
 
@@ -57,22 +58,28 @@ class OpenAIAgentActivities(VendorActivities):
 
     async def call(self, params: AgentCallParams) -> AgentResponse:
         """Ask for one chat completion."""
-        request = chat_request(params, self._endpoint.options.inference_config)
-        return await self._endpoint.ask(request, params, read_completion, ChunkAssembly())
+        origin = self._endpoint.origin(params.model)
+        request = chat_request(params, self._endpoint.options.inference_config, origin)
+
+        def read(reply: Any) -> AgentResponse:
+            return replace(read_completion(reply), vendor=origin.keep(state_of(reply)))
+
+        return await self._endpoint.ask(request, params, read, ChunkAssembly())
 
 
-def chat_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = None) -> VendorRequest:
-    """The request for one chat completion; nothing is in it that nobody asked for."""
+def chat_request(
+    params: AgentCallParams, defaults: Mapping[str, Any] | None = None, origin: Origin | None = None
+) -> VendorRequest:
+    """The request for one chat completion to `origin`; nothing is in it that nobody asked for."""
     config = merge_config(defaults, params.inference_config)
     if params.release_tool_choice:
         config = release_choice(config)
     stop = config.pop("stop_sequences", None)
     if stop and "stop" not in config:
         config["stop"] = stop
-    body: dict[str, Any] = {
-        "model": params.model,
-        "messages": [_message(message) for message in paired(params.messages)],
-    }
+    origin = origin or Origin("", params.model)
+    dialect = dialect_of(origin.address, params.model)
+    body: dict[str, Any] = {"model": params.model, "messages": chat_messages(params.messages, origin, dialect)}
     if params.functions:
         body["tools"] = [_tool(schema) for schema in params.functions]
         if params.tool_choice is not None:
@@ -80,24 +87,6 @@ def chat_request(params: AgentCallParams, defaults: Mapping[str, Any] | None = N
         if not params.parallel_tool_calls:
             body["parallel_tool_calls"] = False
     return make_request(body, config)
-
-
-def _message(message: ConversationMessage) -> dict[str, Any]:
-    sent: dict[str, Any] = {"role": message.role}
-    calls = calls_of(message)
-    if message.content or not calls:
-        sent["content"] = clean_text(describe_content(message.content))
-    if calls:
-        sent["tool_calls"] = [_call(call) for call in calls]
-    if message.role == "tool":
-        sent["tool_call_id"] = message.tool_call_id
-    return sent
-
-
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call["function"]
-    arguments = as_json_text(function.get("arguments"))
-    return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 
 def _tool(schema: FunctionSchema) -> dict[str, Any]:
@@ -123,7 +112,7 @@ def _join_parts(value: Any) -> Any:
 
 class _Function(WireModel):
     name: Text
-    arguments: Annotated[str, BeforeValidator(as_json_text)] = "{}"
+    arguments: Annotated[str, BeforeValidator(as_text)] = "{}"
 
 
 class _ToolCall(WireModel):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rojak_ray.messages import join_halves
-from rojak_ray.providers.wire import as_json_text, entries, mapping, text_of
+from rojak_ray.providers.history import as_text
+from rojak_ray.providers.openai_state import CALL_FIELDS, StreamedState, grown
+from rojak_ray.providers.wire import entries, mapping, text_of
 
 
 @dataclass
@@ -15,6 +17,12 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: str = ""
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def _content_text(content: Any) -> str:
+    """The text in a piece of content; Mistral's models send parts, of which some are thoughts."""
+    return text_of(content) or "".join(text_of(part.get("text")) for part in entries(content))
 
 
 class ChunkAssembly:
@@ -26,6 +34,7 @@ class ChunkAssembly:
         self._content: list[str] = []
         self._refusal: list[str] = []
         self._calls: dict[Any, _Call] = {}
+        self._state = StreamedState()
         self._finish_reason: str | None = None
         self._usage: Any = None
 
@@ -44,7 +53,8 @@ class ChunkAssembly:
                 continue  # one answer was asked for
             self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
             delta = mapping(choice.get("delta"))
-            text += text_of(delta.get("content"))
+            self._state.add(delta)
+            text += _content_text(delta.get("content"))
             self._refusal.append(text_of(delta.get("refusal")))
             for call in entries(delta.get("tool_calls")):
                 self._add_call(call)
@@ -58,9 +68,12 @@ class ChunkAssembly:
         call = self._calls.setdefault(place, _Call())
         function = mapping(piece.get("function"))
         arguments = function.get("arguments")
+        for name in CALL_FIELDS:
+            if piece.get(name):
+                call.extra[name] = grown(call.extra.get(name), piece[name])
         call.id = text_of(piece.get("id")) or call.id
         call.name += text_of(function.get("name"))
-        call.arguments += arguments if isinstance(arguments, str) else as_json_text(arguments) if arguments else ""
+        call.arguments += arguments if isinstance(arguments, str) else as_text(arguments) if arguments else ""
 
     def reply(self) -> dict[str, Any]:
         """The completion."""
@@ -69,6 +82,7 @@ class ChunkAssembly:
                 "id": join_halves(call.id) or None,
                 "type": "function",
                 "function": {"name": join_halves(call.name) or None, "arguments": join_halves(call.arguments)},
+                **call.extra,
             }
             for call in self._calls.values()
         ]
@@ -77,6 +91,7 @@ class ChunkAssembly:
             "content": join_halves("".join(self._content)),
             "refusal": join_halves("".join(self._refusal)) or None,
             "tool_calls": calls or None,
+            **self._state.fields(),
         }
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
         return {"choices": [choice], "usage": self._usage}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from rojak_ray.agents.choice import released
-from rojak_ray.messages import ConversationMessage, clean_text
-
-_INTERRUPTED = "No result: the call was interrupted."
+from rojak_ray.messages import clean_text
 
 
 class UnusableReply(Exception):
@@ -40,13 +38,6 @@ def _clean(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_clean)]
 """Text in which half characters, which JSON can spell and UTF-8 cannot, are replaced."""
-
-
-def as_json_text(value: Any) -> str:
-    """Arguments of a call as text: as the model wrote them, or written out where the vendor parsed them already."""
-    if value is None or value == "":
-        return "{}"
-    return clean_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -81,39 +72,14 @@ def release_choice(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_request(body: dict[str, Any], config: dict[str, Any]) -> VendorRequest:
-    """Join our fields and the user's; ours win, except against `extra_body`."""
+    """Join our fields and the user's; ours win, except against `extra_body`. Tools of the user's stand beside ours."""
     rest = dict(config)
+    if isinstance(own := rest.get("tools"), list) and "tools" in body:
+        body = {**body, "tools": [*body["tools"], *cast("list[Any]", own)]}
     extra_body, headers, query = (rest.pop(name, {}) for name in ("extra_body", "extra_headers", "extra_query"))
     for name in ("stream", "stream_options"):
         rest.pop(name, None)  # whether an answer is streamed is not the model's configuration
     return VendorRequest(body={**rest, **body, **extra_body}, headers=headers, query=query)
-
-
-def paired(messages: Iterable[ConversationMessage]) -> list[ConversationMessage]:
-    """The messages with every call followed by its one result, as vendors demand.
-
-    A history that was cut, or a run that was cancelled, leaves results without a call (dropped) and calls without a
-    result (one is made up that says so).
-    """
-    kept: list[ConversationMessage] = []
-    open_calls: list[str] = []
-    for message in messages:
-        if message.role == "tool":
-            if message.tool_call_id in open_calls:
-                open_calls.remove(message.tool_call_id)
-                kept.append(message)
-            continue
-        kept.extend(_interrupted(open_calls))
-        kept.append(message)
-        open_calls = [call["id"] for call in calls_of(message)]
-    kept.extend(_interrupted(open_calls))
-    return kept
-
-
-def calls_of(message: ConversationMessage) -> Sequence[Mapping[str, Any]]:
-    """The message's calls, in OpenAI's form; only an assistant makes any."""
-    calls = message.tool_calls if message.role == "assistant" else None
-    return cast("Sequence[Mapping[str, Any]]", calls or ())
 
 
 def is_json(text: str) -> bool:
@@ -129,7 +95,3 @@ def count(usage: Any, name: str) -> int:
     """A number of tokens; 0 where the vendor says nothing sensible."""
     value = cast("Mapping[str, Any]", usage).get(name) if isinstance(usage, Mapping) else None
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _interrupted(call_ids: Iterable[str]) -> list[ConversationMessage]:
-    return [ConversationMessage(role="tool", content=_INTERRUPTED, tool_call_id=call_id) for call_id in call_ids]

@@ -38,7 +38,7 @@ def test_only_set_keys_are_sent() -> None:
     assert sent == [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "u"},
-        {"role": "assistant", "tool_calls": [call("c1", '{"a": 1}')]},
+        {"role": "assistant", "content": None, "tool_calls": [call("c1", '{"a": 1}')]},
         {"role": "tool", "content": "3", "tool_call_id": "c1"},
         {"role": "assistant", "content": "done"},
     ]
@@ -46,7 +46,8 @@ def test_only_set_keys_are_sent() -> None:
 
 def test_text_beside_calls_is_kept() -> None:
     message = ConversationMessage("assistant", "let me see", tool_calls=[call("c1")])
-    assert body(message, ConversationMessage("tool", "", tool_call_id="c1"))["messages"] == [
+    sent = body(ConversationMessage("user", "u"), message, ConversationMessage("tool", "", tool_call_id="c1"))
+    assert sent["messages"][1:] == [
         {"role": "assistant", "content": "let me see", "tool_calls": [call("c1")]},
         {"role": "tool", "content": "", "tool_call_id": "c1"},
     ]
@@ -59,10 +60,11 @@ def test_results_without_a_call_are_left_out() -> None:
 
 def test_calls_without_a_result_get_one() -> None:
     sent = body(
+        ConversationMessage("user", "u"),
         ConversationMessage("assistant", None, tool_calls=[call("c1"), call("c2")]),
         ConversationMessage("tool", "2", tool_call_id="c2"),
         ConversationMessage("user", "go on"),
-    )["messages"]
+    )["messages"][1:]
     assert [(message["role"], message.get("tool_call_id")) for message in sent] == [
         ("assistant", None),
         ("tool", "c2"),
