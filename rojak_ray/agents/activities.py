@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -88,6 +89,14 @@ class AgentActivities(ABC):
         Crash safety:
             If the process dies during the call, it is made again with the same `idempotency_key`.
         """
+
+    def slot(self) -> AbstractAsyncContextManager[Any]:
+        """Held around each call, and waited for before the call's time begins; here, any number may go on at once.
+
+        Override it to bound how many calls are under way. Whoever waits longer than a call may take fails, and is
+        tried again as after a timeout.
+        """
+        return nullcontext()
 
     async def aclose(self) -> None:  # noqa: B027  (most providers have nothing to close)
         """Release connections. Called when the process is about to end."""

@@ -7,11 +7,12 @@ takes time that grows with the history, and its answers may be full of None with
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from rojak_ray.agents.activities import AgentActivities, AgentCallParams, OnDelta
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
+from rojak_ray.providers.capacity import PROCESS_SLOTS, CallSlots
 from rojak_ray.providers.connection import Connection, Vendor
 from rojak_ray.providers.failures import causes, redact, status_failure, stream_failure
 from rojak_ray.providers.history import Origin
@@ -64,6 +66,10 @@ class Endpoint:
         default_factory=dict[asyncio.AbstractEventLoop, Connection], init=False, repr=False
     )
     _warned: set[str] = field(default_factory=set[str], init=False, repr=False)
+
+    _slots: dict[asyncio.AbstractEventLoop, CallSlots] = field(
+        default_factory=dict[asyncio.AbstractEventLoop, CallSlots], init=False, repr=False
+    )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave connections behind."""
@@ -189,6 +195,23 @@ class Endpoint:
             self._warned.add(key)
             _log.warning(message)
 
+    @asynccontextmanager
+    async def slot(self) -> AsyncGenerator[None]:
+        """A place among the calls of this provider, then among those of the process."""
+        most = self.options.max_concurrency
+        async with contextlib.AsyncExitStack() as held:
+            if most is not None:
+                await held.enter_async_context(self._own_slots(most).taken())
+            await held.enter_async_context(PROCESS_SLOTS.here().taken())
+            yield
+
+    def _own_slots(self, most: int) -> CallSlots:
+        loop = asyncio.get_running_loop()
+        if loop not in self._slots:
+            self._slots = {known: slots for known, slots in self._slots.items() if not known.is_closed()}
+            self._slots[loop] = CallSlots(most)
+        return self._slots[loop]
+
     async def aclose(self) -> None:
         """Close the pool of the running loop; the next question opens another. Pools of other loops die with them."""
         connection = self._connections.pop(asyncio.get_running_loop(), None)
@@ -231,6 +254,10 @@ class VendorActivities(AgentActivities):
         """Activities with the key and address that `environ` holds, to ship elsewhere; None if there is no key."""
         options = cls.options_class.from_environment(environ)
         return cls(options) if options.api_key is not None else None
+
+    def slot(self) -> AbstractAsyncContextManager[None]:
+        """See `AgentActivities.slot`: bound by `max_concurrency` and by what this process may hold open."""
+        return self._endpoint.slot()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from rojak_ray.agents.activities import AgentOptions
+from rojak_ray.errors import ConfigError
 from rojak_ray.providers.recipe import ClientRecipe, recipe_of
 
 
@@ -36,6 +37,10 @@ class EndpointOptions(AgentOptions):
     `extra_body`, `extra_headers` and `extra_query` mean what they mean to the SDK.
     """
 
+    max_concurrency: int | None = None
+    """Calls that one process may have under way to this provider; the others wait their turn. None: as many as the
+    process may hold connections for, all providers together."""
+
     key_variable: ClassVar[str] = ""
     url_variable: ClassVar[str] = ""
 
@@ -53,6 +58,12 @@ class EndpointOptions(AgentOptions):
             api_key=_stripped(self.api_key) or _stripped(environ.get(self.key_variable)),
             base_url=_stripped(self.base_url) or _stripped(environ.get(self.url_variable)),
         )
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that lets nothing through."""
+        most = self.max_concurrency
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise ConfigError(f"max_concurrency must be a whole number from 1 on, or None for no bound; not {most!r}.")
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels: an SDK client holds sockets and locks, its recipe does not."""

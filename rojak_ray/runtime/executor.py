@@ -438,6 +438,8 @@ def _overrun(limit_s: float) -> StepError:
 
 
 def _timeout_of(step: Step) -> float:
+    if isinstance(step, CallModel):
+        return 2 * step.agent.retry.timeout_s  # the first half is for finding a place among the calls: `slot`
     own = step.plan.timeout_s if isinstance(step, CallFunction) else None
     return own or step.agent.retry.timeout_s
 

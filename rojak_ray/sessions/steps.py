@@ -6,13 +6,14 @@ This is the step boundary: user code and vendor clients run inside it, and every
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rojak_ray.agents.activities import AgentCallParams, FunctionSchema, OnDelta
+from rojak_ray.agents.activities import AgentActivities, AgentCallParams, FunctionSchema, OnDelta
 from rojak_ray.agents.choice import released
 from rojak_ray.agents.finish import read_finish_reason
 from rojak_ray.agents.function import ToolContext
@@ -139,14 +140,21 @@ class StepRunner:
             idempotency_key=step.idempotency_key,
             timeout_s=agent.retry.timeout_s,
         )
-        async with _limit(agent.retry.timeout_s, f"The model call of agent {agent.name!r}"):
-            if on_delta is None:
-                response = await activities.call(params)
-            else:
-                with Pieces(on_delta, self._pace) as pieces:
-                    params.on_delta = pieces.add
-                    response = await activities.call(params)
+        async with contextlib.AsyncExitStack() as held:
+            async with _limit(agent.retry.timeout_s, f"Waiting for a place among the calls of {agent.type!r} models"):
+                await held.enter_async_context(activities.slot())
+            async with _limit(agent.retry.timeout_s, f"The model call of agent {agent.name!r}"):
+                response = await self._ask(activities, params, on_delta)
         return read_response(response, {offer.schema.name: offer.plan for offer in offers})
+
+    async def _ask(
+        self, activities: AgentActivities, params: AgentCallParams, on_delta: OnDelta | None
+    ) -> AgentResponse:
+        if on_delta is None:
+            return await activities.call(params)
+        with Pieces(on_delta, self._pace) as pieces:
+            params.on_delta = pieces.add
+            return await activities.call(params)
 
     async def _call_function(self, step: CallFunction) -> FunctionResult | WaitingResult:
         prepared = prepare_call(step, await self._functions.resolve(named_function(step)))
