@@ -38,6 +38,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   └─ FunctionNotFound         nobody has registered this function
 ├─ StorageError
 │   ├─ StoreUnavailable         retryable; whether a write landed is unknown
+│   │   └─ StandsBy             another cluster works on this storage; nothing was done here
 │   ├─ StoreRefused             retryable once a person has acted: permission, disk full, read-only
 │   ├─ ObjectExists             put-if-absent found the key taken
 │   ├─ ObjectNotFound           nothing under this key
@@ -271,6 +272,17 @@ class StoreUnavailable(StorageError):
     """The store did not answer. A write may or may not have landed: read it back."""
 
     retryable = True
+
+
+class StandsBy(StoreUnavailable):
+    """Another cluster works on this storage and namespace, and this one stands by. Nothing was done here.
+
+    `ruler` says which one, where and since when.
+    """
+
+    def __init__(self, message: str = "", *, key: str = "", ruler: str = "") -> None:
+        super().__init__(message, key=key)
+        self.ruler = ruler
 
 
 class StoreRefused(StorageError):

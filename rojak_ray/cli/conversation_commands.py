@@ -32,8 +32,8 @@ from rojak_ray.journal.replay import Replayed, exists, inspect, replay, stored_o
 from rojak_ray.messages import describe_content
 from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.events import SessionEvent
+from rojak_ray.sessions.markers import active_owners
 from rojak_ray.sessions.narration import narrate
-from rojak_ray.sessions.pool import active_owners
 from rojak_ray.sessions.requests import view_awaited
 from rojak_ray.sessions.unattended import StorageGateway
 from rojak_ray.storage.base import Store

@@ -118,6 +118,8 @@ class Rest(Record):
 
     kind: Literal["rest"] = "rest"
     until: datetime | None = None
+    leaves: bool = False
+    """What is to be done is done by somebody else: nothing of it has begun here, so none of it was interrupted."""
 
 
 Command: TypeAlias = (

@@ -124,6 +124,8 @@ def may_rest(state: SessionState, command: Rest) -> bool:
     """Whether a run is in progress and nothing of it is to be done before the time a host names."""
     if state.run is None or state.run.rested or state.set_aside is not None:
         return False
+    if command.leaves:
+        return True
     times = (next_deadline(state), *(step.due for step in pending(state)))
     waiting = bool(state.awaited) or len(times) > 1
     every_step_waits = all(step.due is not None for step in pending(state))

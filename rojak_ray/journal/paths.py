@@ -7,8 +7,11 @@
     v1/{namespace}/{kind}/{hh}/{id}/blob/{e}-{s}-{x} a large value of a record
     v1/{namespace}/{kind}/{hh}/{id}/sblo/{e}-{s}-{x} a large value of a snapshot alone
     v1/{namespace}/{kind}/{hh}/{id}/tail/{slot}      mark: this record was written, and nothing after it for a while
-    v1/{namespace}/active/{kind}/{id}/{epoch}        marker: the host of this epoch has this owner open
+    v1/{namespace}/active/{kind}/{id}/{epoch}-{n}    marker: the host of this epoch, in reign n, has this owner open
     v1/{namespace}/wake/{minute}/{kind}.{id}         timer: this owner has something to do from then on
+    v1/{namespace}/reign/{n}                         a cluster's claim to be the one that works here
+    v1/{namespace}/reign/{n}.end                     reign n is over
+    v1/{namespace}/alive/{n}/{k}                     a renewal: the holder of reign n was alive
 
 `{hh}` spreads owners over the partitions of a bucket.
 """
@@ -113,9 +116,9 @@ class Paths:
         """Prefix of an owner's markers."""
         return f"{self.active}{owner.kind}/{id_key(owner.id)}/"
 
-    def marker(self, owner: Owner, epoch: int) -> str:
-        """Key of the marker of one of an owner's hosts."""
-        return f"{self.markers(owner)}{epoch:0{_DIGITS}}"
+    def marker(self, owner: Owner, epoch: int, reign: int = 0) -> str:
+        """Key of the marker of one of an owner's hosts; without a reign where none is kept."""
+        return f"{self.markers(owner)}{epoch:0{_DIGITS}}" + (f"-{reign}" if reign else "")
 
     def marked(self, key: str) -> Owner | None:
         """The owner a marker stands for, if its name says it all: that of a very long id holds a hash."""
@@ -124,6 +127,27 @@ class Paths:
         if kind not in get_args(OwnerKind) or owner_id is None:
             return None
         return Owner(cast("OwnerKind", kind), owner_id)
+
+    @property
+    def reigns(self) -> str:
+        """Prefix of the claims to work here, and of their ends."""
+        return f"{self.root}reign/"
+
+    def reign(self, number: int) -> str:
+        """Key of a claim."""
+        return f"{self.reigns}{number:0{_DIGITS}}"
+
+    def reign_end(self, number: int) -> str:
+        """Key of the note that a reign is over."""
+        return f"{self.reign(number)}.end"
+
+    def renewals(self, number: int) -> str:
+        """Prefix of the renewals of a reign."""
+        return f"{self.root}alive/{number:0{_DIGITS}}/"
+
+    def renewal(self, number: int, count: int) -> str:
+        """Key of one renewal."""
+        return f"{self.renewals(number)}{count:0{_DIGITS}}"
 
     @property
     def timers(self) -> str:
@@ -153,3 +177,11 @@ def _folder(namespace: str, kind: OwnerKind, owner_id: str) -> str:
 def number_of(key: str) -> int:
     """The epoch or slot number a key ends in."""
     return int(key.rsplit("/", 1)[1])
+
+
+def marker_numbers(key: str) -> tuple[int, int]:
+    """The epoch and the reign of a marker's key; (0, 0) for a key that is no marker's."""
+    epoch, _, reign = key.rsplit("/", 1)[1].partition("-")
+    if not epoch.isdecimal() or (reign and not reign.isdecimal()):
+        return 0, 0
+    return int(epoch), int(reign or 0)

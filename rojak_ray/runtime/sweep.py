@@ -21,7 +21,7 @@ from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.runtime.settings import SCHEDULER, RuntimeSettings, home_of, session_name
 from rojak_ray.schedules.service import has_schedules
 from rojak_ray.sessions.alarm import has_timers
-from rojak_ray.sessions.pool import active_owners
+from rojak_ray.sessions.markers import active_owners
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)

@@ -39,6 +39,7 @@ from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.feed import Feed
+from rojak_ray.sessions.inbox import Inbox, Item
 from rojak_ray.sessions.narration import narrate, warn
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import StepExecutor
@@ -48,6 +49,8 @@ from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_r
 from rojak_ray.sessions.under_way import UnderWay
 
 logger = logging.getLogger(__name__)
+
+_FINISH_LOOK_S = 0.1
 
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
@@ -64,13 +67,6 @@ class HostStatistics:
     running_steps: int
     queued_runs: int
     idle: bool
-
-
-@dataclass(slots=True)
-class _Item:
-    command: Command
-    answer: asyncio.Future[bool] | None = None
-    created: bool = False
 
 
 class SessionHost:
@@ -94,6 +90,9 @@ class SessionHost:
         self.failure: RojakError | None = None
         """Why the host ended; None while it serves."""
 
+        self.reign = 0
+        """In which reign it was opened; its pool says so."""
+
         self.last_used = clock.monotonic()
         self._journal = journal
         self._clock = clock
@@ -102,10 +101,9 @@ class SessionHost:
         self._state = SessionState()
         self._turnstile = Turnstile()
         self._feed = Feed(clock)
-        self._inbox: list[_Item] = []
-        self._arrived = asyncio.Event()
+        self._inbox = Inbox()
         self._endings: dict[str, asyncio.Future[RunView]] = {}
-        self._under_way = UnderWay(executor, clock, self._feed, self._post)
+        self._under_way = UnderWay(executor, clock, self._feed, self._inbox.post)
         self._waiters = 0
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
@@ -174,12 +172,12 @@ class SessionHost:
         recoveries = self._state.run.recoveries if self._state.run else 0
         probation = self._suspicion.probation
         if probation is None or not probation.concerns(recoveries):
-            self._post(recover)
+            self._inbox.post(recover)
             return
         logger.warning("%s is on probation: %d hosts in a row were lost while it ran", self.owner, recoveries)
         async with probation.turn(recoveries):
             self._progress.clear()
-            self._post(recover)
+            self._inbox.post(recover)
             waiting = asyncio.create_task(self._clock.sleep(self._suspicion.probation_s))
             moving = asyncio.create_task(self._progress.wait())
             try:
@@ -188,7 +186,7 @@ class SessionHost:
                 waiting.cancel()
                 moving.cancel()
             # Durable before the next one's turn, which may be the end of this process.
-            passed = self._post(PassProbation(), answered=True)
+            passed = self._inbox.post(PassProbation(), answered=True)
             await asyncio.wait([passed])  # an error is not raised: whoever ended this host has said why
 
     async def ask(self, ask: Ask) -> Reply:
@@ -238,7 +236,7 @@ class SessionHost:
 
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
         """Take commands; True if they began the conversation."""
-        answers = [self._post(command, answered=True) for command in commands]
+        answers = [self._inbox.post(command, answered=True) for command in commands]
         return any([await answer for answer in answers])
 
     async def _await_run(self, run_id: str, wait_s: float) -> RunView:
@@ -291,27 +289,35 @@ class SessionHost:
         if self._state.run is not None and self._state.run.rested:
             return True
         self._under_way.release()
+        self._start_pending()
         return False
 
-    def _post(self, command: Command, *, answered: bool = False) -> asyncio.Future[bool]:
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        # Nobody may read it: whoever asked may be gone, or had another command refused. That is no unhandled error.
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        if self.failure is not None:
-            answer.set_exception(self.failure)
-            return answer
-        self._inbox.append(_Item(command, answer if answered else None))
-        self._arrived.set()
-        return answer
+    async def finish(self, within_s: float) -> None:
+        """Begin no more steps, wait for those that run, and record that nothing of the run is under way.
+
+        What still runs after `within_s` seconds is left as it is: whoever opens the conversation next takes it for
+        interrupted. Close the host then.
+
+        Raises:
+            StorageError: It could not be recorded, and the host has ended.
+        """
+        self._under_way.hold()
+        ends_at = self._clock.monotonic() + within_s
+        while self.failure is None and (self._asked or not self._under_way.quiet):
+            if self._clock.monotonic() >= ends_at:
+                return
+            await self._clock.sleep(_FINISH_LOOK_S)
+        # What an earlier host left under way, and this one has not yet taken over, may have been interrupted.
+        if self.failure is None and not self._held and self._state.run is not None:
+            await self._submit((Rest(leaves=True),))
 
     async def _drive(self) -> None:
         # Nothing is started before `Recover` is recorded: what was under way when the last host was lost may have
         # run, and only the state after it says which attempt comes next and which call must not come again.
         try:
             while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                items = self._take()
+                await self._inbox.arrival()
+                items = self._inbox.take()
                 self._recording = True  # what arrived is neither in the inbox nor in the state yet
                 await self._handle(items)
                 self._recording = False
@@ -323,18 +329,10 @@ class SessionHost:
             logger.exception("host ended by a bug", extra={"owner": str(self.owner)})
             self._end(InternalError(f"The host of {self.owner} failed: {type(error).__name__}: {error}"))
 
-    def _take(self) -> list[_Item]:
-        """What arrived, up to a deletion: a record that also began something new would hide it from the next host."""
-        until = next((n for n, item in enumerate(self._inbox, 1) if isinstance(item.command, Delete)), None)
-        items, self._inbox = self._inbox[:until], [] if until is None else self._inbox[until:]
-        if self._inbox:
-            self._arrived.set()
-        return items
-
-    async def _handle(self, items: list[_Item]) -> None:
+    async def _handle(self, items: list[Item]) -> None:
         """Decide on a batch, make it durable, then answer."""
-        state, events, accepted = self._state, list[Event](), list[_Item]()
-        refused, ended = list[tuple[_Item, RojakError | None]](), list[RunView]()
+        state, events, accepted = self._state, list[Event](), list[Item]()
+        refused, ended = list[tuple[Item, RojakError | None]](), list[RunView]()
         told: list[SessionEvent] | None = [] if self._feed.wanted else None
         number = self._journal.position.seq
         try:
@@ -362,7 +360,7 @@ class SessionHost:
             if any(isinstance(item.command, Delete) for item in accepted):
                 await self._purge(state)
         except BaseException:
-            self._inbox = items + self._inbox  # whoever ends this host answers them
+            self._inbox.put_back(items)  # whoever ends this host answers them, or has done so
             raise
         self._state = state
         self._held = self._held and not any(isinstance(item.command, Recover) for item in items)
@@ -375,9 +373,9 @@ class SessionHost:
         self._start_pending()
         self._advance_feed(told)
 
-    def _answer_all(self, items: list[tuple[_Item, RojakError | None]], ended: list[RunView]) -> None:
+    def _answer_all(self, items: list[tuple[Item, RojakError | None]], ended: list[RunView]) -> None:
         for item, error in items:
-            _answer(item, error)
+            item.respond(error)
         for run in ended:
             ending = self._endings.pop(run.run_id, None)
             if ending is not None and not ending.done():
@@ -474,9 +472,7 @@ class SessionHost:
         for task in self._tasks():
             if task is not current:
                 task.cancel()
-        items, self._inbox = self._inbox, []
-        for item in items:
-            _answer(item, error)
+        self._inbox.fail(error)
         self._fail_waiting(error)
         self._feed.end(error)
         if self._on_end is not None:
@@ -489,12 +485,3 @@ class SessionHost:
             if not ending.done():
                 ending.set_exception(error)
                 ending.exception()  # nobody may be waiting any more
-
-
-def _answer(item: _Item, error: RojakError | None) -> None:
-    if item.answer is None or item.answer.done():
-        return
-    if error is None:
-        item.answer.set_result(item.created)
-    else:
-        item.answer.set_exception(error)

@@ -7,51 +7,43 @@ go, and opens again those whose storage failed under them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 from rojak_ray.clock import Clock
 from rojak_ray.concurrency import at_most, background
-from rojak_ray.core.commands import Delete, OpenSession
-from rojak_ray.core.decide import decide
+from rojak_ray.core.commands import Delete
+from rojak_ray.core.events import RunStatus
 from rojak_ray.errors import (
     Fenced,
     JournalDamaged,
-    ObjectExists,
-    ObjectNotFound,
     RequestError,
     RojakError,
-    RunNotFound,
     SchemaTooNew,
-    SessionNotFound,
+    StandsBy,
     StorageError,
     StoreUnavailable,
 )
 from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.records import listed_number
-from rojak_ray.journal.replay import exists, replay
+from rojak_ray.reign.reign import Duty, Reign
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost
+from rojak_ray.sessions.markers import Markers, active_owners
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.ports import StepExecutor
 from rojak_ray.sessions.probation import Probation, Suspicion
-from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
-from rojak_ray.sessions.stored import not_found, read_stored
+from rojak_ray.sessions.requests import Ask, Reply
+from rojak_ray.sessions.stored import answer_from_storage, look_at_storage, read_stored
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
-_MARKERS_AT_ONCE = 32
+_HANDOVER_LOOK_S = 0.5
 _LOOK_S = 1.0
 """How often storage is looked at for a follower of something that is not open here."""
 
@@ -69,8 +61,22 @@ class HostPool:
         settings: PoolSettings | None = None,
         *,
         alone: bool = False,
+        reign: Reign | None = None,
     ) -> None:
-        """Holds nothing yet; `alone` if this process will only ever hold one conversation."""
+        """Holds nothing yet.
+
+        Args:
+            store: Where conversations are.
+            paths: Of their namespace.
+            executor: Runs steps.
+            clock: Time and sleep.
+            ids: Source of fresh ids.
+            settings: How long idle conversations stay.
+            alone: This process will only ever hold one conversation.
+            reign: Whether this process may open anything; None: always.
+        """
+        self._reign = reign or Reign.sole()
+        self._markers = Markers(store, paths)
         self._store = store
         self._paths = paths
         self._executor = executor
@@ -120,11 +126,17 @@ class HostPool:
             return Reply(batch=await self._follow(owner, ask.follow))
         fenced = False
         while True:
+            if not self._reign.rules and (ask.commands or owner not in self._hosts):
+                answer = await self._answer_unopened(owner, ask)
+                if answer is None:
+                    continue
+                return await self._with_batch(owner, ask, answer)
             new = False
             if owner not in self._hosts:
-                answer, new = await self._answer_from_storage(owner, ask)
-                if answer is not None:
-                    return await self._with_batch(owner, ask, answer)
+                stored = await answer_from_storage(self._store, self._paths, owner, ask)
+                if stored.reply is not None:
+                    return await self._with_batch(owner, ask, stored.reply)
+                new = stored.new
             try:
                 host = await self._host(owner, new=new)
                 reply = await host.ask(ask)
@@ -141,6 +153,27 @@ class HostPool:
                     await self._let_go(host)
                     await remove_timers(self._store, self._paths, owner)
                 return await self._with_batch(owner, ask, reply)
+
+    async def _answer_unopened(self, owner: Owner, ask: Ask) -> Reply | None:
+        """Answer while nothing may be opened here; None as soon as something may.
+
+        Raises:
+            StandsBy: It would change something, and nothing may be opened here for longer than a caller waits.
+        """
+        ends_at = self._clock.monotonic() + ask.wait_s
+        while not self._reign.rules and not self._closed:
+            reply = await look_at_storage(self._store, self._paths, owner, ask)
+            if reply is None:
+                await self._reign.admit(self._settings.standby_wait_s)
+                return None
+            goes_on = reply.run is not None and reply.run.status in {RunStatus.QUEUED, RunStatus.RUNNING}
+            left = ends_at - self._clock.monotonic()
+            if not goes_on or left <= 0:
+                return reply
+            await self._clock.sleep(min(left, _LOOK_S))
+        if self._closed:
+            raise HostClosed("This process was closed; ask again.")
+        return None
 
     async def _with_batch(self, owner: Owner, ask: Ask, reply: Reply) -> Reply:
         """The reply, with what its host could not tell a follower."""
@@ -189,18 +222,20 @@ class HostPool:
         Crash safety:
             Opening is a claim, so two pools that recover the same owner disturb, but never double, each other.
         """
+        since = self._reign.standing.number if self._reign.standing.handover else 0
         try:
-            owners = [owner for owner in await active_owners(self._store, self._paths) if mine(owner)]
+            active = await active_owners(self._store, self._paths, since=since)
         except StorageError:
             self._keep_trying("recover", lambda: self.recover(mine))
             raise
+        owners = [owner for owner in active if mine(owner) and owner not in self._hosts]
         await at_most(_RECOVERIES_AT_ONCE, self._try_to_open, owners)
         return len(owners)
 
     async def wake(self, owner: Owner) -> None:
         """Open one owner again if some lost process had it open. Storage that fails is tried again, as in `recover`."""
         try:
-            marked = await self._store.list(self._paths.markers(owner), limit=1)
+            marked = await self._markers.exist(owner)
         except StorageError:
             self._keep_trying(f"wake {owner}", lambda: self.wake(owner))
             raise
@@ -210,6 +245,35 @@ class HostPool:
     async def wake_all(self, owners: Sequence[Owner]) -> None:
         """`wake` those of these owners that are not open here."""
         await at_most(_RECOVERIES_AT_ONCE, self.wake, [owner for owner in owners if owner not in self._hosts])
+
+    async def hand_over(self) -> None:
+        """Let everything go to the reign that follows: at once where nothing runs, else when what runs has ended.
+
+        What still runs when this reign's time is over is cut off; the next one takes it for interrupted. Repeating it
+        is harmless.
+
+        Crash safety:
+            What is unfinished is marked all the time: by this reign, and then by the next one.
+        """
+        await asyncio.gather(*(self._hand_over_one(owner) for owner in list(self._hosts)))
+        if self._closing:
+            await asyncio.wait(list(self._closing.values()))
+
+    async def _hand_over_one(self, owner: Owner) -> None:
+        opening = self._hosts.get(owner)
+        if opening is None:
+            return
+        await asyncio.wait([opening])
+        host = _result_of(opening)
+        if host is None:
+            return
+        try:
+            await host.finish(self._reign.left_s)
+        except RojakError as error:
+            logger.warning("%s is left to the next reign as it is: %s", owner, error)
+        task = self._start_letting_go(host)
+        if task is not None:
+            await asyncio.wait([task])
 
     async def close(self) -> None:
         """Let every host go. What was running goes on when its owner is opened again."""
@@ -223,30 +287,6 @@ class HostPool:
         for result in await asyncio.gather(*opening, return_exceptions=True):
             if isinstance(result, SessionHost):
                 await result.close()
-
-    async def _answer_from_storage(self, owner: Owner, ask: Ask) -> tuple[Reply | None, bool]:
-        """The answer for an owner that is not open here, None if it has to be opened; and whether it is new."""
-        creates = next((command for command in ask.commands if isinstance(command, OpenSession)), None)
-        if not await exists(self._store, self._paths, owner):
-            if creates is not None:
-                return None, True
-            raise not_found(owner)
-        looks = not ask.commands and not ask.await_run
-        if owner.kind == "session" and not looks:
-            return None, False
-        state = (await replay(self._store, self._paths, owner)).state
-        if looks and not state.opened:
-            missing = SessionNotFound if owner.kind == "session" else RunNotFound
-            raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
-        if looks:
-            return Reply(view=view_session(state)), False
-        deletes = any(isinstance(command, Delete) for command in ask.commands)
-        if not state.opened or not state.idle or state.set_aside is not None or deletes:
-            return None, False
-        if any(decide(state, command) for command in ask.commands):
-            return None, False  # it changes something; what is refused is refused as a host would
-        run = view_run(state, ask.await_run or owner.id)
-        return (Reply(run=run) if run else None), False
 
     async def _host(self, owner: Owner, *, new: bool = False) -> SessionHost:
         if self._sweeper is None:
@@ -276,37 +316,43 @@ class HostPool:
         closing = self._closing.get(owner)
         if closing is not None:
             await asyncio.wait([closing])  # it still reads and writes
+        await self._wait_for_earlier_reigns(owner)
+        reign = self._reign.standing.number
         journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
         # Marked before anything new is taken; what was left unfinished is marked by whoever left it. A marker too many
         # does no harm, so what is new, and will most likely be epoch 1, is marked while it is claimed.
-        guesses = [self._mark(owner, 1)] if new else []
+        guesses = [self._markers.put(owner, 1, reign)] if new else []
         try:
             opened, *marked = await asyncio.gather(host.open(new=new), *guesses, return_exceptions=True)
             if opened is not None:
                 raise opened
             if marked != [None] or host.epoch != 1:
-                await self._mark(owner, host.epoch)
+                await self._markers.put(owner, host.epoch, reign)
         except BaseException:
             await host.close()
             raise
         if host.failure is not None:  # it ended meanwhile, and nobody was there to forget it
             raise host.failure
+        host.reign = reign
         return host
 
-    async def _mark(self, owner: Owner, epoch: int) -> None:
-        marker = json.dumps({"kind": owner.kind, "id": owner.id}, ensure_ascii=True).encode("ascii")
-        with contextlib.suppress(ObjectExists):  # ours, from a try whose reply was lost
-            await self._store.put_new(self._paths.marker(owner, epoch), marker)
+    async def _wait_for_earlier_reigns(self, owner: Owner) -> None:
+        """Return when no other cluster has the owner open, as far as this one can know.
 
-    async def _unmark(self, host: SessionHost) -> None:
-        """Remove its marker and those of hosts it fenced; a newer host's is not ours to remove, now or late."""
-        if host.epoch == 1:  # it fenced nobody
-            await self._store.delete(self._paths.marker(host.owner, 1))
-            return
-        for key in await self._store.list(self._paths.markers(host.owner)):
-            if listed_number(key) <= host.epoch:
-                await self._store.delete(key)
+        Raises:
+            StandsBy: Nothing may be opened here, or the cluster before is still at work on this owner.
+        """
+        ends_at = self._clock.monotonic() + self._settings.standby_wait_s
+        while True:
+            standing = self._reign.standing
+            if not self._reign.rules:
+                raise standing.refusal()
+            if not standing.handover or not await self._markers.held_before(owner, standing.number):
+                return
+            if self._clock.monotonic() >= ends_at:
+                raise StandsBy(f"{owner} is being finished by the cluster that ruled before; ask again in a minute.")
+            await self._reign.news(standing, _HANDOVER_LOOK_S)
 
     def _open_hosts(self) -> list[SessionHost]:
         return [host for task in self._hosts.values() if (host := _result_of(task)) is not None]
@@ -316,8 +362,8 @@ class HostPool:
         opening = self._hosts.get(host.owner)
         if opening is not None and _result_of(opening) is host:
             del self._hosts[host.owner]
-        if isinstance(host.failure, Fenced | HostClosed):
-            return
+        if isinstance(host.failure, Fenced | HostClosed) or not self._reign.rules:
+            return  # whoever has it now, or the next one to rule here, goes on with it
         # A write that failed may have landed: what it brought has to be gone on with, whether anybody asks or not.
         if not host.state.idle or _may_pass(host.failure):
             self._open_later(host.owner)
@@ -349,7 +395,7 @@ class HostPool:
         try:
             await act()
         except RojakError as error:
-            if _may_pass(error):
+            if _may_pass(error) and not isinstance(error, StandsBy):
                 raise
             logger.warning("left alone: %s", error)
 
@@ -412,15 +458,17 @@ class HostPool:
             await asyncio.wait([passivation])
 
     async def _passivate(self, host: SessionHost) -> None:
-        """Let an idle host go: its journal has everything, so only its marker is removed."""
+        """Let a host go that has nothing to do here: its journal has everything, so only its marker is removed."""
         await host.mark_tail()
         done = host.may_go
         await host.close()
-        if not done:  # somebody who had found it before asked it meanwhile
-            self._open_later(host.owner)
-            return
         try:
-            await self._unmark(host)
+            if self._reign.standing.duty is Duty.YIELDS and not host.state.idle:
+                await self._markers.hand_over(host.owner, host.epoch, self._reign.standing.successor)
+            elif done:
+                await self._markers.remove(host.owner, host.epoch, host.reign)
+            else:  # somebody who had found it before asked it meanwhile
+                self._open_later(host.owner)
         except StorageError as error:
             # A marker too many costs one needless opening after a loss.
             logger.warning("could not unmark %s: %s", host.owner, error)
@@ -439,35 +487,3 @@ def _may_pass(error: BaseException | None) -> bool:
     to go on with the conversation.
     """
     return error is not None and not isinstance(error, JournalDamaged | SchemaTooNew | RequestError)
-
-
-async def active_owners(store: Store, paths: Paths, known: dict[str, Owner] | None = None) -> list[Owner]:
-    """The owners that some process had open when it was last heard of.
-
-    Args:
-        store: Where.
-        paths: Of the namespace.
-        known: Owners by marker, from an earlier look; brought up to date. A marker never changes, so each is read once.
-    """
-    before = {} if known is None else known
-    found: dict[str, Owner] = {}
-
-    async def read(key: str) -> None:
-        try:
-            marker = json.loads(await store.get(key))
-            owner = Owner(marker["kind"], marker["id"])
-            if not key.startswith(paths.markers(owner)):
-                raise ValueError(f"it names {owner}")
-            found[key] = owner
-        except ObjectNotFound:
-            return  # its host let it go meanwhile
-        except (ValueError, KeyError, TypeError) as error:
-            # One marker that cannot be read must not keep the others from being found.
-            logger.error("the marker %s is damaged (%s); look at that conversation, then remove it", key, error)  # noqa: TRY400
-
-    keys = await store.list(paths.active)
-    found |= {key: owner for key in keys if (owner := before.get(key) or paths.marked(key)) is not None}
-    await at_most(_MARKERS_AT_ONCE, read, [key for key in keys if key not in found])
-    before.clear()
-    before |= found
-    return list(dict.fromkeys(found[key] for key in keys if key in found))

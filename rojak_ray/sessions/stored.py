@@ -1,18 +1,21 @@
-"""Following a conversation that nobody has open: the same events, read from storage, without waking it."""
+"""What storage alone tells of a conversation that nobody has open here: its events, its state, without waking it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rojak_ray.core.decide import set_aside_text
+from rojak_ray.core.commands import Command, Delete, OpenSession
+from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.evolve import evolve
-from rojak_ray.errors import RequestError, RunNotFound, SessionNotFound
+from rojak_ray.core.state import SessionState
+from rojak_ray.errors import RequestConflict, RequestError, RunNotFound, SessionNotFound
 from rojak_ray.journal.aggregate import CONVERSATION
 from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.journal.replay import exists, read_stretch
+from rojak_ray.journal.replay import exists, read_stretch, replay
 from rojak_ray.sessions.batches import Batch, Follow, cut
 from rojak_ray.sessions.events import SessionEvent, number_of
 from rojak_ray.sessions.publish import publish
+from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
 from rojak_ray.storage.base import Store
 
 
@@ -48,6 +51,85 @@ async def read_stored(store: Store, paths: Paths, owner: Owner, follow: Follow) 
         raise not_found(owner)
     set_aside = set_aside_text(state) if state.set_aside is not None else None
     return Stored(cut(events, follow, idle=state.idle, set_aside=set_aside), stretch.end.slot)
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """What storage alone says to somebody who asks."""
+
+    reply: Reply | None = None
+    """None: somebody has to open it."""
+
+    new: bool = False
+    """Whether nothing is there yet and it is to be created."""
+
+
+async def answer_from_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) -> StoredAnswer:
+    """Answer for an owner that is not open here, if it need not be opened for that.
+
+    Raises:
+        SessionNotFound, RunNotFound: There is none, and this does not create it.
+        RequestError: A run that has ended refuses it.
+        JournalDamaged: A record is missing or cannot be trusted.
+    """
+    if not await exists(store, paths, owner):
+        if any(isinstance(command, OpenSession) for command in ask.commands):
+            return StoredAnswer(new=True)
+        raise not_found(owner)
+    looks = not ask.commands and not ask.await_run
+    if owner.kind == "session" and not looks:
+        return StoredAnswer()
+    state = (await replay(store, paths, owner)).state
+    if looks:
+        return StoredAnswer(Reply(view=view_session(_opened(owner, state))))
+    deletes = any(isinstance(command, Delete) for command in ask.commands)
+    if not state.opened or not state.idle or state.set_aside is not None or deletes:
+        return StoredAnswer()
+    if any(decide(state, command) for command in ask.commands):
+        return StoredAnswer()  # it changes something; what is refused is refused as a host would
+    run = view_run(state, ask.await_run or owner.id)
+    return StoredAnswer(Reply(run=run) if run else None)
+
+
+async def look_at_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) -> Reply | None:
+    """The answer where nothing may be opened: what is recorded, of a run as far as it has got.
+
+    None: the ask would change something, so that it has to be taken by whoever may open the owner. What was taken
+    before, and is asked again because the reply was lost, changes nothing.
+
+    Raises:
+        SessionNotFound, RunNotFound: There is none, and this does not create it.
+        RequestConflict: An id is taken by a request with different content.
+        JournalDamaged: A record is missing or cannot be trusted.
+    """
+    if not await exists(store, paths, owner):
+        if ask.commands:
+            return None
+        raise not_found(owner)
+    state = (await replay(store, paths, owner)).state
+    if not all(_is_recorded(state, command) for command in ask.commands):
+        return None
+    state = _opened(owner, state)
+    run = view_run(state, ask.await_run) if ask.await_run else None
+    if ask.await_run and run is None:
+        raise RunNotFound(f"Run {ask.await_run!r} is not known to {owner}.")
+    return Reply(run=run, view=view_session(state) if ask.view or not ask.await_run else None)
+
+
+def _is_recorded(state: SessionState, command: Command) -> bool:
+    try:
+        return not decide(state, command)
+    except RequestConflict:
+        raise
+    except RequestError:
+        return False  # whoever has it open may know better by now
+
+
+def _opened(owner: Owner, state: SessionState) -> SessionState:
+    if not state.opened:
+        missing = SessionNotFound if owner.kind == "session" else RunNotFound
+        raise missing(f"{owner.kind.capitalize()} {owner.id!r} does not exist; it was deleted.")
+    return state
 
 
 def not_found(owner: Owner) -> RequestError:

@@ -37,7 +37,7 @@ class UnderWay:
         """Steps that wait for their time, with nothing going on."""
 
         self._awake = asyncio.Event()
-        """Cleared from the moment the conversation is to rest."""
+        """Cleared from the moment the conversation is to rest, or to be left to another cluster."""
 
         self._awake.set()
         self._deadline: asyncio.Task[None] | None = None
@@ -58,9 +58,9 @@ class UnderWay:
         return [*self._tasks.values(), *([self._deadline] if self._deadline is not None else [])]
 
     def start(self, step: Step) -> None:
-        """Run a step, unless it is under way."""
+        """Run a step, unless it is under way or nothing may begin."""
         key = (step.step_id, step.attempt)
-        if key not in self._tasks:
+        if key not in self._tasks and self._awake.is_set():
             task = asyncio.create_task(self._run(step), name=f"step {step.step_id}")
             self._tasks[key] = task
             task.add_done_callback(lambda _, key=key: self._tasks.pop(key, None))
@@ -84,7 +84,7 @@ class UnderWay:
             self._deadline = asyncio.create_task(self._check_timers_at(deadline), name="deadline of an answer")
 
     def hold(self) -> None:
-        """From now on no step begins whose time comes."""
+        """From now on no step begins."""
         self._awake.clear()
 
     def release(self) -> None:

@@ -12,8 +12,9 @@ from support.waiting import HANG_S
 from rojak_ray.errors import Fenced, StoreUnavailable
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner
+from rojak_ray.sessions.markers import active_owners
 from rojak_ray.sessions.order import Place
-from rojak_ray.sessions.pool import HostPool, active_owners
+from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.memory import MemoryStore

@@ -107,6 +107,7 @@ def test_only_what_may_pass_is_retryable():
         "ModelMisbehaved",
         "RetrieverUnavailable",
         "StoreUnavailable",
+        "StandsBy",
     }
 
 

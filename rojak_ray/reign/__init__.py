@@ -1,0 +1,1 @@
+"""Which of several live clusters works on a storage and namespace, and how one follows another."""

@@ -1,0 +1,36 @@
+"""Doing what a standing asks for, in any process of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from rojak_ray.reign.reign import Duty, Reign, Standing
+
+_AGAIN_S = 1.0
+"""While one reign follows another: how often work that was let go is looked for."""
+
+
+async def follow(
+    reign: Reign,
+    begin: Callable[[], Awaitable[object]],
+    end: Callable[[], Awaitable[object]],
+    done: Standing | None = None,
+) -> None:
+    """Begin when the cluster rules, end when it does not any more; for ever, for `background`.
+
+    Args:
+        reign: Whose standing counts.
+        begin: Go on with what is unfinished. Repeated while work of an earlier reign is being let go; an error is
+            repeated as well.
+        end: Let everything go. Repeating it is harmless.
+        done: A standing for which that has happened.
+    """
+    while True:
+        standing = reign.standing
+        if standing != done:
+            if standing.duty is Duty.RULES:
+                await begin()
+            elif standing.duty is not Duty.UNKNOWN:
+                await end()
+        done = None if standing.handover else standing
+        await reign.news(standing, _AGAIN_S if standing.handover else None)

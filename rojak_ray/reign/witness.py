@@ -1,0 +1,93 @@
+"""Whether a ruler on this machine is dead, told by its process: a laptop's program that starts again need not wait.
+
+Where it cannot be told (another machine, another container, a system without /proc) nothing is concluded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from pathlib import Path
+
+from rojak_ray.reign.records import Witness
+
+_REACH_S = 1.0
+
+
+def witness_of(pid: int, address: str = "", proc: Path = Path("/proc")) -> Witness | None:
+    """The testimony of a living process of this machine; None where there is no such thing."""
+    try:
+        return Witness(
+            machine=(proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+            processes=os.readlink(proc / "self/ns/pid"),
+            pid=pid,
+            started=_started(pid, proc),
+            network=os.readlink(proc / "self/ns/net"),
+            address=address,
+        )
+    except (OSError, ValueError):
+        return None
+
+
+async def is_dead(witness: Witness | None, proc: Path = Path("/proc")) -> bool:
+    """Whether the process is gone, and nobody listens at the address if it has one. In doubt it lives."""
+    if witness is None or not _here(witness, proc) or _lives(witness, proc):
+        return False
+    return not witness.address or await _nobody_listens(witness.address)
+
+
+def _here(witness: Witness, proc: Path) -> bool:
+    """Whether what this process sees of processes and networks is what the witness saw."""
+    mine = witness_of(os.getpid(), proc=proc)
+    if mine is None or (mine.machine, mine.processes) != (witness.machine, witness.processes):
+        return False
+    return not witness.address or mine.network == witness.network
+
+
+def _lives(witness: Witness, proc: Path) -> bool:
+    try:
+        return _started(witness.pid, proc) == witness.started and _state(witness.pid, proc) not in {"Z", "X"}
+    except FileNotFoundError:
+        return False
+    except ProcessLookupError:  # it ended while it was looked at
+        return False
+    except (OSError, ValueError):
+        return True
+
+
+def _started(pid: int, proc: Path) -> int:
+    return int(_stat(pid, proc)[19])
+
+
+def _state(pid: int, proc: Path) -> str:
+    return _stat(pid, proc)[0]
+
+
+def _stat(pid: int, proc: Path) -> list[str]:
+    """The fields after the name, which may hold spaces and brackets."""
+    return (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+async def _nobody_listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_REACH_S):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        return True
+    except OSError as error:
+        return error.errno == errno.ECONNREFUSED
+    except ValueError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        await writer.wait_closed()
+    return False
+
+
+def place_of_process() -> str:
+    """Host and process, for people."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
