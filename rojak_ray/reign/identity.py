@@ -12,12 +12,13 @@ from rojak_ray.reign.witness import place_of_process, witness_of
 
 def claim_of_process(ids: IdSource, mode: Mode) -> Claim:
     """A claim of this process: what is done under it ends with the process at the latest."""
+    cluster = ids.new_id()
     return Claim(
         number=0,
-        cluster=ids.new_id(),
+        cluster=cluster,
         mode=mode,
         place=place_of_process(),
         library=__version__,
         at="",
-        witness=witness_of(os.getpid()),
+        witness=witness_of(os.getpid(), life=cluster),
     )

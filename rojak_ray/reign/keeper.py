@@ -17,7 +17,7 @@ from rojak_ray.journal.paths import Paths
 from rojak_ray.reign.records import Claim, decode_claim, encode_claim, encode_note
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.reign.succession import Memory, Move, ReignSettings, Sight, judge
-from rojak_ray.reign.witness import is_dead
+from rojak_ray.reign.witness import begin_life, end_life, is_dead
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,6 @@ class ReignKeeper:
         claim: Claim,
         clock: Clock,
         settings: ReignSettings | None = None,
-        drained: Callable[[int], Awaitable[bool]] | None = None,
     ) -> None:
         """Nothing is read before the first `step`.
 
@@ -61,15 +60,16 @@ class ReignKeeper:
             claim: Who this cluster is; the number is filled in.
             clock: Time and sleep.
             settings: Intervals.
-            drained: Whether nothing of a reign that this cluster yields is open any more.
         """
-        self.reign = Reign(clock)
         self._store = store
         self._paths = paths
         self._claim = claim
         self._clock = clock
         self._settings = settings or ReignSettings()
-        self._drained = drained
+        self.reign = Reign(clock, self._settings.patience_s)
+        self.drained: Callable[[int], Awaitable[bool]] = _at_once
+        """Whether nothing of a reign that this cluster yields is open any more."""
+
         self._memory = Memory()
         self._claims: dict[int, Claim | None] = {}
         """Claims that were read; None for one that cannot be."""
@@ -106,6 +106,7 @@ class ReignKeeper:
         """Sign off at once: nothing is open here any more, or this process is ending."""
         held, self._memory = self._memory.held, Memory()
         self.reign.learn(Standing(Duty.STANDS_BY))
+        end_life(self._claim.cluster)
         if held:
             try:
                 async with asyncio.timeout(_LEAVE_S):
@@ -119,15 +120,12 @@ class ReignKeeper:
         Raises:
             StorageError: Nothing can be known; the standing is what it was, and runs out.
         """
+        begin_life(self._claim.cluster)
         while True:
             sight = await self._look()
-            yields, drained = self._memory.yields, False
-            if yields and self._drained is not None:
-                drained = await self._drained(self._memory.held)
+            drained = self._memory.yields and await self.drained(self._memory.held)
             now = self._clock.monotonic()
-            memory, move = judge(
-                self._memory, sight, now, self._settings, ordered=self._ordered, drained=drained or not self._drained
-            )
+            memory, move = judge(self._memory, sight, now, self._settings, ordered=self._ordered, drained=drained)
             self.ruler_lives |= self._memory.progress[:2] == memory.progress[:2] != (0, False) and (
                 self._memory.progress != memory.progress and move is Move.STAND_BY
             )
@@ -286,3 +284,7 @@ class ReignKeeper:
                 for renewal in await self._store.list(self._paths.renewals(int(old))):
                     await self._store.delete(renewal)
                 await self._store.delete(key)
+
+
+async def _at_once(number: int) -> bool:
+    return True

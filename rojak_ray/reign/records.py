@@ -31,6 +31,9 @@ class Witness(Record):
     started: int
     """When it was started, in the kernel's ticks: a number that is used again is another process."""
 
+    life: str = ""
+    """Of a keeper that lives and dies within the process, as a program may have several one after another."""
+
     network: str = ""
     """In which network namespace `address` means something."""
 

@@ -65,8 +65,9 @@ class Standing:
 class Reign:
     """The standing of this process's cluster, and how long it holds without news."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        """Nothing is known: nothing may be opened."""
+    def __init__(self, clock: Clock | None = None, patience_s: float = 10.0) -> None:
+        """Nothing is known: nothing may be opened. `patience_s` as in `ReignSettings`."""
+        self.patience_s = patience_s
         self._clock = clock or SystemClock()
         self._standing = Standing()
         self._valid_until = -math.inf
@@ -118,14 +119,14 @@ class Reign:
             pass
         return self._standing
 
-    async def admit(self, wait_s: float) -> None:
+    async def admit(self) -> None:
         """Return when something new may be begun here.
 
         Raises:
-            StandsBy: That is not so after `wait_s` seconds; the text names the ruler.
+            StandsBy: That is not so after `patience_s` seconds; the text names the ruler.
         """
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(self.patience_s):
                 while not self.rules:
                     await self._news.wait()
         except TimeoutError:

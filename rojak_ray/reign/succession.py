@@ -35,6 +35,9 @@ class ReignSettings:
     drain_s: float = 60.0
     """How long steps may go on after another cluster has taken over."""
 
+    patience_s: float = 10.0
+    """How long a request that changes something waits where it may not be taken, before it is refused."""
+
 
 class Move(StrEnum):
     """What is to be done now."""

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+import weakref
 from pathlib import Path
 
 from rojak_ray.reign.records import Witness
@@ -17,7 +18,26 @@ from rojak_ray.reign.records import Witness
 _REACH_S = 1.0
 
 
-def witness_of(pid: int, address: str = "", proc: Path = Path("/proc")) -> Witness | None:
+_lives: dict[str, weakref.ref[asyncio.AbstractEventLoop]] = {}
+"""The keepers of this process, by the event loops that keep them going: a fact about the process, so kept for it."""
+
+
+def begin_life(life: str) -> None:
+    """A keeper of this process is kept going by the running event loop."""
+    _lives[life] = weakref.ref(asyncio.get_running_loop())
+
+
+def end_life(life: str) -> None:
+    """It is not any more."""
+    _lives.pop(life, None)
+
+
+def _is_kept_going(life: str) -> bool:
+    loop = _lives[life]() if life in _lives else None
+    return loop is not None and not loop.is_closed()
+
+
+def witness_of(pid: int, address: str = "", life: str = "", proc: Path = Path("/proc")) -> Witness | None:
     """The testimony of a living process of this machine; None where there is no such thing."""
     try:
         return Witness(
@@ -25,6 +45,7 @@ def witness_of(pid: int, address: str = "", proc: Path = Path("/proc")) -> Witne
             processes=os.readlink(proc / "self/ns/pid"),
             pid=pid,
             started=_started(pid, proc),
+            life=life,
             network=os.readlink(proc / "self/ns/net"),
             address=address,
         )
@@ -34,7 +55,7 @@ def witness_of(pid: int, address: str = "", proc: Path = Path("/proc")) -> Witne
 
 async def is_dead(witness: Witness | None, proc: Path = Path("/proc")) -> bool:
     """Whether the process is gone, and nobody listens at the address if it has one. In doubt it lives."""
-    if witness is None or not _here(witness, proc) or _lives(witness, proc):
+    if witness is None or not _here(witness, proc) or _is_running(witness, proc):
         return False
     return not witness.address or await _nobody_listens(witness.address)
 
@@ -47,12 +68,12 @@ def _here(witness: Witness, proc: Path) -> bool:
     return not witness.address or mine.network == witness.network
 
 
-def _lives(witness: Witness, proc: Path) -> bool:
+def _is_running(witness: Witness, proc: Path) -> bool:
     try:
-        return _started(witness.pid, proc) == witness.started and _state(witness.pid, proc) not in {"Z", "X"}
-    except FileNotFoundError:
-        return False
-    except ProcessLookupError:  # it ended while it was looked at
+        if _started(witness.pid, proc) != witness.started or _state(witness.pid, proc) in {"Z", "X"}:
+            return False
+        return witness.pid != os.getpid() or not witness.life or _is_kept_going(witness.life)
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while it is looked at
         return False
     except (OSError, ValueError):
         return True
@@ -80,7 +101,7 @@ async def _nobody_listens(address: str) -> bool:
         return True
     except OSError as error:
         return error.errno == errno.ECONNREFUSED
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
     writer.close()
     with contextlib.suppress(OSError, TimeoutError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,17 +21,17 @@ from rojak_ray.errors import InternalError, RequestError, RojakError, ScheduleNo
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.schedules.commands import Advance, Command, CreateSchedule
-from rojak_ray.schedules.decide import decide, next_ticks, wake_at
+from rojak_ray.schedules.decide import decide, wake_at
 from rojak_ray.schedules.events import Event, ScheduleDeleted, TimesPassed
 from rojak_ray.schedules.followers import Followers
 from rojak_ray.schedules.index import RunIndex
 from rojak_ray.schedules.ports import Runs
+from rojak_ray.schedules.reading import view_of, views_of
 from rojak_ray.schedules.requests import ScheduleView
 from rojak_ray.schedules.state import ScheduleRecord, SchedulerState, evolve
 
 logger = logging.getLogger(__name__)
 
-_LISTED_TIMES = 10
 _DUE_AT_ONCE = 200
 """Schedules that are advanced in one append; those that come due at the same moment start in such portions."""
 
@@ -121,15 +120,11 @@ class SchedulerHost:
         Raises:
             ScheduleNotFound: There is none of this id.
         """
-        schedule = self._state.schedules.get(schedule_id)
-        if schedule is None:
-            raise ScheduleNotFound(f"The schedule {schedule_id!r} does not exist; create it with create_schedule.")
-        return self._view(schedule)
+        return view_of(self._state, schedule_id, self._clock.now())
 
     def views(self, after: str, limit: int) -> tuple[ScheduleView, ...]:
         """The schedules whose ids come after one, in order."""
-        ids = heapq.nsmallest(limit, (one for one in self._state.schedules if one > after))
-        return tuple(self._view(self._state.schedules[one]) for one in ids)
+        return views_of(self._state, after, limit, self._clock.now())
 
     async def close(self) -> None:
         """Stop. Runs go on; what is planned is started by whoever opens the journal next."""
@@ -138,14 +133,6 @@ class SchedulerHost:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for task in (self._driver, self._snapshotting, self._marking) if task is not None]
-
-    def _view(self, schedule: ScheduleRecord) -> ScheduleView:
-        most = _LISTED_TIMES
-        if schedule.state.limited_actions:
-            most = min(most, schedule.state.remaining_actions)
-        ticks = next_ticks(schedule, self._clock.now())
-        times = tuple(tick.due for tick in itertools.islice(ticks, most))
-        return ScheduleView(schedule=schedule, next_times=times)
 
     def _look_up(self, schedule_id: str) -> ScheduleRecord | None:
         return self._state.schedules.get(schedule_id)

@@ -5,31 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from pydantic import TypeAdapter
-
 from rojak_ray.clock import Clock
 from rojak_ray.errors import Fenced, RojakError, StorageError
 from rojak_ray.ids import IdSource
-from rojak_ray.journal.aggregate import Aggregate
 from rojak_ray.journal.journal import AggregateJournal
-from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.journal.paths import Paths
 from rojak_ray.journal.replay import exists
-from rojak_ray.schedules.events import Event
+from rojak_ray.reign.reign import Reign
 from rojak_ray.schedules.host import SchedulerHost, SchedulerStatistics
 from rojak_ray.schedules.index import RunIndex
 from rojak_ray.schedules.ports import Runs
+from rojak_ray.schedules.reading import SCHEDULER, SCHEDULES, read_schedules
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
-from rojak_ray.schedules.state import SchedulerState, evolve_all
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
-
-SCHEDULER = Owner("scheduler", "schedules")
-"""All schedules of a namespace share a journal: what comes due together is written together."""
-
-SCHEDULES: Aggregate[SchedulerState, Event] = Aggregate(
-    TypeAdapter(tuple[Event, ...]), SchedulerState, lambda owner: SchedulerState(), evolve_all
-)
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
@@ -43,8 +33,11 @@ async def has_schedules(store: Store, paths: Paths) -> bool:
 class SchedulerService:
     """The scheduler of a namespace, opened again whenever storage failed under it."""
 
-    def __init__(self, store: Store, paths: Paths, runs: Runs, clock: Clock, ids: IdSource) -> None:
-        """Nothing is opened before `start` or the first request."""
+    def __init__(
+        self, store: Store, paths: Paths, runs: Runs, clock: Clock, ids: IdSource, reign: Reign | None = None
+    ) -> None:
+        """Nothing is opened before `start` or the first request, nor while `reign` says that another cluster works."""
+        self._reign = reign or Reign.sole()
         self._store = store
         self._paths = paths
         self._runs = runs
@@ -74,6 +67,10 @@ class SchedulerService:
         """
         if ask.runs_after is not None:
             return ScheduleReply(runs=tuple(await self._index.list(ask.schedule_id, ask.runs_after, ask.limit)))
+        if not self._reign.rules:
+            if ask.command is None:
+                return await read_schedules(self._store, self._paths, ask, self._clock.now())
+            await self._reign.admit()
         host = await self._host()
         if ask.command is not None:
             try:
@@ -94,13 +91,18 @@ class SchedulerService:
     async def close(self) -> None:
         """Stop; the schedules go on when somebody opens them again."""
         self._closed = True
+        await self.pause()
+
+    async def pause(self) -> None:
+        """Leave the schedules to another cluster; they may be opened again here."""
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.gather(self._reopening, return_exceptions=True)
-        if self._opening is not None:
-            if not self._opening.done():
-                self._opening.cancel()
-            for host in await asyncio.gather(self._opening, return_exceptions=True):
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            if not opening.done():
+                opening.cancel()
+            for host in await asyncio.gather(opening, return_exceptions=True):
                 if isinstance(host, SchedulerHost):
                     await host.close()
 
@@ -125,7 +127,9 @@ class SchedulerService:
     def _ended(self, host: SchedulerHost) -> None:
         """The host ended by itself: schedules must go on without being asked, unless somebody newer has them."""
         self._opening = None
-        if self._closed or isinstance(host.failure, Fenced):
+        # Whoever fences a cluster that rules did not know of it, or has asked for one thing and is gone.
+        taken = isinstance(host.failure, Fenced) and not self._reign.standing.number
+        if self._closed or taken or not self._reign.rules:
             logger.info("schedules are somebody else's now: %s", host.failure)
             return
         logger.warning("the scheduler is opened again: %s", host.failure)
@@ -139,7 +143,8 @@ class SchedulerService:
             try:
                 await self._host()
             except Fenced:
-                return
+                if not self._reign.standing.number:
+                    return
             except StorageError as error:
                 logger.warning("could not open the schedules: %s", error)
                 if not error.retryable:

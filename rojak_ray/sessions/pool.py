@@ -164,7 +164,7 @@ class HostPool:
         while not self._reign.rules and not self._closed:
             reply = await look_at_storage(self._store, self._paths, owner, ask)
             if reply is None:
-                await self._reign.admit(self._settings.standby_wait_s)
+                await self._reign.admit()
                 return None
             goes_on = reply.run is not None and reply.run.status in {RunStatus.QUEUED, RunStatus.RUNNING}
             left = ends_at - self._clock.monotonic()
@@ -343,7 +343,7 @@ class HostPool:
         Raises:
             StandsBy: Nothing may be opened here, or the cluster before is still at work on this owner.
         """
-        ends_at = self._clock.monotonic() + self._settings.standby_wait_s
+        ends_at = self._clock.monotonic() + self._reign.patience_s
         while True:
             standing = self._reign.standing
             if not self._reign.rules:

@@ -29,9 +29,6 @@ class PoolSettings:
     probation_s: float = 10.0
     """In a process with other sessions: how long a suspect must live on to be cleared."""
 
-    standby_wait_s: float = 10.0
-    """Where another cluster rules: how long a request that changes something waits before it is refused."""
-
     snapshot_bytes: int = SNAPSHOT_BYTES
     """Bytes of records after which a conversation is written down whole."""
 

@@ -7,6 +7,7 @@ milliseconds, and with a storage path what it did survives the process.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,11 @@ from rojak_ray.concurrency import background
 from rojak_ray.core.steps import Step, StepError, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.reign.duties import follow
+from rojak_ray.reign.identity import claim_of_process
+from rojak_ray.reign.keeper import ReignKeeper
+from rojak_ray.reign.reign import Reign
+from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.runs import GatewayRuns
@@ -43,29 +49,88 @@ _RECOVERY_WAIT_S = 600.0
 class InProcessGateway:
     """Hosts in this process."""
 
-    def __init__(self, store: Store, namespace: str, clock: Clock, ids: IdSource, settings: PoolSettings) -> None:
-        """Nothing is opened before `connect`."""
+    def __init__(
+        self,
+        store: Store,
+        namespace: str,
+        clock: Clock,
+        ids: IdSource,
+        settings: PoolSettings,
+        keeper: ReignKeeper | None = None,
+    ) -> None:
+        """Nothing is opened before `connect`; without a keeper this process works as if it were alone."""
         self.functions = FunctionRegistry()
         self.providers = ProviderRegistry()
         self._store = store
         self._clock = clock
         self._paths = Paths(namespace)
+        self._keeper = keeper
+        self.reign = keeper.reign if keeper is not None else Reign.sole()
         runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
         self._patient = _PatientRunner(runner)
-        self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings)
+        self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings, reign=self.reign)
         self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
         self._ringing: asyncio.Task[None] | None = None
         self._timers_s = settings.timers_s
-        self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self), clock, ids)
-        self._recovered = False
+        self.scheduler = SchedulerService(store, self._paths, GatewayRuns(self), clock, ids, self.reign)
+        self._connecting: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._let_go = 0
+        """The last reign of this process of which nothing is open any more."""
+
+        if keeper is not None:
+            keeper.drained = self._is_drained
 
     async def connect(self) -> None:
-        """Go on with what an earlier process on the same storage left unfinished, once."""
-        if not self._recovered:
-            self._recovered = True
-            await self._pool.recover(lambda owner: True)
-            await self.scheduler.start()
+        """Find out whether another process works on this storage; if not, go on with what an earlier one left.
+
+        Raises:
+            StorageError: The storage cannot be read. Called again, it is tried again.
+        """
+        connecting = self._connecting
+        if connecting is None or (connecting.done() and (connecting.cancelled() or connecting.exception() is not None)):
+            connecting = self._connecting = asyncio.create_task(self._connect(), name="go on with what is stored")
+        await asyncio.shield(connecting)
+
+    async def _connect(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.step()
+            self._keeping = background("keep the reign", self._keeper.run, SystemClock())
+        standing = self.reign.standing
+        try:
+            if self.reign.rules:
+                await self._begin()
+        except BaseException:
+            await self._stop_ruling()  # or others would wait for one that does nothing
+            raise
+        duty = functools.partial(follow, self.reign, self._begin, self._end, standing)
+        self._following = background("go on with what is stored", duty, SystemClock())
+
+    async def _stop_ruling(self) -> None:
+        keeping, self._keeping = self._keeping, None
+        await _stop(keeping)
+
+    async def _begin(self) -> None:
+        await self._pool.recover(lambda owner: True)
+        await self.scheduler.start()
+        if self._ringing is None:
             self._ringing = background("ring timers", lambda: self._alarm.run(self._timers_s), self._clock)
+
+    async def _end(self) -> None:
+        """Leave everything to the process that rules now; nothing of it is touched from here on."""
+        standing = self.reign.standing
+        await self._stop_ringing()
+        await self.scheduler.pause()
+        await self._pool.hand_over()
+        self._let_go = standing.number
+
+    async def _is_drained(self, number: int) -> bool:
+        return self._let_go == number
+
+    async def _stop_ringing(self) -> None:
+        ringing, self._ringing = self._ringing, None
+        await _stop(ringing)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Ask the pool."""
@@ -92,12 +157,13 @@ class InProcessGateway:
         self._patient.try_again()
 
     async def close(self) -> None:
-        """Let every host go and release connections."""
-        if self._ringing is not None:
-            self._ringing.cancel()
-            await asyncio.gather(self._ringing, return_exceptions=True)
+        """Let every host go, sign off, and release connections."""
+        await _stop(self._connecting)
+        await _stop(self._following)
+        await self._stop_ringing()
         await self.scheduler.close()
         await self._pool.close()
+        await self._stop_ruling()  # the reign was renewed until nothing was open any more
         await self.providers.aclose()
         await self._store.aclose()
 
@@ -132,8 +198,13 @@ class InProcessRuntime(SchedulingClient):
         clock: Clock | None = None,
         ids: IdSource | None = None,
         settings: PoolSettings | None = None,
+        takeover: bool = False,
+        reign: ReignSettings | None = None,
     ) -> None:
         """Make a runtime.
+
+        While another program or cluster works on the same storage and namespace, this one stands by: it answers from
+        storage, and refuses what would change something with `StandsBy`.
 
         Args:
             storage: URL, path or Store; None keeps everything in memory.
@@ -141,15 +212,32 @@ class InProcessRuntime(SchedulingClient):
             clock: Time and sleep; the system's by default.
             ids: Source of fresh ids; random by default.
             settings: How long idle conversations stay in memory.
+            takeover: Do not stand by: take over from whoever works on this storage.
+            reign: How fast another one is noticed, and how patient this one is.
         """
         store = MemoryStore() if storage is None else open_store(storage) if isinstance(storage, str) else storage
         source = ids or RandomIds()
-        self._local = InProcessGateway(store, namespace, clock or SystemClock(), source, settings or PoolSettings())
+        keeper = None
+        if storage is not None:  # else nobody else has it
+            # Whether another process lives is a matter of real time, whatever a test's clock shows.
+            claim = claim_of_process(RandomIds(), "in-process")
+            keeper = ReignKeeper(store, Paths(namespace), claim, SystemClock(), reign)
+            if takeover:
+                keeper.order()
+        self._local = InProcessGateway(
+            store, namespace, clock or SystemClock(), source, settings or PoolSettings(), keeper
+        )
         super().__init__(self._local, _LocalScheduler(self._local), source)
 
     def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._local.statistics()
+
+
+async def _stop(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class _PatientRunner:

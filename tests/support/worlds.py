@@ -37,11 +37,11 @@ class WatchedPlan(PlanActivities):
 class World:
     """A runtime and its parts."""
 
-    def __init__(self, store: Store | None = None, settings: PoolSettings | None = None) -> None:
+    def __init__(self, store: Store | None = None, settings: PoolSettings | None = None, **options: Any) -> None:
         self.store = store or MemoryStore()
         self.clock = WaitingClock()
         self.model = WatchedPlan()
-        self.rojak = InProcessRuntime(self.store, clock=self.clock, settings=settings)
+        self.rojak = InProcessRuntime(self.store, clock=self.clock, settings=settings, **options)
 
 
 class WaitingClock(InstantClock):
@@ -59,10 +59,12 @@ class WaitingClock(InstantClock):
 
 
 @asynccontextmanager
-async def world(store: Store | None = None, settings: PoolSettings | None = None) -> AsyncIterator[World]:
+async def world(
+    store: Store | None = None, settings: PoolSettings | None = None, **options: Any
+) -> AsyncIterator[World]:
     """A world whose model is registered."""
     # On an instant clock a sweep would spin, and so would the alarm clock; tests that want sweeps ask for them.
-    made = World(store, replace(settings or PoolSettings(sweep_s=NEVER_S), timers_s=NEVER_S))
+    made = World(store, replace(settings or PoolSettings(sweep_s=NEVER_S), timers_s=NEVER_S), **options)
     async with made.rojak:
         await made.rojak.create_worker([made.model])
         yield made

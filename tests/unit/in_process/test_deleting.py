@@ -11,6 +11,7 @@ from rojak_ray.agents import function
 from rojak_ray.errors import RunCancelled, RunNotFound, SessionNotFound, StoreUnavailable
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
+from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.stores import FailBefore, FaultyStore, RecordingStore
 
@@ -45,7 +46,7 @@ async def test_deleted_session_leaves_no_content_and_no_marker():
         await w.rojak.delete_session("s")
         left = w.store.snapshot()
         assert not holds(left)
-        assert {key.rsplit("/", 2)[1] for key in left} <= {"epoch", "log", "snap", "tail"}
+        assert {key.rsplit("/", 2)[1] for key in left if "/reign/" not in key} <= {"epoch", "log", "snap", "tail"}
         with pytest.raises(SessionNotFound, match="deleted"):
             await w.rojak.get_session("s")
         for ask in (session.send_messages("hi"), session.history(), session.cancel()):
@@ -156,10 +157,11 @@ async def test_deletion_whose_storage_fails_can_be_repeated(number):
 
 async def test_late_writer_of_a_deleted_session_cannot_write_into_the_new_one():
     store = MemoryStore()
-    async with world(store) as old:
+    unaware, hasty = ReignSettings(look_s=1e6), ReignSettings(look_s=0.01, hurry_s=0.01, drain_s=0.01)
+    async with world(store, reign=unaware) as old:
         session = await old.rojak.create_session("s", AGENT)
         await session.send_messages(plan("one"))
-        async with world(store) as new:
+        async with world(store, reign=hasty, takeover=True) as new:
             await new.rojak.delete_session("s")
             fresh = await new.rojak.create_session("s", PlanAgent(name="B"))
             # The old process still believes that it holds the session; its next write meets a fence.
