@@ -30,7 +30,7 @@ async def follow(
         if standing != done:
             if standing.duty is Duty.RULES:
                 await begin()
-            elif standing.duty is not Duty.UNKNOWN:
+            elif standing.duty not in {Duty.UNKNOWN, Duty.FREE}:
                 await end()
         done = None if standing.handover else standing
         await reign.news(standing, _AGAIN_S if standing.handover else None)

@@ -28,7 +28,7 @@ _KEPT = 8
 _LEAVE_S = 2.0
 
 _DUTIES = {
-    Move.CLAIM: Duty.UNKNOWN,
+    Move.CLAIM: Duty.FREE,
     Move.RULE: Duty.RULES,
     Move.YIELD: Duty.YIELDS,
     Move.SIGN_OFF: Duty.STANDS_BY,
@@ -83,13 +83,26 @@ class ReignKeeper:
         self.ruler_lives = False
         """Whether another ruler was seen to renew its reign since this keeper looked first."""
 
+        self.has_work: Callable[[], Awaitable[bool]] = _always
+        """Whether there is anything to go on with. Where there is not, nothing is claimed before somebody asks."""
+
+        self._wanted = False
+        self._looked_at: tuple[int, bool, int] | None = None
+        """What had been seen of others when it was last found out whether there is work."""
+
         self._ordered = False
         self._hurry = asyncio.Event()
+        self.reign.on_want = self._want
 
     def order(self) -> None:
         """Take over, whoever rules."""
         if not self.reign.rules:
             self._ordered = True
+            self._hurry.set()
+
+    def _want(self) -> None:
+        self._wanted = True
+        if self.reign.standing.duty is Duty.FREE:
             self._hurry.set()
 
     async def run(self) -> None:
@@ -129,7 +142,7 @@ class ReignKeeper:
             self.ruler_lives |= self._memory.progress[:2] == memory.progress[:2] != (0, False) and (
                 self._memory.progress != memory.progress and move is Move.STAND_BY
             )
-            if move is not Move.CLAIM:
+            if move is not Move.CLAIM or not await self._is_wanted(memory.progress):
                 break
             self._memory = memory
             await self._try_to_claim(sight.number + 1)
@@ -137,6 +150,13 @@ class ReignKeeper:
             await self._sign_off(self._memory.held)
         self._memory = memory
         await self._follow(sight, move)
+
+    async def _is_wanted(self, progress: tuple[int, bool, int]) -> bool:
+        """Whether to claim what nobody holds."""
+        if not self._wanted and not self._ordered and progress != self._looked_at:
+            self._wanted = await self.has_work()
+            self._looked_at = progress
+        return self._wanted or self._ordered
 
     async def _follow(self, sight: Sight, move: Move) -> None:
         if move is Move.RULE:
@@ -149,7 +169,7 @@ class ReignKeeper:
             sight.number if move is not Move.YIELD else self._memory.held,
             self._memory.handover,
             sight.number if move is Move.YIELD else 0,
-            "" if move is Move.RULE else self._title(sight.number),
+            "" if move in {Move.RULE, Move.CLAIM} else self._title(sight.number),
         )
         before = self.reign.standing
         now = self._clock.monotonic()
@@ -167,6 +187,8 @@ class ReignKeeper:
             Duty.YIELDS: f"this cluster lets go of everything: {standing.ruler} took over",
             Duty.STANDS_BY: f"this cluster stands by: {standing.ruler} rules here",
         }
+        if standing.duty not in words:
+            return
         level = logging.INFO if standing.duty is Duty.RULES else logging.WARNING
         logger.log(level, "%s (reign %d of %r)", words[standing.duty], standing.number, self._paths.namespace)
 
@@ -287,4 +309,8 @@ class ReignKeeper:
 
 
 async def _at_once(number: int) -> bool:
+    return True
+
+
+async def _always() -> bool:
     return True

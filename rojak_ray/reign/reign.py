@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +23,9 @@ class Duty(StrEnum):
 
     YIELDS = "yields"
     """Finish what runs: another cluster has taken over."""
+
+    FREE = "free"
+    """Nobody rules, and so far there is nothing to do: it claims with the first request that changes something."""
 
     STANDS_BY = "stands by"
     """Take registrations and answer from storage."""
@@ -46,7 +50,7 @@ class Standing:
 
     def refusal(self) -> StandsBy:
         """The error for what is not done here now."""
-        if self.duty is Duty.UNKNOWN:
+        if self.duty in {Duty.UNKNOWN, Duty.FREE}:
             return StandsBy(
                 "This cluster has not found out yet whether another one rules; nothing was done, ask again."
             )
@@ -73,6 +77,8 @@ class Reign:
         self._valid_until = -math.inf
         self._ends_at = math.inf
         self._news = asyncio.Event()
+        self.on_want: Callable[[], None] | None = None
+        """Told when somebody wants something begun here and must wait."""
 
     @classmethod
     def sole(cls) -> Reign:
@@ -125,6 +131,8 @@ class Reign:
         Raises:
             StandsBy: That is not so after `patience_s` seconds; the text names the ruler.
         """
+        if self.on_want is not None and not self.rules:
+            self.on_want()
         try:
             async with asyncio.timeout(self.patience_s):
                 while not self.rules:

@@ -103,7 +103,7 @@ async def look_at_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) ->
         JournalDamaged: A record is missing or cannot be trusted.
     """
     if not await exists(store, paths, owner):
-        if ask.commands:
+        if any(isinstance(command, OpenSession) for command in ask.commands):
             return None
         raise not_found(owner)
     state = (await replay(store, paths, owner)).state
@@ -117,6 +117,8 @@ async def look_at_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) ->
 
 
 def _is_recorded(state: SessionState, command: Command) -> bool:
+    if isinstance(command, Delete):
+        return False  # what was stored may not have been removed yet
     try:
         return not decide(state, command)
     except RequestConflict:

@@ -29,8 +29,8 @@ from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.runs import GatewayRuns
-from rojak_ray.schedules.service import SchedulerService
-from rojak_ray.sessions.alarm import AlarmClock
+from rojak_ray.schedules.service import SchedulerService, has_schedules
+from rojak_ray.sessions.alarm import AlarmClock, has_timers
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.providers import ProviderRegistry
@@ -81,6 +81,7 @@ class InProcessGateway:
 
         if keeper is not None:
             keeper.drained = self._is_drained
+            keeper.has_work = self._has_work
 
     async def connect(self) -> None:
         """Find out whether another process works on this storage; if not, go on with what an earlier one left.
@@ -124,6 +125,12 @@ class InProcessGateway:
         await self.scheduler.pause()
         await self._pool.hand_over()
         self._let_go = standing.number
+
+    async def _has_work(self) -> bool:
+        """Whether an earlier process left anything to go on with; a program that only looks writes nothing."""
+        if await self._store.list(self._paths.active, limit=1):
+            return True
+        return await has_schedules(self._store, self._paths) or await has_timers(self._store, self._paths)
 
     async def _is_drained(self, number: int) -> bool:
         return self._let_go == number

@@ -15,7 +15,7 @@ from support.waiting import HANG_S, until
 from support.worlds import WatchedPlan
 
 from rojak_ray import function
-from rojak_ray.errors import RunNotFound, StandsBy
+from rojak_ray.errors import RunNotFound, SessionNotFound, StandsBy
 from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.schedules import ScheduleSpec
 from rojak_ray.storage.memory import MemoryStore
@@ -278,3 +278,19 @@ async def test_two_namespaces_and_two_stores_know_nothing_of_each_other():
     async with runtime(store) as one, runtime(store, namespace="other") as two, runtime(MemoryStore()) as three:
         for rojak in (one, two, three):
             assert (await rojak.run("r", AGENT, plan("mine"))).messages[-1].content == "mine"
+
+
+async def test_a_program_that_only_looks_or_is_refused_writes_nothing_and_keeps_nobody_waiting():
+    store = MemoryStore()
+    async with runtime(store) as looks:
+        assert [each async for each in looks.list_schedules()] == []
+        with pytest.raises(SessionNotFound):
+            await looks.get_session("nobody")
+        with pytest.raises(SessionNotFound):
+            await looks.delete_session("nobody")
+        assert store.snapshot() == {}
+        async with runtime(store) as works:
+            assert (await works.run("r", AGENT, plan("at once"))).messages[-1].content == "at once"
+            assert (await looks.get_run_result("r")).messages[-1].content == "at once"
+            with pytest.raises(StandsBy):
+                await looks.run("other", AGENT, plan("x"))
