@@ -30,8 +30,8 @@ RojakError                      `.retryable`: whether the same call may succeed 
 ├─ StepError                    one outside call failed
 │   ├─ ModelUnavailable         retryable: connection, timeout, 408, 409, 429, 5xx
 │   ├─ ModelRejected            the vendor refused the request; the same request fails again
-│   ├─ ModelCutShort            a limit or filter cut a function call before its arguments were complete
 │   ├─ ModelMisbehaved          the reply broke the vendor's own contract (retryable)
+│   │   └─ ModelCutShort        a limit or filter cut a function call (not retryable: it would be cut again)
 │   ├─ RetrieverUnavailable     retryable: the retriever's database or embedder does not answer
 │   ├─ RetrieverRejected        its database or embedder refused; the text says what to correct
 │   ├─ ProviderNotFound         nobody serves this agent type
@@ -217,22 +217,24 @@ class ModelRejected(StepError):
         self.status = status
 
 
-class ModelCutShort(StepError):
+class ModelMisbehaved(StepError):
+    """The reply was cut short or is not what the vendor's protocol promises."""
+
+    retryable = True
+
+
+class ModelCutShort(ModelMisbehaved):
     """An answer ended before its function calls were complete, so that none of them can be run.
 
     Asking again without a change would be cut again: raise the token limit, or ask for less. `finish_reason` says what
     cut it.
     """
 
+    retryable = False
+
     def __init__(self, message: str = "", *, finish_reason: str = "length") -> None:
         super().__init__(message)
         self.finish_reason = finish_reason
-
-
-class ModelMisbehaved(StepError):
-    """The reply was cut short or is not what the vendor's protocol promises."""
-
-    retryable = True
 
 
 class RetrieverUnavailable(StepError):

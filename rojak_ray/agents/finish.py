@@ -13,6 +13,7 @@ other             the vendor said something that we do not know; `raw_finish_rea
 
 from __future__ import annotations
 
+import json
 from typing import Literal, get_args
 
 FinishReason = Literal[
@@ -55,6 +56,8 @@ _KNOWN: dict[str, FinishReason] = {**_OURS, **{word: reason for reason, words in
 _UNKNOWN: FinishReason = "other"
 _UNSAID: FinishReason = "stop"
 _WHOLE = ("stop", "tool_calls")
+_PAUSED = "pause_turn"
+"""Anthropic's word for an answer that goes on when it is asked again: nothing of it is cut."""
 
 
 def read_finish_reason(word: str | None, *, calls: bool = False) -> FinishReason:
@@ -64,10 +67,25 @@ def read_finish_reason(word: str | None, *, calls: bool = False) -> FinishReason
         word: In any case, as Gemini spells it in capitals; None or empty where the vendor said nothing.
         calls: Whether the answer asks for function calls. Several servers say "stop" then, and some say nothing.
     """
-    reason = _KNOWN.get(word.strip().lower(), _UNKNOWN) if word and word.strip() else _UNSAID
+    reason = _reason(word.strip().lower()) if word and word.strip() else _UNSAID
     return "tool_calls" if calls and reason in _WHOLE else reason
 
 
 def is_whole(word: str | None) -> bool:
     """Whether nothing broke the answer off: a call whose arguments are empty has none, rather than lost them."""
-    return read_finish_reason(word) in _WHOLE
+    return read_finish_reason(word) in _WHOLE or word == _PAUSED
+
+
+def is_closed(arguments: str) -> bool:
+    """Whether a call's arguments are complete JSON that cannot be the beginning of more, as `12` is of `123`."""
+    try:
+        json.loads(arguments)
+    except (ValueError, RecursionError):
+        return False
+    return arguments.strip()[-1:] in ("}", "]", '"')
+
+
+def _reason(word: str) -> FinishReason:
+    """A word, or one behind a colon: `function_call_filter: MALFORMED_FUNCTION_CALL`, as Gemini has it."""
+    first, _, last = word.partition(":")
+    return _KNOWN.get(word) or _KNOWN.get(last.strip()) or _KNOWN.get(first.strip()) or _UNKNOWN

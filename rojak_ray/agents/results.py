@@ -45,10 +45,11 @@ class AgentResponse:
     """Tokens, where the vendor tells."""
 
     finish_reason: str | None = None
-    """Why it stopped: one of `FinishReason`, or the vendor's word for one."""
+    """Why it stopped, in the vendor's word or one of `FinishReason`. With a word that says that the answer was cut,
+    its calls are run only if the arguments of each are complete."""
 
-    raw_finish_reason: str | None = None
-    """The vendor's word, where `finish_reason` is another; None: the same."""
+    refused: bool = False
+    """Whether the content is the model's refusal, where the vendor's word does not say so."""
 
     vendor: VendorState | None = None
     """What the vendor must get back unread with this answer, in the provider's own form. The message in

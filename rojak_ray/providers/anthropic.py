@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
+from rojak_ray.agents.finish import is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import ConversationMessage, Usage
 from rojak_ray.providers.anthropic_history import begins_with_thought, ended, spoken
@@ -16,6 +17,8 @@ from rojak_ray.providers.endpoint import Vendor, VendorActivities
 from rojak_ray.providers.history import Origin, as_text
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
+    CutReply,
+    FailedReply,
     Text,
     UnusableReply,
     VendorRequest,
@@ -38,7 +41,6 @@ _DEFAULT_MAX_TOKENS = 4096
 _REFUSED_FIELDS = ("temperature", "top_p", "top_k")
 """The API version that anthropic 2 speaks answers 400 to these, whatever their value."""
 
-_CUT_SHORT = ("max_tokens", "model_context_window_exceeded")
 _CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 _NOT_OFFERED = "Called earlier in this conversation; it cannot be called now."
 
@@ -72,7 +74,7 @@ class AnthropicAgentActivities(VendorActivities):
             state = state_of(reply)
             return replace(read_message(reply), vendor=origin.keep(state), paused=is_paused(state))
 
-        return await self._endpoint.ask(message_request(params, defaults, origin), params, read, MessageAssembly())
+        return await self._endpoint.ask(message_request(params, defaults, origin), params, read, MessageAssembly)
 
 
 def message_request(
@@ -162,21 +164,24 @@ def read_message(reply: Any) -> AgentResponse:
     """The answer in a message: its text blocks joined, its tool uses as calls; other blocks are left out.
 
     Raises:
-        UnusableReply: The length limit cut a tool use, or one names no tool.
+        CutReply: A limit or a refusal broke it off in a tool use: nothing tells whether its input is complete.
+        FailedReply: The vendor says that it failed.
+        UnusableReply: A tool use names no tool.
         ValidationError: The reply is not a message.
     """
+    if (error := mapping(reply).get("error")) and not mapping(reply).get("content"):
+        raise FailedReply("it is an error", error)
     message = _Message.model_validate(reply)
+    word = message.stop_reason
     text = "".join(block.text or "" for block in message.content if block.type == "text")
     uses = [block for block in message.content if block.type == "tool_use"]
     usage = _usage(message.usage)
     if not uses:
-        return AgentResponse(content=text, usage=usage, finish_reason=message.stop_reason)
-    if message.stop_reason in _CUT_SHORT and message.content[-1].type == "tool_use":
-        raise UnusableReply(f"the token limit (stop_reason {message.stop_reason!r}) cut a tool use; raise max_tokens")
+        return AgentResponse(content=text, usage=usage, finish_reason=word)
+    if not is_whole(word) and message.content[-1].type == "tool_use":
+        raise CutReply(f"the token limit or a refusal (stop_reason {word!r}) cut a tool use", read_finish_reason(word))
     calls = [_read_tool_use(block, index) for index, block in enumerate(uses)]
-    return AgentResponse(
-        type="tool", content=text or None, tool_calls=calls, usage=usage, finish_reason=message.stop_reason
-    )
+    return AgentResponse(type="tool", content=text or None, tool_calls=calls, usage=usage, finish_reason=word)
 
 
 def _read_tool_use(block: _Block, index: int) -> AgentToolCall:

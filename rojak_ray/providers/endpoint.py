@@ -14,46 +14,42 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ValidationError
 
-from rojak_ray.agents.activities import AgentActivities, AgentCallParams, OnDelta
+from rojak_ray.agents.activities import AgentActivities, AgentCallParams
 from rojak_ray.clock import SystemClock
-from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
+from rojak_ray.errors import ModelCutShort, ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
 from rojak_ray.providers.capacity import PROCESS_SLOTS, CallSlots
 from rojak_ray.providers.connection import Connection, Vendor
-from rojak_ray.providers.failures import causes, redact, status_failure, stream_failure
+from rojak_ray.providers.failures import causes, redact, reply_failure, status_failure, stream_failure
 from rojak_ray.providers.history import Origin
 from rojak_ray.providers.options import EndpointOptions
-from rojak_ray.providers.wire import UnusableReply, VendorRequest
+from rojak_ray.providers.streaming import Assembly, ErrorEvent, Telling, receive, refused_field, streaming_body
+from rojak_ray.providers.wire import CutReply, FailedReply, UnusableReply, VendorRequest
 
 Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
 
 _EXCERPT = 300
+_MOST_REMEMBERED = 10_000
 _FIRST_ERROR_STATUS = 400
 
 
-class Assembly(Protocol):
-    """Puts one answer together from the events of a stream."""
+class _NoStream(Exception):
+    """The server does not stream this."""
 
-    asking: ClassVar[Mapping[str, Any]]
-    """What a request for a streamed answer has in its body."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether the event came that no whole answer lacks."""
-        ...
+@dataclass(frozen=True)
+class _Question:
+    """One question as it is asked: plainly, or watched."""
 
-    def add(self, piece: Any) -> str | None:
-        """Take an event; the text it adds to the answer, if any."""
-        ...
-
-    def reply(self) -> Any:
-        """What the vendor would have answered without streaming."""
-        ...
+    request: VendorRequest
+    params: AgentCallParams
+    deadline: float | None
+    """On the loop's clock: it holds for everything that is asked in the course of it."""
 
 
 @dataclass(eq=False)
@@ -66,6 +62,14 @@ class Endpoint:
         default_factory=dict[asyncio.AbstractEventLoop, Connection], init=False, repr=False
     )
     _warned: set[str] = field(default_factory=set[str], init=False, repr=False)
+    _refused: set[str] = field(default_factory=set[str], init=False, repr=False)
+    """Fields of a request for a stream that the server does not take."""
+
+    _plain_models: set[str] = field(default_factory=set[str], init=False, repr=False)
+    """Models that the server does not stream."""
+
+    _plain_questions: dict[str, None] = field(default_factory=dict[str, None], init=False, repr=False)
+    """Keys of questions whose streams could not be read to their end, the latest last."""
 
     _slots: dict[asyncio.AbstractEventLoop, CallSlots] = field(
         default_factory=dict[asyncio.AbstractEventLoop, CallSlots], init=False, repr=False
@@ -76,67 +80,144 @@ class Endpoint:
         return type(self), (self.vendor, self.options)
 
     async def ask(
-        self, request: VendorRequest, params: AgentCallParams, read: Callable[[Any], Answer], assembly: Assembly
+        self,
+        request: VendorRequest,
+        params: AgentCallParams,
+        read: Callable[[Any], Answer],
+        assembly: Callable[[], Assembly],
     ) -> Answer:
-        """Post the request once and read the answer; with `params.on_delta` it comes, and is put together, in pieces.
+        """Ask and read the answer; with `params.on_delta` it comes, and is put together, in pieces.
+
+        Whether somebody watches changes nothing about the answer. What a server refuses of the fields that ask for a
+        stream is left out from then on. Where a stream cannot be read, the whole answer is asked for: at once if no
+        piece was told, else by the next attempt at this question.
 
         Raises:
             ModelUnavailable: No answer in time, no connection, or a status that may pass.
             ModelRejected: Any other error status.
+            ModelCutShort: A limit or filter cut a function call.
             ModelMisbehaved: An answer that is not JSON or that `read` cannot use.
             MissingKey, MissingExtra, ConfigError: The vendor cannot even be asked.
         """
         connection = self._connect()
-        if params.on_delta is not None:
-            return await self._ask_streaming(connection, request, params, read, assembly)
-        text = await self._post(connection, request, params)
+        now = asyncio.get_running_loop().time()
+        question = _Question(request, params, now + params.timeout_s if params.timeout_s is not None else None)
+        key = params.idempotency_key
+        if params.on_delta is None or params.model in self._plain_models or key in self._plain_questions:
+            return await self._ask_plainly(connection, question, read)
+        telling = Telling(params.on_delta)
+        try:
+            return await self._ask_watched(connection, question, read, assembly, telling)
+        except ModelCutShort:
+            raise
+        except (_NoStream, ModelMisbehaved) as error:
+            if telling.is_whole:
+                raise
+            if telling.has_told:
+                self._ask_plainly_next(key)
+                raise
+            return await self._ask_plainly_instead(connection, question, read, error)
+
+    async def _ask_watched(
+        self,
+        connection: Connection,
+        question: _Question,
+        read: Callable[[Any], Answer],
+        assembly: Callable[[], Assembly],
+        telling: Telling,
+    ) -> Answer:
+        """Ask for a stream; without `stream_options`, where a server refuses them."""
+        answers = assembly()
+        body = streaming_body(question.request, answers.asking, frozenset(self._refused))
+        try:
+            return await self._ask_streaming(connection, question, body, read, answers, telling)
+        except ModelRejected as error:
+            field = refused_field(error, body)
+            if field is None:
+                raise
+            if field == "stream":
+                raise _NoStream from error
+        answers = assembly()
+        body = streaming_body(question.request, answers.asking, frozenset({*self._refused, field}))
+        answer = await self._ask_streaming(connection, question, body, read, answers, telling)
+        self._refused.add(field)
+        return answer
+
+    async def _ask_plainly_instead(
+        self, connection: Connection, question: _Question, read: Callable[[Any], Answer], error: Exception
+    ) -> Answer:
+        """Ask for the whole answer after a stream came to nothing; if that does not work either, the stream's error."""
+        try:
+            answer = await self._ask_plainly(connection, question, read)
+        except StepError as other:
+            if isinstance(error, ModelMisbehaved) and not isinstance(other, ModelCutShort):
+                raise error from None
+            raise
+        if isinstance(error, _NoStream):
+            self._plain_models.add(question.params.model)
+        return answer
+
+    def _ask_plainly_next(self, key: str) -> None:
+        """Remember a question whose stream could not be read to its end: its next attempt asks for the whole."""
+        if key:
+            self._plain_questions[key] = None
+            while len(self._plain_questions) > _MOST_REMEMBERED:
+                del self._plain_questions[next(iter(self._plain_questions))]
+
+    async def _ask_plainly(self, connection: Connection, question: _Question, read: Callable[[Any], Answer]) -> Answer:
+        text = await self._post(connection, question)
         return self._read(connection, text, read)
 
     async def _ask_streaming(
         self,
         connection: Connection,
-        request: VendorRequest,
-        params: AgentCallParams,
+        question: _Question,
+        body: dict[str, Any],
         read: Callable[[Any], Answer],
         assembly: Assembly,
+        telling: Telling,
     ) -> Answer:
-        async with self._asking(connection, params) as client:
+        async with self._asking(connection, question) as client:
             stream = await client.post(
                 self.vendor.path,
                 cast_to=object,
-                body={**assembly.asking, **request.body},
-                options=_send_options(request, params, connection),
+                body=body,
+                options=_send_options(question, connection),
                 stream=True,
             )
             async with stream:
                 if stream.response.headers.get("content-type", "").startswith("application/json"):
                     # A server that does not stream: its whole answer, as if it had not been asked to.
+                    telling.is_whole = True
                     text = (await stream.response.aread()).decode("utf-8", "replace")
                     return self._read(connection, text, read)
-                await self._receive(connection, stream, params.on_delta, assembly)
+                await self._receive(connection, stream, telling, assembly)
         if not assembly.complete:
             raise ModelMisbehaved(
                 f"{self.vendor.name}'s answer was cut short: the stream ended without its last event."
             )
         return self._read(connection, json.dumps(assembly.reply()), read)
 
-    async def _receive(self, connection: Connection, stream: Any, on_delta: OnDelta | None, assembly: Assembly) -> None:
-        events = aiter(stream)
-        while True:
-            try:
-                piece = await anext(events)
-            except StopAsyncIteration:
-                return
-            except ValueError as error:
-                words = causes(error, connection.secrets)
-                raise ModelMisbehaved(f"{self.vendor.name} sent an event that is not JSON: {words}") from None
-            text = assembly.add(piece)
-            if text and on_delta is not None:
-                on_delta(text)
+    async def _receive(self, connection: Connection, stream: Any, telling: Telling, assembly: Assembly) -> None:
+        try:
+            await receive(stream, telling, assembly)
+        except ErrorEvent as error:
+            raise stream_failure(self.vendor.name, error.body, str(error.body), connection.secrets) from None
+        except ValueError as error:
+            words = causes(error, connection.secrets)
+            raise ModelMisbehaved(f"{self.vendor.name} sent an event that is not JSON: {words}") from None
 
     def _read(self, connection: Connection, text: str, read: Callable[[Any], Answer]) -> Answer:
         try:
             return read(_read_json(text))
+        except CutReply as error:
+            raise ModelCutShort(
+                f"{self.vendor.name}'s answer cannot be used: {error}. Raise the limit, or ask for less: asked again "
+                "without a change it would be cut again.",
+                finish_reason=error.finish_reason,
+            ) from None
+        except FailedReply as error:
+            raise reply_failure(self.vendor.name, str(error), error.error, connection.secrets) from None
         except (UnusableReply, ValidationError) as error:
             reason = str(error) if isinstance(error, UnusableReply) else _first_fault(error)
             began = redact(text, connection.secrets)[:_EXCERPT]
@@ -144,22 +225,23 @@ class Endpoint:
                 f"{self.vendor.name}'s answer cannot be used: {reason}. It began: {began!r}"
             ) from None
 
-    async def _post(self, connection: Connection, request: VendorRequest, params: AgentCallParams) -> str:
-        async with self._asking(connection, params) as client:
+    async def _post(self, connection: Connection, question: _Question) -> str:
+        async with self._asking(connection, question) as client:
             response = await client.post(
                 self.vendor.path,
                 cast_to=connection.reply_class,
-                body=request.body,
-                options=_send_options(request, params, connection),
+                body=question.request.body,
+                options=_send_options(question, connection),
             )
         return response.text
 
     @asynccontextmanager
-    async def _asking(self, connection: Connection, params: AgentCallParams) -> AsyncGenerator[Any, None]:
-        """A client for one question, to be answered to its end in time; what goes wrong is an error of ours."""
+    async def _asking(self, connection: Connection, question: _Question) -> AsyncGenerator[Any, None]:
+        """A client for one request, to be answered to its end in time; what goes wrong is an error of ours."""
         sdk_error: type[Exception] = getattr(connection.sdk, self.vendor.error_class)
+        params = question.params
         try:
-            async with asyncio.timeout(params.timeout_s):
+            async with asyncio.timeout_at(question.deadline):
                 yield connection.client
         except TimeoutError:
             limit = f"within {params.timeout_s:g} s" if params.timeout_s is not None else "in time"
@@ -268,7 +350,8 @@ class VendorActivities(AgentActivities):
         return f"{self.__class__.__name__}(type={self.type!r}, options={self.options!r})"
 
 
-def _send_options(request: VendorRequest, params: AgentCallParams, connection: Connection) -> dict[str, Any]:
+def _send_options(question: _Question, connection: Connection) -> dict[str, Any]:
+    request, params = question.request, question.params
     headers = dict(request.headers)
     if params.idempotency_key:
         headers["Idempotency-Key"] = params.idempotency_key

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
 
-from rojak_ray.errors import ModelRejected, ModelUnavailable, StepError
+from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
 
 _UNAVAILABLE = frozenset({408, 409, 429})
 _OUT_OF_QUOTA = "insufficient_quota"
@@ -28,6 +28,7 @@ _FINAL_KINDS = frozenset(
         "request_too_large",
     }
 )
+_FIRST_ERROR, _FIRST_SERVER_ERROR, _LAST_ERROR = 400, 500, 599
 _LONGEST_WORDS = 1000
 _SHORTEST_SECRET = 6
 
@@ -53,8 +54,7 @@ def status_failure(vendor: str, reply: ErrorReply, now: datetime, secrets: Itera
     message = f"{vendor} answered {status}: {_shortened(redact(words, secrets)) or 'no reason given'}"
     if request_id:
         message += f" (request {request_id})"
-    retryable = status in _UNAVAILABLE or status >= 500
-    if not retryable or _OUT_OF_QUOTA in kinds:
+    if not _may_pass(status) or _OUT_OF_QUOTA in kinds:
         return ModelRejected(message, status=status)
     return ModelUnavailable(message, status=status, retry_after_s=read_retry_after(headers, now))
 
@@ -63,7 +63,37 @@ def stream_failure(vendor: str, body: Any, words: str, secrets: Iterable[str]) -
     """The error for an error event in a stream. The vendor had taken the request, so it may pass unless it says not."""
     told, kinds = read_error_body(json.dumps(body) if isinstance(body, Mapping) else str(body or words))
     message = f"{vendor} broke off its answer: {_shortened(redact(told, secrets))}"
-    return ModelRejected(message) if kinds & _FINAL_KINDS else ModelUnavailable(message)
+    status = _status_in(body)
+    if kinds & _FINAL_KINDS or not _may_pass(status):
+        return ModelRejected(message)
+    return ModelUnavailable(message)
+
+
+def reply_failure(vendor: str, words: str, error: Any, secrets: Iterable[str]) -> StepError:
+    """The error for an answer that is one although its status says otherwise, as gateways pass on their upstream's.
+
+    Its code, where that is a status or one of the vendor's kinds, tells whether it may pass.
+    """
+    told, kinds = read_error_body(json.dumps({"error": error})) if error else ("", frozenset[str]())
+    reason = _shortened(redact(told, secrets))
+    message = f"{vendor}'s answer cannot be used: {words}" + (f": {reason}" if reason else "")
+    status = _status_in(error)
+    if kinds & _FINAL_KINDS or not _may_pass(status):
+        return ModelRejected(message, status=status)
+    if error and status is None and not kinds:
+        return ModelMisbehaved(message)
+    return ModelUnavailable(message, status=status)
+
+
+def _may_pass(status: int | None) -> bool:
+    return status is None or status in _UNAVAILABLE or status >= _FIRST_SERVER_ERROR
+
+
+def _status_in(error: Any) -> int | None:
+    """The status of an upstream that an error names as its code."""
+    code = cast("Mapping[str, Any]", error).get("code") if isinstance(error, Mapping) else None
+    number = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3 else code
+    return number if isinstance(number, int) and _FIRST_ERROR <= number <= _LAST_ERROR else None
 
 
 def read_error_body(text: str) -> tuple[str, frozenset[str]]:

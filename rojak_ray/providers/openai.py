@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
+from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import Usage
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
@@ -19,16 +20,20 @@ from rojak_ray.providers.openai_state import state_of
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
+    CutReply,
+    FailedReply,
     Text,
-    UnusableReply,
     VendorRequest,
     WireModel,
     count,
-    is_json,
+    highest,
+    join_parts,
     make_request,
     mapping,
     merge_config,
     release_choice,
+    streaming_of,
+    word_of,
 )
 
 _OPENAI = Vendor(
@@ -64,7 +69,7 @@ class OpenAIAgentActivities(VendorActivities):
         def read(reply: Any) -> AgentResponse:
             return replace(read_completion(reply), vendor=origin.keep(state_of(reply)))
 
-        return await self._endpoint.ask(request, params, read, ChunkAssembly())
+        return await self._endpoint.ask(request, params, read, ChunkAssembly)
 
 
 def chat_request(
@@ -86,7 +91,7 @@ def chat_request(
             body["tool_choice"] = _tool_choice(params.tool_choice, params.functions)
         if not params.parallel_tool_calls:
             body["parallel_tool_calls"] = False
-    return make_request(body, config)
+    return make_request(body, config, streaming_of(defaults, params.inference_config))
 
 
 def _tool(schema: FunctionSchema) -> dict[str, Any]:
@@ -102,17 +107,14 @@ def _tool_choice(choice: Any, functions: Iterable[FunctionSchema]) -> Any:
     return choice
 
 
-def _join_parts(value: Any) -> Any:
-    """Some servers answer in parts, as multimodal requests are spelled."""
-    if not isinstance(value, list):
-        return value
-    parts = [cast("Mapping[str, Any]", part) for part in cast("list[Any]", value) if isinstance(part, Mapping)]
-    return "".join(str(part.get("text") or "") for part in parts)
+def _as_sent(value: Any) -> str:
+    """Arguments as text, where nothing stays nothing: in an answer that was cut it may be the beginning of something."""
+    return "" if value is None or value == "" else as_text(value)
 
 
 class _Function(WireModel):
     name: Text
-    arguments: Annotated[str, BeforeValidator(as_text)] = "{}"
+    arguments: Annotated[str, BeforeValidator(_as_sent)] = ""
 
 
 class _ToolCall(WireModel):
@@ -121,14 +123,24 @@ class _ToolCall(WireModel):
 
 
 class _Message(WireModel):
-    content: Annotated[Text | None, BeforeValidator(_join_parts)] = None
+    content: Annotated[Text | None, BeforeValidator(join_parts)] = None
     refusal: Text | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+    """As servers spell a single call that do not know several yet."""
+
+    @property
+    def calls(self) -> list[_ToolCall]:
+        """The calls it asks for."""
+        single = [_ToolCall(function=self.function_call)] if self.function_call is not None else []
+        return self.tool_calls or single
 
 
 class _Choice(WireModel):
     message: _Message
-    finish_reason: Text | None = None
+    finish_reason: Annotated[str | None, BeforeValidator(word_of)] = None
+    usage: Any = None
+    error: Any = None
 
 
 class _Completion(WireModel):
@@ -139,32 +151,38 @@ class _Completion(WireModel):
 def read_completion(reply: Any) -> AgentResponse:
     """The answer in a chat completion. An empty text is an answer, and so is a refusal.
 
+    Calls of an answer that was broken off count if the arguments of each are complete.
+
     Raises:
-        UnusableReply: The length limit cut the arguments of a call.
+        CutReply: A limit or a filter broke it off before all its calls were complete.
+        FailedReply: The server, or the one behind it, says that it failed.
         ValidationError: The reply is not a chat completion.
     """
+    error = mapping(reply).get("error")
+    if error and not mapping(reply).get("choices"):
+        raise FailedReply("it is an error", error)
     completion = _Completion.model_validate(reply)
     choice = completion.choices[0]
-    message = choice.message
-    usage = _usage(completion.usage)
-    if not message.tool_calls:
+    message, word = choice.message, choice.finish_reason
+    if choice.error or read_finish_reason(word) == "error":
+        raise FailedReply(f"the answer ended in an error (finish_reason {word!r})", choice.error)
+    usage = _usage(highest(mapping(completion.usage), mapping(choice.usage)))
+    if not message.calls:
+        refused = bool(message.refusal) and not message.content
         content = message.content or message.refusal or ""
-        return AgentResponse(content=content, usage=usage, finish_reason=choice.finish_reason)
-    if choice.finish_reason == "length" and not all(is_json(call.function.arguments) for call in message.tool_calls):
-        raise UnusableReply("the token limit (finish_reason 'length') cut the arguments of a tool call; raise it")
+        return AgentResponse(content=content, usage=usage, finish_reason=word, refused=refused)
+    if not is_whole(word) and not all(is_closed(call.function.arguments) for call in message.calls):
+        words = f"the token limit or a filter (finish_reason {word!r}) cut the arguments of a call"
+        raise CutReply(words, read_finish_reason(word))
     calls = [
         AgentToolCall(
             id=call.id or f"call_{index}",
-            function=ToolCallFunction(name=call.function.name, arguments=call.function.arguments),
+            function=ToolCallFunction(name=call.function.name, arguments=call.function.arguments or "{}"),
         )
-        for index, call in enumerate(message.tool_calls)
+        for index, call in enumerate(message.calls)
     ]
     return AgentResponse(
-        type="tool",
-        content=message.content or None,
-        tool_calls=calls,
-        usage=usage,
-        finish_reason=choice.finish_reason,
+        type="tool", content=message.content or None, tool_calls=calls, usage=usage, finish_reason=word
     )
 
 

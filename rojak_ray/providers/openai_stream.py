@@ -3,95 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rojak_ray.messages import join_halves
-from rojak_ray.providers.history import as_text
-from rojak_ray.providers.openai_state import CALL_FIELDS, StreamedState, grown
-from rojak_ray.providers.wire import entries, mapping, text_of
-
-
-@dataclass
-class _Call:
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-    extra: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-def _content_text(content: Any) -> str:
-    """The text in a piece of content; Mistral's models send parts, of which some are thoughts."""
-    return text_of(content) or "".join(text_of(part.get("text")) for part in entries(content))
+from rojak_ray.providers.openai_calls import CallPieces
+from rojak_ray.providers.openai_state import StreamedState
+from rojak_ray.providers.wire import entries, highest, join_parts, mapping, text_of, word_of
 
 
 class ChunkAssembly:
-    """One completion in the making. `complete` once a finish reason came; the usage may come behind it."""
+    """One completion in the making."""
 
     asking: ClassVar[Mapping[str, Any]] = {"stream": True, "stream_options": {"include_usage": True}}
 
     def __init__(self) -> None:
         self._content: list[str] = []
         self._refusal: list[str] = []
-        self._calls: dict[Any, _Call] = {}
+        self._calls = CallPieces()
         self._state = StreamedState()
         self._finish_reason: str | None = None
-        self._usage: Any = None
+        self._error: Any = None
+        self._usage: dict[str, Any] = {}
+        self._answers = False
+        self._ended = False
 
     @property
     def complete(self) -> bool:
-        """Whether a finish reason came."""
-        return self._finish_reason is not None
+        """Whether the server said that nothing is missing: by a finish reason, or by its last event."""
+        return self._finish_reason is not None or (self._ended and self._answers)
+
+    def end(self) -> None:
+        """The server's last event came."""
+        self._ended = True
 
     def add(self, piece: Any) -> str | None:
         """Take a chunk; the text it adds. A refusal is not told in pieces: only its end says whether it is one."""
         chunk = mapping(piece)
-        self._usage = chunk.get("usage") or self._usage
-        text = ""
-        for choice in entries(chunk.get("choices")):
-            if choice.get("index"):
-                continue  # one answer was asked for
-            self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
-            delta = mapping(choice.get("delta"))
-            self._state.add(delta)
-            text += _content_text(delta.get("content"))
-            self._refusal.append(text_of(delta.get("refusal")))
-            for call in entries(delta.get("tool_calls")):
-                self._add_call(call)
+        self._count(chunk.get("usage"))
+        text = "".join(self._add_choice(choice) for choice in entries(chunk.get("choices")) if not choice.get("index"))
         self._content.append(text)
         return text
 
-    def _add_call(self, piece: Mapping[str, Any]) -> None:
-        place = piece.get("index")
-        if place is None:  # some servers send each call whole, without a place
-            place = len(self._calls) if piece.get("id") or not self._calls else len(self._calls) - 1
-        call = self._calls.setdefault(place, _Call())
-        function = mapping(piece.get("function"))
-        arguments = function.get("arguments")
-        for name in CALL_FIELDS:
-            if piece.get(name):
-                call.extra[name] = grown(call.extra.get(name), piece[name])
-        call.id = text_of(piece.get("id")) or call.id
-        call.name += text_of(function.get("name"))
-        call.arguments += arguments if isinstance(arguments, str) else as_text(arguments) if arguments else ""
+    def _add_choice(self, choice: Mapping[str, Any]) -> str:
+        """Take the one answer that was asked for; where servers end with the whole message, it tells nothing new."""
+        self._answers = True
+        self._finish_reason = word_of(choice.get("finish_reason")) or self._finish_reason
+        self._error = choice.get("error") or self._error
+        self._count(choice.get("usage"))
+        delta = mapping(choice.get("delta")) or self._not_told(mapping(choice.get("message")))
+        self._state.add(delta)
+        self._refusal.append(text_of(delta.get("refusal")))
+        for call in entries(delta.get("tool_calls")):
+            self._calls.add(call)
+        if function := mapping(delta.get("function_call")):
+            self._calls.add({"index": 0, "function": function})
+        return text_of(join_parts(delta.get("content")))
+
+    def _not_told(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        told = bool("".join(self._content)) or bool(self._calls.calls())
+        return {} if told else message
+
+    def _count(self, usage: Any) -> None:
+        self._usage = highest(self._usage, mapping(usage))
 
     def reply(self) -> dict[str, Any]:
         """The completion."""
-        calls = [
-            {
-                "id": join_halves(call.id) or None,
-                "type": "function",
-                "function": {"name": join_halves(call.name) or None, "arguments": join_halves(call.arguments)},
-                **call.extra,
-            }
-            for call in self._calls.values()
-        ]
         message = {
             "role": "assistant",
             "content": join_halves("".join(self._content)),
             "refusal": join_halves("".join(self._refusal)) or None,
-            "tool_calls": calls or None,
+            "tool_calls": self._calls.calls() or None,
             **self._state.fields(),
         }
-        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
+        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason, "error": self._error}
         return {"choices": [choice], "usage": self._usage}

@@ -10,11 +10,28 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from rojak_ray.agents.choice import released
+from rojak_ray.agents.finish import FinishReason
 from rojak_ray.messages import clean_text
 
 
 class UnusableReply(Exception):
     """The vendor answered 200 with something that is no answer. The endpoint turns it into an error of ours."""
+
+
+class CutReply(UnusableReply):
+    """The answer ended before its calls were complete, so that there is nothing to run. `finish_reason` is ours."""
+
+    def __init__(self, words: str, finish_reason: FinishReason) -> None:
+        super().__init__(words)
+        self.finish_reason: FinishReason = finish_reason
+
+
+class FailedReply(UnusableReply):
+    """The vendor says that it failed. `error` is what it says of it; None where it names no reason."""
+
+    def __init__(self, words: str, error: Any = None) -> None:
+        super().__init__(words)
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,8 @@ class VendorRequest:
     body: dict[str, Any]
     headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
     query: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    streaming: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the user says of the fields with which a streamed answer is asked for; None: that one is not sent."""
 
 
 class WireModel(BaseModel):
@@ -38,6 +57,33 @@ def _clean(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_clean)]
 """Text in which half characters, which JSON can spell and UTF-8 cannot, are replaced."""
+
+
+def join_parts(value: Any) -> Any:
+    """Text, also where a server answers in parts, as multimodal requests are spelled."""
+    if not isinstance(value, list):
+        return value
+    return "".join(text_of(part.get("text")) for part in entries(cast("Any", value)))
+
+
+def word_of(value: Any) -> str | None:
+    """A finish reason: a word, or an object with one; None where nothing is said."""
+    word = mapping(value).get("type") if isinstance(value, Mapping) else value
+    return clean_text(word) if isinstance(word, str) and word else None
+
+
+def highest(counted: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts of a stream put together: each as high as any event has it, since servers repeat, sum up or blank them."""
+    merged = dict(counted)
+    for name, value in usage.items():
+        before = merged.get(name)
+        if isinstance(value, Mapping):
+            merged[name] = highest(mapping(before), cast("Mapping[str, Any]", value))
+        elif isinstance(value, int) and isinstance(before, int):
+            merged[name] = max(before, value)
+        elif value is not None:
+            merged[name] = value
+    return merged
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -71,24 +117,26 @@ def release_choice(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name != "tool_choice" or value is not None}
 
 
-def make_request(body: dict[str, Any], config: dict[str, Any]) -> VendorRequest:
+def streaming_of(*configs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the configs say of `stream_options`, the later one winning; None takes the field out."""
+    given = [config["stream_options"] for config in configs if config and "stream_options" in config]
+    return {"stream_options": given[-1]} if given else {}
+
+
+def make_request(
+    body: dict[str, Any], config: dict[str, Any], streaming: Mapping[str, Any] | None = None
+) -> VendorRequest:
     """Join our fields and the user's; ours win, except against `extra_body`. Tools of the user's stand beside ours."""
     rest = dict(config)
     if isinstance(own := rest.get("tools"), list) and "tools" in body:
         body = {**body, "tools": [*body["tools"], *cast("list[Any]", own)]}
     extra_body, headers, query = (rest.pop(name, {}) for name in ("extra_body", "extra_headers", "extra_query"))
+    joined = {**rest, **body, **extra_body}
     for name in ("stream", "stream_options"):
-        rest.pop(name, None)  # whether an answer is streamed is not the model's configuration
-    return VendorRequest(body={**rest, **body, **extra_body}, headers=headers, query=query)
+        joined.pop(name, None)  # whether an answer is streamed is not the model's configuration
+    return VendorRequest(body=joined, headers=headers, query=query, streaming=streaming or {})
 
 
-def is_json(text: str) -> bool:
-    """Whether the text is complete JSON."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def count(usage: Any, name: str) -> int:

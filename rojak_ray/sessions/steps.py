@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from rojak_ray.agents.activities import AgentActivities, AgentCallParams, FunctionSchema, OnDelta
 from rojak_ray.agents.choice import released
-from rojak_ray.agents.finish import read_finish_reason
+from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.invoke import build_arguments, invoke, invoke_sync, read_result, render_instructions
 from rojak_ray.agents.results import AgentResponse
@@ -235,9 +235,15 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
 
     Raises:
         ModelMisbehaved: A provider returned something else than an AgentResponse.
+        ModelCutShort: A call was cut before its arguments were complete.
     """
     if not isinstance(response, AgentResponse):
         raise ModelMisbehaved(f"The provider returned {type(response).__name__} instead of AgentResponse.")
+    word = clean_text(str(response.finish_reason)) if response.finish_reason is not None else None
+    asked = response.tool_calls or ()
+    if not is_whole(word) and not all(is_closed(call.function.arguments or "") for call in asked):
+        text = f"The answer was cut (finish_reason {word!r}) before the arguments of a call were complete."
+        raise ModelCutShort(text, finish_reason=read_finish_reason(word))
     calls = [
         PlannedCall(
             call=ToolCall(
@@ -247,22 +253,17 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
             ),
             plan=plans.get(call.function.name, CallPlan()),
         )
-        for call in response.tool_calls or ()
+        for call in asked
     ]
     return ModelResult(
         content=clean_text(response.content) if response.content is not None else None,
         calls=tuple(calls),
         usage=response.usage or Usage(requests=1),
-        finish_reason=read_finish_reason(response.finish_reason, calls=bool(calls)),
-        raw_finish_reason=_raw_finish_reason(response),
+        finish_reason="refusal" if response.refused else read_finish_reason(word, calls=bool(calls)),
+        raw_finish_reason=word,
         vendor=response.vendor,
         paused=response.paused and not calls,
     )
-
-
-def _raw_finish_reason(response: AgentResponse) -> str | None:
-    given = response.raw_finish_reason if response.raw_finish_reason is not None else response.finish_reason
-    return clean_text(str(given)) if given is not None else None
 
 
 def offer_of(definition: FunctionDefinition) -> Offer:

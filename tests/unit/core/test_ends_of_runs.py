@@ -125,7 +125,7 @@ def test_request_of_an_older_version_is_the_same_request():
         "content_filter": ("content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT"),
         "refusal": ("refusal",),
         "error": ("error", "abort", "MALFORMED_FUNCTION_CALL", "insufficient_system_resource"),
-        "other": ("pause_turn", "made up", "max turns"),
+        "other": ("made up", "pause_turn", "max turns"),
     }.items(),
 )
 def test_words_of_vendors_in_ours(reason, words):
