@@ -108,7 +108,7 @@ def _tool_choice(choice: Any, functions: Iterable[FunctionSchema]) -> Any:
 
 
 def _as_sent(value: Any) -> str:
-    """Arguments as text, where nothing stays nothing: in an answer that was cut it may be the beginning of something."""
+    """Arguments as text; nothing stays nothing, because in an answer that was cut something may have been lost."""
     return "" if value is None or value == "" else as_text(value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
@@ -135,8 +134,6 @@ def make_request(
     for name in ("stream", "stream_options"):
         joined.pop(name, None)  # whether an answer is streamed is not the model's configuration
     return VendorRequest(body=joined, headers=headers, query=query, streaming=streaming or {})
-
-
 
 
 def count(usage: Any, name: str) -> int:
