@@ -31,6 +31,7 @@ PROMPT = "you> "
 
 _RAY_OPTIONS = {"include_dashboard": False, "log_to_driver": False}
 _FAREWELLS = {"exit", "quit", "bye", "goodbye", "q"}
+_HELP = {"help", "?", "h"}
 _HISTORY_SIZE = 60
 _MAX_TURNS = 30
 _FIRST_LINE_WAIT_S = 1.0
@@ -68,8 +69,8 @@ def run_demo(options: DemoOptions) -> None:
     prepare_streams()
     voice = Voice()
     activities = options.model.activities()
-    voice.say("Rojak Corner: a front desk, somebody who takes orders, and somebody who brings them.", "bold")
-    voice.note(options.model.describe())
+    voice.tell("Rojak Corner: a front desk, somebody who takes orders, and somebody who brings them.", "bold")
+    voice.tell(options.model.describe())
     # One runner for many short calls: while the user types, no loop runs and Ctrl-C means what it always means.
     with asyncio.Runner() as runner:
         client = _make_client(options)
@@ -95,9 +96,9 @@ def _connect(runner: asyncio.Runner, client: Client, options: DemoOptions, voice
         runner.run(client.__aenter__())
         return
     if options.cluster == START_HERE:
-        voice.note("Starting Ray on this machine; this takes a few seconds ...")
+        voice.tell("Starting Ray on this machine; this takes a few seconds ...")
     else:
-        voice.note(f"Joining Ray at {options.cluster} ...")
+        voice.tell(f"Joining Ray at {options.cluster} ...")
     from rojak_ray.runtime import cluster
 
     clock = SystemClock()
@@ -107,7 +108,7 @@ def _connect(runner: asyncio.Runner, client: Client, options: DemoOptions, voice
         # started by the main thread.
         cluster.connect(options.cluster, _RAY_OPTIONS)
         runner.run(client.__aenter__())
-    voice.note(f"Ray is ready after {clock.monotonic() - began:.0f} s.")
+    voice.tell(f"Ray is ready after {clock.monotonic() - began:.0f} s.")
 
 
 class Conversation:
@@ -151,13 +152,14 @@ class Conversation:
         self._say_where_it_is()
 
     def _talk_with_person(self) -> None:
-        self._voice.note('Say something. "help" shows examples, "exit" or Ctrl-D ends.')
+        self._voice.tell('Say something. "help" shows examples, "exit" or Ctrl-D ends.')
         for line in typed_lines():
-            if line.lower() in _FAREWELLS:
+            command = line.lower().removeprefix("/")
+            if command in _FAREWELLS:
                 break
-            if line.lower() == "help":
+            if command in _HELP:
                 for example in EXAMPLES:
-                    self._voice.note(f"  {example}")
+                    self._voice.tell(f"  {example}")
                 continue
             try:
                 self._exchange(line)
@@ -188,11 +190,11 @@ class Conversation:
     def _say_where_it_is(self) -> None:
         place, session_id = self._options.place, self._session.id
         if place.startswith("memory:"):
-            self._voice.note(f"Session {session_id} was in memory only and ends here.")
+            self._voice.tell(f"Session {session_id} was in memory only and ends here.")
             return
         where = f" --storage {shlex.quote(place)}" if self._options.storage is not None else ""
-        self._voice.note(f"Session {session_id} is kept in {place}: every step was written there before it counted.")
-        self._voice.note(f"Go on with it: rojak demo --session {session_id}{where}")
+        self._voice.tell(f"Session {session_id} is kept in {place}: every step was written there before it counted.")
+        self._voice.tell(f"Go on with it: rojak demo --session {session_id}{where}", whole=True)
 
 
 def is_terminal(stream: Any) -> bool:

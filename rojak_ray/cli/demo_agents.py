@@ -66,22 +66,28 @@ def open_stall(make_agent: Callable[..., Agent]) -> Stall:
     """
 
     def transfer_to_front_desk() -> Agent:
-        """Hand the guest back to the Front desk, for opening hours and everything else."""
+        """Hand the guest back to the Front desk, for opening and closing hours, names, complaints and all else."""
         return front_desk
 
     def transfer_to_orders() -> Agent:
-        """Hand the guest to Orders, who knows the menu and prices and takes orders for food and drink."""
+        """Hand the guest to Orders, who knows the menu, prices and totals, changes orders, confirms and places them.
+
+        On the menu: rojak, laksa, satay, teh tarik.
+        """
         return orders
 
     def transfer_to_delivery() -> Agent:
-        """Hand the guest to Delivery, who delivers to guests some km away, tracks the food, and knows time and fee."""
+        """Hand the guest to Delivery, who brings food to guests some km away and tracks it.
+
+        Delivery knows time and fee, and when it is ready and arrives.
+        """
         return delivery
 
     front_desk = make_agent(
         name="Front desk",
         instructions="You welcome the guests of Rojak Corner, a food stall. Answer in one or two sentences.\n"
         "Remember the guest's name. Hand over as soon as a guest wants to order, or asks about a delivery.",
-        functions=[note_guest_name, opening_hours, transfer_to_orders, transfer_to_delivery],
+        functions=[note_guest_name, opening_hours, note_complaint, transfer_to_orders, transfer_to_delivery],
     )
     orders = make_agent(
         name="Orders",
@@ -128,12 +134,25 @@ def note_guest_name(name: str, context_variables: dict[str, Any]) -> str:
     return f"Welcome to Rojak Corner, {name}."
 
 
-def opening_hours(day: Day) -> str:
+def note_complaint(text: str, context_variables: dict[str, Any]) -> str:
+    """Write down a complaint: a dish that is cold, wrong, missing, late or not good, or slow service.
+
+    Args:
+        text: What is wrong, in the guest's words.
+        context_variables: Gets `complaints`.
+    """
+    context_variables.setdefault("complaints", []).append(text)
+    return "I am sorry. It is written down, and the cook reads it tonight."
+
+
+def opening_hours(day: Day | None = None) -> str:
     """Say when the stall opens and closes.
 
     Args:
-        day: Day of the week.
+        day: Day of the week; left away for the whole week.
     """
+    if day is None:
+        return "Open from 11:00 to 21:00, on Friday and Saturday to 23:00; closed on Mondays."
     if day == "Monday":
         return "Closed on Mondays: somebody has to go to the market."
     closes = "23:00" if day in ("Friday", "Saturday") else "21:00"
@@ -144,7 +163,7 @@ def opening_hours(day: Day) -> str:
 
 
 def show_menu() -> dict[str, str]:
-    """Show the menu: dishes and their prices for a regular portion."""
+    """Show the menu: dishes (rojak, laksa, satay, teh tarik) and their prices for a regular portion."""
     return {dish: f"${price:.2f}" for dish, price in PRICES.items()}
 
 
@@ -203,7 +222,7 @@ def place_order(context_variables: dict[str, Any], call: ToolContext) -> str:
 
 
 def track_delivery(context_variables: dict[str, Any]) -> str:
-    """Track the delivery: where the food is and when it will be ready."""
+    """Track the delivery: where the food is, and when it will be ready or arrive."""
     number = context_variables.get("order_number")
     if number is None:
         raise LookupError("Nothing was ordered yet. Hand over to Orders.")
@@ -214,7 +233,7 @@ def track_delivery(context_variables: dict[str, Any]) -> str:
 
 
 def estimate_trip(distance_km: float) -> str:
-    """Estimate when the food arrives at a guest who lives some km (kilometers) away: time and fee of the trip.
+    """Estimate the trip to a guest who lives some km (kilometers) away: its time, cost and fee.
 
     Args:
         distance_km: How far away the guest lives.

@@ -19,7 +19,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from rojak_ray.display import hanging, json_line, one_line, printable
+from rojak_ray.cli.wrapping import Wrapping, wrap
+from rojak_ray.display import CONTINUED, hanging, json_line, one_line, printable
 from rojak_ray.errors import InternalError, RojakError
 
 DEBUG_VARIABLE = "ROJAK_DEBUG"
@@ -43,15 +44,26 @@ class Voice:
         """Speak to `console`; None: standard output."""
         self._console = console or PipeConsole(highlight=False)
         self._colours: dict[str, str] = {}
+        self._wrapping: Wrapping | None = None
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text, whatever it contains. Its further lines hang below the first, marked as such."""
         indent = len(text) - len(text.lstrip(" ")) + 2
-        self._console.print(Text(hanging(text, indent), style=style), soft_wrap=True)
+        shown = hanging(text, indent)
+        if self._console.is_terminal:
+            shown = wrap(printable(text), self._console.width, " " * indent + CONTINUED)
+        self._console.print(Text(shown, style=style), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print something about the conversation that nobody in it said."""
         self.say(text, "dim")
+
+    def tell(self, text: str, style: str = "dim", *, whole: bool = False) -> None:
+        """Print words of our own, which nobody can take for anything else; `whole`: in one line, to be copied."""
+        shown = printable(text)
+        if self._console.is_terminal and not whole:
+            shown = wrap(shown, self._console.width, "  ")
+        self._console.print(Text(shown, style=style), soft_wrap=True)
 
     def heard(self, text: str) -> None:
         """Show what the user said, where the terminal does not show it already."""
@@ -75,12 +87,19 @@ class Voice:
     def piece(self, name: str, text: str, *, begins: bool) -> None:
         """Show a piece of an answer behind the one before."""
         if begins:
-            self._console.print(Text(f"{one_line(name)}: ", style=self._colour(name)), end="", soft_wrap=True)
-        self._console.print(Text(hanging(text, 2)), end="", soft_wrap=True)
+            label = f"{one_line(name)}: "
+            self._wrapping = None
+            if self._console.is_terminal:
+                self._wrapping = Wrapping(self._console.width, "  " + CONTINUED)
+                label = self._wrapping.feed(label)  # the space behind it comes with the first word
+            self._console.print(Text(label, style=self._colour(name)), end="", soft_wrap=True)
+        shown = self._wrapping.feed(printable(text)) if self._wrapping else hanging(text, 2)
+        self._console.print(Text(shown), end="", soft_wrap=True)
 
     def piece_ends(self) -> None:
         """The answer is complete."""
-        self._console.print()
+        self._console.print(Text(self._wrapping.end() if self._wrapping else ""), soft_wrap=True)
+        self._wrapping = None
 
     def context_changed(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Show in a dim line which context variables are new, different or gone."""

@@ -238,14 +238,15 @@ def test_a_reader_that_leaves_early_ends_the_demo_without_a_traceback(tmp_path: 
 def test_terminal_holds_a_conversation_and_exit_says_where_it_is_kept(tmp_path: Path):
     with Terminal("demo", "--in-process", "--storage", str(tmp_path)) as terminal:
         terminal.wait_for("you> ")
-        terminal.type("help\n")
-        terminal.wait_for("Show me the menu.")
-        terminal.wait_for("you> ")
+        for way in ("help", "/help", "?"):
+            terminal.type(f"{way}\n")
+            terminal.wait_for("Show me the menu.")
+            terminal.wait_for("you> ")
         terminal.type("My name is Ada. 2 large laksa please\n")
-        terminal.wait_for('context: guest = "Ada"')
+        terminal.wait_for("handed over: Front desk -> Orders")
+        terminal.wait_for('context: guest = "Ada", order = {"large laksa": 2}')
         terminal.wait_for("you> ")
         terminal.type("I want to order 1 small rojak\n")
-        terminal.wait_for("handed over: Front desk -> Orders")
         terminal.wait_for("Orders: ")
         terminal.wait_for("you> ")
         terminal.type("exit\n")
