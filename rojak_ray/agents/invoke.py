@@ -7,9 +7,12 @@ can act on. Nothing is kept between calls.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from typing import Any
@@ -21,11 +24,15 @@ from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
 from rojak_ray.agents.schema import CONTEXT_PARAMETER, FunctionDefinition, signature_of
-from rojak_ray.errors import InvalidAgent
+from rojak_ray.errors import InvalidAgent, InvalidContext
 from rojak_ray.messages import clean_text, read_context
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_MOST_PROBLEMS = 5
+_DEEPEST_LOOK = 20
+_COLLECTIONS = (list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
+_HOW_TO_HAND_OVER = "Return the agent itself, or AgentExecuteFnResult(output=..., agent=...)."
 
 
 @dataclass(frozen=True)
@@ -71,82 +78,196 @@ def build_arguments(
     return arguments | dict.fromkeys(definition.tool_context_parameters, tool_context)
 
 
-async def invoke(definition: FunctionDefinition, arguments: Mapping[str, Any]) -> Any:
-    """Call a function in the current task and thread, awaiting what it returns if that can be awaited."""
-    return await _settle(definition.name, definition.call(arguments))
-
-
 def invoke_sync(definition: FunctionDefinition, arguments: Mapping[str, Any]) -> Any:
     """Call a function in a thread without an event loop; if it returns an awaitable, a loop is run for it."""
     value = definition.call(arguments)
-    if inspect.isawaitable(value):
-        return asyncio.run(_settle(definition.name, value))
-    return _refuse_iterator(definition.name, value)
+    return asyncio.run(_awaited(value)) if inspect.isawaitable(value) else value
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+def whole_value(name: str, value: Any) -> Any:
+    """The value, if it is there as a whole.
+
+    Raises:
+        TypeError: It is a generator or another iterator, of which nothing has run yet.
+    """
+    if is_a(value, Iterator) or is_a(value, AsyncIterator):
+        raise TypeError(
+            f"{name}() returned a {type(value).__name__}, which is not supported: functions return a whole value, "
+            "such as text or a list"
+        )
+    return value
 
 
 def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> FunctionOutcome:
     """Read what a function returned and what it did to the context variables.
 
+    The function has run, and what it did outside is done: so nothing is refused here as a whole. What cannot be kept
+    or followed is left out, and the model is told.
+
     Args:
         value: What it returned.
         before: The context variables before the call.
         after: The dictionary the function was given, with its changes.
-
-    Raises:
-        InvalidContext: It left something in the context that is not plain JSON data.
     """
     agent: Agent | None = None
-    output = ""
-    context = dict(after)
-    waits = value if isinstance(value, WaitForAnswer) else None
-    if waits is not None:
-        output = clean_text(waits.question)
-    elif isinstance(value, Agent):
-        agent = value
-    elif isinstance(value, AgentExecuteFnResult):
-        agent = value.agent
-        output = result_text(value.output)
-        context |= read_context(value.context_variables)
+    waits: WaitForAnswer | None = None
+    problems: list[str] = []
+    context: dict[Any, Any] = dict(after)
+    if is_a(value, WaitForAnswer):
+        waits = value
+        output = clean_text(value.question)
+    elif is_a(value, AgentExecuteFnResult):
+        agent, output = _handed_over(value.agent, value.output, problems)
+        context |= _given_context(value.context_variables, problems)
     else:
-        output = result_text(value)
+        agent, output = _handed_over(*_agent_and_rest(value), problems)
     if agent is not None and not output:
-        output = clean_text(f"Transferred to '{agent.name}'")
-    kept = read_context(context)
+        output = clean_text(f"Transferred to '{_name_of(agent)}'")
+    kept = _kept_context(before, context, problems)
     return FunctionOutcome(
-        output=output,
+        output="\n".join([*([output] if output or not problems else []), *problems[:_MOST_PROBLEMS]]),
         agent=agent,
         context_set={key: new for key, new in kept.items() if key not in before or not _is_same(before[key], new)},
-        context_deleted=tuple(key for key in before if key not in kept),
+        context_deleted=tuple(key for key in before if key not in context),
         waits=waits,
     )
 
 
-def result_text(value: Any) -> str:
-    """A returned value as text: structures as JSON where JSON can hold them, everything else as `str` puts it."""
-    if isinstance(value, Enum):
-        value = value.value
-    is_structure = isinstance(value, Mapping | list | tuple | set | frozenset | BaseModel) or (
-        is_dataclass(value) and not isinstance(value, type)
+def _agent_and_rest(value: Any) -> tuple[Any, Any]:
+    """Who is handed over to and what is told, of a value that may be an agent, `[agent]` or `(agent, "text")`."""
+    if is_a(value, Agent):
+        return value, None
+    if is_a(value, list) or is_a(value, tuple):
+        agents = [item for item in value if is_a(item, Agent)]
+        rest = [item for item in value if not is_a(item, Agent)]
+        if len(agents) == 1 and (not rest or (len(rest) == 1 and isinstance(rest[0], str))):
+            return agents[0], rest[0] if rest else None
+    return None, value if value is not None else "None"
+
+
+def _handed_over(agent: Any, output: Any, problems: list[str]) -> tuple[Agent | None, str]:
+    """An agent and a text that can be used; what cannot is told, and an agent's fields never are."""
+    held = _agent_in(output)
+    if held is not None:
+        problems.append(
+            f"TypeError: nothing was handed over, because the function returned {held}. {_HOW_TO_HAND_OVER}"
+        )
+        return None, ""
+    text = result_text(output) if output is not None else ""
+    if agent is None or is_a(agent, Agent):
+        return agent, text
+    problems.append(
+        f"TypeError: nothing was handed over, because `agent` of an AgentExecuteFnResult was {type(agent).__name__}, "
+        "which is no agent."
     )
-    if is_structure:
+    return None, text
+
+
+def _agent_in(value: Any, depth: int = 0) -> str | None:
+    """What to call an agent, or a class of agents, that is somewhere in a value; None if there is none."""
+    if is_a(value, Agent):
+        return f"the agent {_name_of(value)!r} within another value"
+    if is_a(value, type):
+        return f"the class {value.__name__} instead of an agent" if issubclass(value, Agent) else None
+    if depth > _DEEPEST_LOOK:
+        return None
+    inner: Any = ()
+    if is_a(value, Mapping):
+        inner = value.values()
+    elif is_a(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
+        inner = getattr(value, "__dict__", {}).values()
+    elif issubclass(type(value), _COLLECTIONS):
+        inner = value
+    return next((found for item in inner if (found := _agent_in(item, depth + 1)) is not None), None)
+
+
+def _name_of(agent: Agent) -> str:
+    return str(getattr(agent, "name", ""))
+
+
+def _given_context(given: Any, problems: list[str]) -> dict[Any, Any]:
+    if given is None or is_a(given, Mapping):
+        return dict(given or {})
+    problems.append(
+        f"InvalidContext: `context_variables` of an AgentExecuteFnResult must be a dictionary, not "
+        f"{type(given).__name__}; they were not kept."
+    )
+    return {}
+
+
+def _kept_context(before: Mapping[str, Any], after: Mapping[Any, Any], problems: list[str]) -> dict[str, JsonValue]:
+    """The context variables as JSON; what JSON cannot hold stays as it was before."""
+    kept: dict[str, JsonValue] = {}
+    for key, value in after.items():
         try:
-            return clean_text(json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False))
-        except (PydanticSerializationError, ValueError, TypeError, RecursionError):
-            pass
-    return clean_text(str(value))
+            kept |= read_context({key: value})
+        except BaseException as error:  # noqa: BLE001  (what a function leaves there may raise anything)
+            text = str(error) if type(error) is InvalidContext else f"The value at {key!r:.60} could not be read."
+            problems.append(f"InvalidContext: {text} The function ran to its end; only this change was not kept.")
+            if key in before:
+                kept[key] = before[key]
+    return kept
 
 
-async def render_instructions(fn: Callable[..., Any], context_variables: dict[str, Any]) -> str:
-    """The instructions that a callable writes.
+def result_text(value: Any) -> str:
+    """A returned value as text: structures as JSON where JSON can hold them, everything else as `str` puts it.
+
+    Raises nothing: a value that has no text is named by its class.
+    """
+    try:
+        if isinstance(value, Enum):
+            value = value.value
+        is_structure = isinstance(value, Mapping | list | tuple | set | frozenset | BaseModel) or (
+            is_dataclass(value) and not isinstance(value, type)
+        )
+        if is_structure:
+            with contextlib.suppress(PydanticSerializationError, ValueError, TypeError, RecursionError):
+                return clean_text(json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False))
+        return clean_text(str.__str__(str(value)))
+    except BaseException as error:  # noqa: BLE001  (asking an object for its text runs its code)
+        return f"(a {type(value).__name__} that has no text: asked for one, it raised {type(error).__name__})"
+
+
+def is_a(value: Any, kind: type) -> bool:
+    """`isinstance` of an object that may lie about its class, or raise when it is asked."""
+    return issubclass(type(value), kind)
+
+
+def instructions_call(fn: Callable[..., Any], context_variables: dict[str, Any]) -> Callable[[], Any]:
+    """The call that has a callable write instructions.
 
     It gets the context variables if it has a parameter of that name, or one required positional parameter.
 
     Raises:
         InvalidAgent: It asks for parameters that nobody can fill.
     """
-    name = getattr(fn, "__name__", type(fn).__name__)
-    arguments, keywords = _instruction_arguments(fn, name, context_variables)
-    return clean_text(str(await _settle(name, fn(*arguments, **keywords))))
+    arguments, keywords = _instruction_arguments(fn, name_of_writer(fn), context_variables)
+    return functools.partial(fn, *arguments, **keywords)
+
+
+def read_instructions(fn: Callable[..., Any], value: Any) -> str:
+    """The text that a callable wrote; None is no instructions.
+
+    Raises:
+        TypeError: It returned something else.
+    """
+    if value is None:
+        return ""
+    if not is_a(value, str):
+        raise TypeError(
+            f"The instructions {name_of_writer(fn)!r} returned {type(value).__name__}, which is not supported: return "
+            "text, or None for no instructions."
+        )
+    return clean_text(str.__str__(value))
+
+
+def name_of_writer(fn: Callable[..., Any]) -> str:
+    """What to call a callable that writes instructions."""
+    return getattr(fn, "__name__", type(fn).__name__)
 
 
 def _instruction_arguments(
@@ -173,21 +294,6 @@ def _instruction_arguments(
             f"The instructions {name!r} ask for {', '.join(map(repr, required))}; only {CONTEXT_PARAMETER!r} is passed."
         )
     return arguments
-
-
-async def _settle(name: str, value: Any) -> Any:
-    if inspect.isawaitable(value):
-        value = await value
-    return _refuse_iterator(name, value)
-
-
-def _refuse_iterator(name: str, value: Any) -> Any:
-    if isinstance(value, Iterator | AsyncIterator):
-        raise TypeError(
-            f"{name}() returned a {type(value).__name__}, which is not supported: functions return a whole value, "
-            "such as text or a list"
-        )
-    return value
 
 
 def _is_same(before: Any, new: JsonValue) -> bool:

@@ -101,7 +101,9 @@ class AgentExecuteFnResult:
     `output`.
     """
 
-    output: str = ""
+    output: Any = ""
+    """What the model is told; None is nothing."""
+
     agent: Agent | None = None
     """Who answers next."""
 

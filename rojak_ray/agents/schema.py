@@ -148,7 +148,7 @@ def define_function(fn: Callable[..., Any], *, show_context: bool = False) -> Fu
         name=name,
         schema=FunctionSchema(name=name, description=description, parameters=_json_schema(model, signature)),
         settings=_settings(fn),
-        is_async=_is_async(fn),
+        is_async=is_async(fn),
         context_parameter=context,
         tool_context_parameters=tool_contexts,
         signature=signature,
@@ -192,6 +192,12 @@ def signature_of(fn: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(fn) if passes_on else own
 
 
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine at once, so that nothing of it blocks whoever calls."""
+    target = _without_partials(fn)
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
+
+
 # Reading a function
 
 
@@ -221,11 +227,6 @@ def _settings(fn: Callable[..., Any]) -> FunctionSettings:
     default = FunctionSettings()
     found = (settings_of(place) for place in (fn, _without_partials(fn), _core(fn)))
     return next((settings for settings in found if settings != default), default)
-
-
-def _is_async(fn: Callable[..., Any]) -> bool:
-    target = _without_partials(fn)
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
 
 
 # Annotations

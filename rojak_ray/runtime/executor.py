@@ -38,9 +38,10 @@ from rojak_ray.runtime.linking import Linking
 from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.step_tasks import Lease, run_functions, warm_up
+from rojak_ray.sessions.failures import error_of
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.providers import nobody_serves
-from rojak_ray.sessions.steps import Offer, StepRunner, error_of
+from rojak_ray.sessions.steps import Offer, StepRunner
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ import signal
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, cast
 
 import ray
 
-from rojak_ray.agents.invoke import invoke_sync
+from rojak_ray.agents.invoke import FunctionOutcome, invoke_sync
 from rojak_ray.clock import SystemClock
-from rojak_ray.core.steps import CallFunction, StepResult
+from rojak_ray.core.steps import CallFunction, StepError, StepResult
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_result
 from rojak_ray.runtime.catalog_access import CatalogAccess
@@ -26,9 +26,12 @@ from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.function_pool import pack_taking
 from rojak_ray.runtime.link import BlockingLink
 from rojak_ray.runtime.step_worker import publish
-from rojak_ray.sessions.steps import error_of, finish_call, named_function, prepare_call
+from rojak_ray.sessions.failures import OutOfTime, error_of, overran
+from rojak_ray.sessions.steps import FunctionCall, finished, named_function
+from rojak_ray.sessions.user_code import Returned, capture
 
 _GRACE_S = 5.0
+_AGAIN_S = 1.0
 _WATCH_S = 1.0
 _EXIT_CODE = 70
 _MOST_LINKS = 8
@@ -136,7 +139,7 @@ class _TaskProcess:
             result = self.call(Assignment.unpack(packed))
         except CodeGone as gone:
             return pack_gone(gone)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
+        except BaseException as error:  # noqa: BLE001  (the step boundary)
             result = error_of(error)
         return pack_result(self.published(result))
 
@@ -149,10 +152,9 @@ class _TaskProcess:
         if definition is None:
             self._loop.run(self._code.fetch(assignment.keys))
             definition = self._loop.run(AssignedSources(self._code, assignment).resolve(ref))
-        prepared = prepare_call(step, definition)
-        with _time_limit(prepared.timeout_s, step.call.name, self._watchdog):
-            value = invoke_sync(definition, prepared.arguments)
-        return finish_call(step, prepared, value, self._code.refer)
+        call = FunctionCall(step, definition)
+        outcome = _in_time(call, step.call.name, self._watchdog)
+        return outcome if isinstance(outcome, StepError) else finished(outcome, self._code.refer)
 
     def published(self, result: StepResult) -> StepResult:
         """The result, once everything it names is known to the catalog."""
@@ -186,19 +188,33 @@ class _Watchdog:
                 os._exit(_EXIT_CODE)
 
 
-@contextlib.contextmanager
-def _time_limit(seconds: float, name: str, watchdog: _Watchdog) -> Generator[None]:
-    """Raise TimeoutError in the main thread, where Ray runs tasks."""
+def _in_time(call: FunctionCall, name: str, watchdog: _Watchdog) -> FunctionOutcome | StepError:
+    """Make a call in the main thread, where Ray runs tasks and Python its signal handlers; past its limit it is told.
+
+    The alarm rings again and again, because the first may be swallowed: by an `except BaseException`, by a callback.
+    """
+    overrun = OutOfTime(overran(name, call.limit_s))
+    running, late = True, False
 
     def on_alarm(*_: Any) -> None:
-        raise TimeoutError(f"{name} did not finish in time ({seconds:g} s).")
+        nonlocal late
+        late = True
+        if running:
+            raise overrun
 
     before = signal.signal(signal.SIGALRM, on_alarm)
-    watchdog.arm(seconds + _GRACE_S)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    watchdog.arm(call.limit_s + _GRACE_S)
+    signal.setitimer(signal.ITIMER_REAL, call.limit_s, _AGAIN_S)
     try:
-        yield
+        outcome = capture(lambda: invoke_sync(call.definition, call.arguments()), call.read)
+        running = False
+    except OutOfTime as error:  # it rang between two lines of ours
+        outcome = error_of(error)
     finally:
+        running = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         watchdog.disarm()
         signal.signal(signal.SIGALRM, before)
+    if late:
+        return error_of(overrun)
+    return outcome.value if isinstance(outcome, Returned) else cast("StepError", outcome)

@@ -7,15 +7,17 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from rojak_ray.agents.activities import OnDelta
-from rojak_ray.core.steps import StepResult
+from rojak_ray.core.steps import FunctionResult, StepResult
 from rojak_ray.errors import RojakError
 from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_last, pack_result, pack_text
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.link import LinkServer
+from rojak_ray.sessions.failures import cancelled_by_us, describe, error_of
 from rojak_ray.sessions.pieces import Pace
-from rojak_ray.sessions.steps import StepRunner, error_of
+from rojak_ray.sessions.steps import StepRunner, not_handed_over
+from rojak_ray.sessions.user_code import UserCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class StepWorkerActor:
         catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(catalog.parcel, catalog.announce)
         self._pace = Pace()
+        self._user_code = UserCode()
         self._link = LinkServer({Kind.EXECUTE: self.execute})
         self._running = 0
         self._finished = 0
@@ -77,7 +80,7 @@ class StepWorkerActor:
             except RojakError as error:
                 return pack_result(error_of(error))
             sources = AssignedSources(self._code, assignment)
-            runner = StepRunner(sources, sources, self._code.refer, self._pace)
+            runner = StepRunner(sources, sources, self._code.refer, self._pace, self._user_code)
             result = await runner.execute(assignment.step, on_delta)
             return pack_result(await publish(self._code, result))
         finally:
@@ -100,6 +103,11 @@ async def publish(code: CodeCache, result: StepResult) -> StepResult:
     """Make functions of a handed-over agent known before the result names them."""
     try:
         await code.publish_met()
-    except Exception as error:  # noqa: BLE001  (the step boundary: shipping runs code of the functions' globals)
-        return error_of(error)
+    except BaseException as error:
+        if cancelled_by_us(error):
+            raise
+        # Shipping runs code of whatever the functions refer to. The function that handed over has run all the same.
+        if not isinstance(result, FunctionResult):
+            return error_of(error)
+        return result.model_copy(update={"agent": None, "output": not_handed_over(describe(error))})
     return result

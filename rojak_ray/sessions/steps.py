@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +16,17 @@ from rojak_ray.agents.activities import AgentActivities, AgentCallParams, Functi
 from rojak_ray.agents.choice import released
 from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.function import ToolContext
-from rojak_ray.agents.invoke import build_arguments, invoke, invoke_sync, read_result, render_instructions
+from rojak_ray.agents.invoke import (
+    FunctionOutcome,
+    build_arguments,
+    instructions_call,
+    read_instructions,
+    read_result,
+    result_text,
+    whole_value,
+)
 from rojak_ray.agents.results import AgentResponse
-from rojak_ray.agents.schema import FunctionDefinition
+from rojak_ray.agents.schema import FunctionDefinition, is_async
 from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
 from rojak_ray.core.events import CallPlan, PlannedCall
 from rojak_ray.core.steps import (
@@ -30,27 +37,16 @@ from rojak_ray.core.steps import (
     RenderInstructions,
     Retrieve,
     Step,
-    StepError,
     StepResult,
     TextResult,
     WaitingResult,
 )
-from rojak_ray.errors import (
-    FunctionNotFound,
-    ModelCutShort,
-    ModelMisbehaved,
-    ModelUnavailable,
-    RetrieverUnavailable,
-    RojakError,
-)
+from rojak_ray.errors import FunctionNotFound, ModelMisbehaved
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
+from rojak_ray.sessions.failures import cancelled_by_us, describe, error_of, overran, timed_out
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
-
-_TRANSIENT_NAMES = frozenset({"ConnectionError", "TimeoutError", "Timeout", "TimeoutException", "NetworkError"})
-"""Base classes by which clients that do not derive from Python's own errors tell a passing failure."""
-
-_LONGEST_ERROR = 4000
+from rojak_ray.sessions.user_code import StepFailed, UserCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +73,26 @@ class FunctionSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedCall:
-    """A function call whose arguments are checked."""
-
-    definition: FunctionDefinition
-    arguments: Any
-    context: dict[str, Any]
-    """The function's own copy of the context variables, to be compared afterwards."""
-
-    timeout_s: float
-
-
 class StepRunner:
     """Runs one step at a time for each caller; many callers at once."""
 
     def __init__(
-        self, functions: FunctionSource, providers: ProviderSource, refer: Refer, pace: Pace | None = None
+        self,
+        functions: FunctionSource,
+        providers: ProviderSource,
+        refer: Refer,
+        pace: Pace | None = None,
+        user_code: UserCode | None = None,
     ) -> None:
-        """`refer` names the callables of agents that functions hand over to; `pace` is that of the process."""
+        """`refer` names the callables of agents that functions hand over to; the others are those of the process."""
         self._functions = functions
         self._providers = providers
         self._refer = refer
         self._pace = pace or Pace()
+        self._user_code = user_code or UserCode()
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
-        """See `StepExecutor.execute`. Synchronous functions run in a thread: one that never returns keeps it."""
+        """See `StepExecutor.execute`. Synchronous code runs in a thread: one that never returns keeps it."""
         try:
             match step:
                 case CallModel():
@@ -113,12 +103,11 @@ class StepRunner:
                     return await self._render(step)
                 case Retrieve():
                     return await self._retrieve(step)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+        except StepFailed as failed:
+            return failed.error
+        except BaseException as error:
+            if cancelled_by_us(error):
                 raise
-            return StepError(error_type="CancelledError", message="it cancelled itself")
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the step boundary)
             return error_of(error)
 
     async def _call_model(self, step: CallModel, on_delta: OnDelta | None) -> ModelResult:
@@ -140,42 +129,62 @@ class StepRunner:
             idempotency_key=step.idempotency_key,
             timeout_s=agent.retry.timeout_s,
         )
+        plans = {offer.schema.name: offer.plan for offer in offers}
         async with contextlib.AsyncExitStack() as held:
-            async with _limit(agent.retry.timeout_s, f"Waiting for a place among the calls of {agent.type!r} models"):
-                await held.enter_async_context(activities.slot())
-            async with _limit(agent.retry.timeout_s, f"The model call of agent {agent.name!r}"):
-                response = await self._ask(activities, params, on_delta)
-        return read_response(response, {offer.schema.name: offer.plan for offer in offers})
-
-    async def _ask(
-        self, activities: AgentActivities, params: AgentCallParams, on_delta: OnDelta | None
-    ) -> AgentResponse:
-        if on_delta is None:
-            return await activities.call(params)
-        with Pieces(on_delta, self._pace) as pieces:
-            params.on_delta = pieces.add
-            return await activities.call(params)
+            await held.enter_async_context(_place(activities, agent.retry.timeout_s))
+            if on_delta is not None:
+                params.on_delta = held.enter_context(Pieces(on_delta, self._pace)).add
+            return await self._user_code.run(
+                lambda: activities.call(params),
+                lambda response: read_response(response, plans),
+                waits=is_async(activities.call),
+                limit_s=agent.retry.timeout_s,
+                what=f"The model call of agent {agent.name!r}",
+            )
 
     async def _call_function(self, step: CallFunction) -> FunctionResult | WaitingResult:
-        prepared = prepare_call(step, await self._functions.resolve(named_function(step)))
-        async with _limit(prepared.timeout_s, step.call.name):
-            if prepared.definition.is_async:
-                value = await invoke(prepared.definition, prepared.arguments)
-            else:
-                value = await asyncio.to_thread(invoke_sync, prepared.definition, prepared.arguments)
-        return finish_call(step, prepared, value, self._refer)
+        call = FunctionCall(step, await self._functions.resolve(named_function(step)))
+        outcome = await self._user_code.run(
+            call.make, call.read, waits=call.definition.is_async, limit_s=call.limit_s, what=step.call.name
+        )
+        return finished(outcome, self._refer)
 
     async def _render(self, step: RenderInstructions) -> TextResult:
         write = await self._functions.writer(step.function)
-        async with _limit(step.agent.retry.timeout_s, f"The instructions of agent {step.agent.name!r}"):
-            return TextResult(text=await render_instructions(write, copy.deepcopy(step.context_variables)))
+        context = copy.deepcopy(step.context_variables)
+        text = await self._user_code.run(
+            lambda: instructions_call(write, context)(),
+            lambda value: read_instructions(write, value),
+            waits=is_async(write),
+            limit_s=step.agent.retry.timeout_s,
+            what=f"The instructions of agent {step.agent.name!r}",
+        )
+        return TextResult(text=text)
 
     async def _retrieve(self, step: Retrieve) -> TextResult:
         activities = await self._providers.retriever_activities(step.retriever.type)
-        limit = min(step.agent.retry.timeout_s, activities.timeout_s)
-        async with _limit(limit, f"Retriever {activities.type!r}"):
-            found: Any = await activities.retrieve_and_combine_results(step.text)
-        return TextResult(text=clean_text(str(found)) if found is not None else "")
+        ask = activities.retrieve_and_combine_results
+        text = await self._user_code.run(
+            lambda: ask(step.text),
+            lambda found: result_text(found) if found is not None else "",
+            waits=is_async(ask),
+            limit_s=min(step.agent.retry.timeout_s, activities.timeout_s),
+            what=f"Retriever {activities.type!r}",
+        )
+        return TextResult(text=text)
+
+
+@contextlib.asynccontextmanager
+async def _place(activities: AgentActivities, limit_s: float) -> AsyncIterator[None]:
+    """A place among the calls that a provider makes at once; waiting for it is not the call's time."""
+    async with contextlib.AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(limit_s):
+                await held.enter_async_context(activities.slot())
+        except TimeoutError:
+            what = f"Waiting for a place among the calls of {activities.type!r} models"
+            raise StepFailed(timed_out(overran(what, limit_s))) from None
+        yield
 
 
 def named_function(step: CallFunction) -> FunctionRef:
@@ -186,48 +195,69 @@ def named_function(step: CallFunction) -> FunctionRef:
     raise FunctionNotFound(f"Function {step.call.name} not found")
 
 
-def prepare_call(step: CallFunction, definition: FunctionDefinition) -> PreparedCall:
-    """Check the model's arguments against the function.
+class FunctionCall:
+    """One attempt of a function call. Whoever has the thread or the loop for it makes it, then reads it, there."""
 
-    Raises:
-        TypeError, ValueError: They do not fit; the text is for the model.
-    """
-    context = copy.deepcopy(step.context_variables)
-    tool_context = ToolContext(
-        run_id=step.run_id,
-        session_id=step.session_id,
-        agent_name=step.agent.name,
-        tool_call_id=step.call.id,
-        idempotency_key=step.idempotency_key,
-        attempt=step.attempt,
-        context_variables=context,
-        call_id=step.call_id,
-    )
-    arguments = build_arguments(definition, step.call.arguments, context, tool_context)
-    return PreparedCall(definition, arguments, context, step.plan.timeout_s or step.agent.retry.timeout_s)
+    def __init__(self, step: CallFunction, definition: FunctionDefinition) -> None:
+        """Nothing runs yet."""
+        self._step = step
+        self.definition = definition
+        self.limit_s = step.plan.timeout_s or step.agent.retry.timeout_s
+        self._context = copy.deepcopy(step.context_variables)
+        """The function's own copy, to be compared afterwards."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The model's arguments, checked, which may run code of their types, and what we fill in.
+
+        Raises:
+            TypeError, ValueError: They do not fit; the text is for the model.
+        """
+        step = self._step
+        tool_context = ToolContext(
+            run_id=step.run_id,
+            session_id=step.session_id,
+            agent_name=step.agent.name,
+            tool_call_id=step.call.id,
+            idempotency_key=step.idempotency_key,
+            attempt=step.attempt,
+            context_variables=self._context,
+            call_id=step.call_id,
+        )
+        return build_arguments(self.definition, step.call.arguments, self._context, tool_context)
+
+    def make(self) -> Any:
+        """Call the function; what it returned, which may have to be awaited."""
+        return self.definition.call(self.arguments())
+
+    def read(self, value: Any) -> FunctionOutcome:
+        """What it did.
+
+        Raises:
+            TypeError: It returned a generator, so it did nothing.
+        """
+        return read_result(whole_value(self.definition.name, value), self._step.context_variables, self._context)
 
 
-def finish_call(step: CallFunction, prepared: PreparedCall, value: Any, refer: Refer) -> FunctionResult | WaitingResult:
-    """Read what a function returned.
-
-    Raises:
-        InvalidContext, InvalidAgent: It left something that cannot be stored; the text is for the model.
-    """
-    outcome = read_result(value, dict(step.context_variables), prepared.context)
+def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | WaitingResult:
+    """What a function did, as a record. If its agent cannot be handed over to, that is told and the rest stands."""
+    changes: dict[str, Any] = {"context_set": outcome.context_set, "context_deleted": outcome.context_deleted}
     if outcome.waits is not None:
         return WaitingResult(
             question=outcome.output,
             options=tuple(clean_text(option) for option in outcome.waits.options),
             timeout_s=outcome.waits.timeout_in_seconds,
-            context_set=outcome.context_set,
-            context_deleted=outcome.context_deleted,
+            **changes,
         )
-    return FunctionResult(
-        output=outcome.output,
-        agent=encode_agent(outcome.agent, refer) if outcome.agent is not None else None,
-        context_set=outcome.context_set,
-        context_deleted=outcome.context_deleted,
-    )
+    try:
+        agent = encode_agent(outcome.agent, refer) if outcome.agent is not None else None
+    except Exception as error:  # noqa: BLE001  (an agent's class may do anything when it is looked at)
+        return FunctionResult(output=not_handed_over(describe(error)), **changes)
+    return FunctionResult(output=outcome.output, agent=agent, **changes)
+
+
+def not_handed_over(reason: str) -> str:
+    """What the model is told of a function that ran, but whose agent cannot answer."""
+    return f"{reason} The function ran to its end, but nothing was handed over."
 
 
 def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelResult:
@@ -270,49 +300,10 @@ def offer_of(definition: FunctionDefinition) -> Offer:
     """A function as a model is offered it."""
     settings = definition.settings
     plan = CallPlan(
-        sequential=definition.context_parameter is not None,
+        # Who gets a ToolContext gets the context variables with it, so its calls too run in order, one after another.
+        sequential=definition.context_parameter is not None or bool(definition.tool_context_parameters),
         at_most_once=settings.at_most_once,
         timeout_s=settings.timeout_s,
         policy=PolicySpec.of(settings.retry_policy) if settings.retry_policy else None,
     )
     return Offer(definition.schema, plan)
-
-
-def error_of(error: BaseException) -> StepError:
-    """An exception as data, with what the retry rules need to know."""
-    names = {base.__name__ for base in type(error).__mro__}
-    text = error.message if isinstance(error, RojakError) else str(error)
-    return StepError(
-        error_type=type(error).__name__,
-        message=clean_text(text or repr(error))[:_LONGEST_ERROR],
-        transient=bool(names & _TRANSIENT_NAMES) or (isinstance(error, RojakError) and error.retryable),
-        retry_after_s=_retry_after(error),
-        finish_reason=error.finish_reason if isinstance(error, ModelCutShort) else None,
-    )
-
-
-def _retry_after(error: BaseException) -> float | None:
-    """Seconds a provider or retriever says to wait; None where it says nothing that is a time."""
-    given: Any = error.retry_after_s if isinstance(error, ModelUnavailable | RetrieverUnavailable) else None
-    try:
-        seconds = float(given) if given is not None else math.nan
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-class _limit:
-    """`asyncio.timeout` whose error says what took too long."""
-
-    def __init__(self, seconds: float, what: str) -> None:
-        self._timeout = asyncio.timeout(seconds)
-        self._text = f"{what} did not finish in time ({seconds:g} s)."
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *details: Any) -> None:
-        try:
-            await self._timeout.__aexit__(*details)
-        except TimeoutError:
-            raise TimeoutError(self._text) from None

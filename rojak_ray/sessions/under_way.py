@@ -10,6 +10,7 @@ from datetime import datetime
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import CheckTimers, RecordStep
 from rojak_ray.core.steps import CallModel, Step, StepError, StepResult
+from rojak_ray.sessions.failures import cancelled_by_us, error_of
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.ports import StepExecutor
 
@@ -101,14 +102,14 @@ class UnderWay:
             await self._wait_for_turn(step)
         try:
             result = await self._execute(step)
-        except asyncio.CancelledError:
-            if _cancelled_by_us():
+        except asyncio.CancelledError as error:
+            if cancelled_by_us(error):
                 raise
             # Somebody else's cancellation escaped the executor: without a result the run would wait for ever.
             result = StepError(error_type="CancelledError", message="the step was cancelled from outside", lost=True)
-        except Exception as error:
+        except BaseException as error:
             logger.exception("executor failed", extra={"step_id": step.step_id})
-            result = StepError(error_type=type(error).__name__, message=str(error))
+            result = error_of(error)
         self._post(RecordStep(step_id=step.step_id, attempt=step.attempt, result=result, at=self._clock.now()))
 
     async def _execute(self, step: Step) -> StepResult:
@@ -126,8 +127,3 @@ class UnderWay:
             await self._awake.wait()
         finally:
             self._sleeping.discard(key)
-
-
-def _cancelled_by_us() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

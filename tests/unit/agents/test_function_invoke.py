@@ -3,9 +3,10 @@
 import asyncio
 import functools
 import threading
+from collections import deque
 from dataclasses import dataclass
-from datetime import date
-from enum import Enum
+from datetime import UTC, date, datetime
+from enum import Enum, StrEnum
 from typing import Any
 
 import pytest
@@ -16,15 +17,16 @@ from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.invoke import (
     FunctionOutcome,
     build_arguments,
-    invoke,
+    instructions_call,
     invoke_sync,
+    read_instructions,
     read_result,
-    render_instructions,
     result_text,
+    whole_value,
 )
 from rojak_ray.agents.results import AgentExecuteFnResult
 from rojak_ray.agents.schema import define_function
-from rojak_ray.errors import InvalidAgent, InvalidContext
+from rojak_ray.errors import InvalidAgent
 
 TOOL_CONTEXT = ToolContext(run_id="r", session_id=None, agent_name="A", tool_call_id="c", idempotency_key="k")
 BOB = OfflineAgent(name="Bob")
@@ -78,13 +80,7 @@ def returns_coroutine(a: int = 1) -> Any:
     return later(a)
 
 
-@pytest.mark.parametrize("fn", [later, returns_coroutine, functools.partial(later, 1), abs])
-async def test_invoke_of_each_kind_gives_the_value(fn: Any) -> None:
-    definition = define_function(fn)
-    assert await invoke(definition, {"x": -1} if fn is abs else {}) == 1
-
-
-@pytest.mark.parametrize("fn", [later, returns_coroutine])
+@pytest.mark.parametrize("fn", [later, returns_coroutine, functools.partial(later)])
 def test_invoke_sync_of_awaitable_runs_a_loop_for_it(fn: Any) -> None:
     assert invoke_sync(define_function(fn), {"a": 5}) == 5
 
@@ -109,11 +105,9 @@ def mapped():
 
 
 @pytest.mark.parametrize("fn", [generator, async_generator, mapped])
-async def test_invoke_of_function_that_gives_an_iterator_says_it_is_not_supported(fn: Any) -> None:
-    with pytest.raises(TypeError, match="not supported"):
-        await invoke(define_function(fn), {})
-    with pytest.raises(TypeError, match="not supported"):
-        invoke_sync(define_function(fn), {})
+def test_function_that_gives_an_iterator_is_not_supported(fn: Any) -> None:
+    with pytest.raises(TypeError, match=rf"{fn.__name__}\(\) returned a .* not supported"):
+        whole_value(fn.__name__, fn())
 
 
 def test_invoke_sync_of_raising_function_lets_the_error_through() -> None:
@@ -192,12 +186,127 @@ def test_read_result_with_values_that_only_python_finds_equal_sees_the_change(be
     assert read_result("", {"x": before}, {"x": after}).context_set == {"x": after}
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), {1: "a"}, "\ud800"])
-def test_read_result_with_context_that_json_cannot_hold_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidContext, match="bad"):
-        read_result("ok", {}, {"bad": value})
-    with pytest.raises(InvalidContext, match="bad"):
-        read_result(AgentExecuteFnResult(context_variables={"bad": value}), {}, {})
+class Hostile:
+    """Refuses everything it is asked."""
+
+    def __str__(self) -> str:
+        raise Panic("no text")
+
+    __repr__ = __str__
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise Panic("no class")
+
+
+class Panic(BaseException):
+    """As extensions in Rust raise it."""
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, float("nan"), {1: "a"}, "\ud800", datetime(2026, 1, 5, tzinfo=UTC), Hostile]
+)
+def test_read_result_with_context_that_json_cannot_hold_keeps_the_rest_and_tells(value: Any) -> None:
+    value = Hostile() if value is Hostile else value
+    for outcome in (
+        read_result("paid", {"bad": 1, "n": 1}, {"bad": value, "n": 2}),
+        read_result(
+            AgentExecuteFnResult("paid", context_variables={"bad": value}), {"bad": 1, "n": 1}, {"n": 2, "bad": 1}
+        ),
+        read_result(AgentExecuteFnResult("paid", agent=BOB), {"bad": 1, "n": 1}, {"bad": value, "n": 2}),
+    ):
+        said, problem = outcome.output.split("\n", 1)
+        assert (said, outcome.context_set, outcome.context_deleted) == ("paid", {"n": 2}, ())
+        assert problem.startswith("InvalidContext: ")
+        assert "bad" in problem
+        assert problem.endswith("only this change was not kept.")
+
+
+def test_read_result_with_keys_that_are_no_text_tells_of_each_but_not_of_hundreds() -> None:
+    outcome = read_result("done", {}, dict.fromkeys(range(1000), 1) | {"kept": 1})
+    assert outcome.context_set == {"kept": 1}
+    assert outcome.output.count("InvalidContext") == 5
+
+
+@pytest.mark.parametrize(
+    "make", [Hostile, lambda: [Hostile()], lambda: {"a": Hostile()}, lambda: AgentExecuteFnResult(output=Hostile())]
+)
+def test_read_result_of_value_without_text_names_its_class(make: Any) -> None:
+    outcome = read_result(make(), {}, {"n": 1})
+    assert "no text" in outcome.output
+    assert "Panic" in outcome.output
+    assert outcome.context_set == {"n": 1}
+
+
+SECRETIVE = OfflineAgent(name="Bob", instructions="The secret plan.")
+
+
+class Ticket(BaseModel):
+    agent: Any
+
+
+@dataclass
+class Note:
+    agent: Any
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (SECRETIVE, "Transferred to 'Bob'"),
+        ([SECRETIVE], "Transferred to 'Bob'"),
+        ((SECRETIVE, "Ask Bob."), "Ask Bob."),
+        (("Ask Bob.", SECRETIVE), "Ask Bob."),
+        (AgentExecuteFnResult(output=None, agent=SECRETIVE), "Transferred to 'Bob'"),
+    ],
+)
+def test_read_result_of_what_can_only_mean_a_handover_hands_over(value: Any, told: str) -> None:
+    outcome = read_result(value, {}, {})
+    assert (outcome.agent, outcome.output) == (SECRETIVE, told)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"agent": SECRETIVE},
+        [SECRETIVE, SECRETIVE],
+        (SECRETIVE, "text", 1),
+        (SECRETIVE, {"output": "text"}),
+        [[SECRETIVE]],
+        {"deep": [{"agent": SECRETIVE}]}.values(),
+        deque([SECRETIVE]),
+        Ticket(agent=SECRETIVE),
+        Note(agent=SECRETIVE),
+        [AgentExecuteFnResult(agent=SECRETIVE)],
+        AgentExecuteFnResult(output=[SECRETIVE]),
+        AgentExecuteFnResult(output=SECRETIVE),
+        OfflineAgent,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_read_result_of_an_agent_in_another_value_is_refused_in_words(value: Any) -> None:
+    outcome = read_result(value, {}, {"n": 1})
+    assert outcome.agent is None
+    assert "nothing was handed over" in outcome.output
+    assert "Return the agent itself" in outcome.output
+    assert "secret" not in outcome.output
+    assert outcome.context_set == {"n": 1}
+
+
+def test_read_result_of_agent_that_is_none_says_so_and_keeps_the_output() -> None:
+    outcome = read_result(AgentExecuteFnResult("Ask Bob.", agent="Bob"), {}, {})  # type: ignore[arg-type]
+    assert outcome.agent is None
+    assert outcome.output.startswith("Ask Bob.\nTypeError: nothing was handed over")
+
+
+def test_read_result_of_context_that_is_no_dictionary_says_so() -> None:
+    outcome = read_result(AgentExecuteFnResult("ok", context_variables=[1]), {}, {"n": 1})  # type: ignore[arg-type]
+    assert outcome.context_set == {"n": 1}
+    assert "must be a dictionary, not list" in outcome.output
+
+
+def test_read_result_of_range_that_nobody_can_count_ends() -> None:
+    assert read_result(range(10**15), {}, {}).output == f"range(0, {10**15})"
 
 
 def no_parameters():
@@ -234,6 +343,10 @@ def local_only():
     return str(context_variables)
 
 
+class Tone(StrEnum):
+    WARM = "Be warm."
+
+
 class Instructions:
     def __call__(self, context_variables):
         return f"Help {context_variables['user']}."
@@ -248,26 +361,32 @@ class Instructions:
         (other_name, "Help Ann."),
         (defaulted, "Help Ann."),
         (with_kwargs, "0"),
-        (asynchronous, "Help Ann."),
         (local_only, "1"),
         (Instructions(), "Help Ann."),
         (lambda context_variables: f"Help {context_variables['user']}.", "Help Ann."),
-        (lambda: 42, "42"),
+        (lambda: None, ""),
+        (lambda: Tone.WARM, "Be warm."),
         (lambda: "half \ud800", "half ?"),
     ],
 )
-async def test_render_instructions_of_each_signature_gives_text(fn: Any, text: str) -> None:
-    assert await render_instructions(fn, {"user": "Ann"}) == text
+def test_instructions_of_each_signature_give_text(fn: Any, text: str) -> None:
+    assert read_instructions(fn, instructions_call(fn, {"user": "Ann"})()) == text
 
 
-async def test_render_instructions_that_ask_for_more_are_refused() -> None:
+async def test_instructions_of_async_function_can_be_awaited() -> None:
+    assert await instructions_call(asynchronous, {"user": "Ann"})() == "Help Ann."
+
+
+def test_instructions_that_ask_for_more_are_refused() -> None:
     def greedy(context_variables, weather):
         return ""
 
     with pytest.raises(InvalidAgent, match="'weather'"):
-        await render_instructions(greedy, {})
+        instructions_call(greedy, {})
 
 
-async def test_render_instructions_that_yield_are_refused() -> None:
-    with pytest.raises(TypeError, match="not supported"):
-        await render_instructions(generator, {})
+@pytest.mark.parametrize("value", [42, True, ["text"], {"text": 1}, generator(), b"text", Hostile, Point(1)])
+def test_instructions_that_are_no_text_are_refused_in_words(value: Any) -> None:
+    value = Hostile() if value is Hostile else value
+    with pytest.raises(TypeError, match=r"'no_parameters' returned \w+, which is not supported: return text"):
+        read_instructions(no_parameters, value)
