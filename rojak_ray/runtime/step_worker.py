@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from rojak_ray.agents.activities import OnDelta
+from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.core.steps import FunctionResult, StepResult
 from rojak_ray.errors import RojakError
 from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_last, pack_result, pack_text
@@ -14,7 +15,7 @@ from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.link import LinkServer
-from rojak_ray.sessions.failures import cancelled_by_us, describe, error_of
+from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.steps import StepRunner, not_handed_over
 from rojak_ray.sessions.user_code import UserCode
@@ -104,7 +105,7 @@ async def publish(code: CodeCache, result: StepResult) -> StepResult:
     try:
         await code.publish_met()
     except BaseException as error:
-        if cancelled_by_us(error):
+        if isinstance(error, asyncio.CancelledError) and cancelled_by_us():
             raise
         # Shipping runs code of whatever the functions refer to. The function that handed over has run all the same.
         if not isinstance(result, FunctionResult):

@@ -53,12 +53,6 @@ def error_of(error: BaseException) -> StepError:
     )
 
 
-def cancelled_by_us(error: BaseException) -> bool:
-    """Whether the current task was asked to end, rather than having met somebody else's cancellation."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-
-
 def timed_out(text: str) -> StepError:
     """What did not end within its limit."""
     return StepError(error_type="TimeoutError", message=text, transient=True)

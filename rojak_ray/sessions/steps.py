@@ -28,6 +28,7 @@ from rojak_ray.agents.invoke import (
 from rojak_ray.agents.results import AgentResponse
 from rojak_ray.agents.schema import FunctionDefinition, is_async
 from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
+from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.core.events import CallPlan, PlannedCall
 from rojak_ray.core.steps import (
     CallFunction,
@@ -43,7 +44,7 @@ from rojak_ray.core.steps import (
 )
 from rojak_ray.errors import FunctionNotFound, ModelMisbehaved
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
-from rojak_ray.sessions.failures import cancelled_by_us, describe, error_of, overran, timed_out
+from rojak_ray.sessions.failures import describe, error_of, overran, timed_out
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
 from rojak_ray.sessions.user_code import StepFailed, UserCode
@@ -106,7 +107,7 @@ class StepRunner:
         except StepFailed as failed:
             return failed.error
         except BaseException as error:
-            if cancelled_by_us(error):
+            if isinstance(error, asyncio.CancelledError) and cancelled_by_us():
                 raise
             return error_of(error)
 

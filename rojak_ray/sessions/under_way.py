@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from rojak_ray.clock import Clock
+from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.core.commands import CheckTimers, RecordStep
 from rojak_ray.core.steps import CallModel, Step, StepError, StepResult
-from rojak_ray.sessions.failures import cancelled_by_us, error_of
+from rojak_ray.sessions.failures import error_of
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.ports import StepExecutor
 
@@ -102,8 +103,10 @@ class UnderWay:
             await self._wait_for_turn(step)
         try:
             result = await self._execute(step)
-        except asyncio.CancelledError as error:
-            if cancelled_by_us(error):
+        except GeneratorExit:  # the event loop is gone
+            raise
+        except asyncio.CancelledError:
+            if cancelled_by_us():
                 raise
             # Somebody else's cancellation escaped the executor: without a result the run would wait for ever.
             result = StepError(error_type="CancelledError", message="the step was cancelled from outside", lost=True)

@@ -99,7 +99,7 @@ class UserCode:
         deadline = _Deadline(limit_s, what)
         if waits:
             deadline.begin()
-            return _value(await _on_loop(_captured(call, read), deadline))
+            return _value(await _on_loop(call, read, deadline))
 
         def in_thread() -> Returned[R] | Unfinished | StepError:
             deadline.begin()
@@ -111,7 +111,7 @@ class UserCode:
             raise StepFailed(deadline.missed()) from None
         if isinstance(outcome, Unfinished):
             awaitable = outcome.awaitable
-            outcome = await _on_loop(_captured(lambda: awaitable, read), deadline)
+            outcome = await _on_loop(lambda: awaitable, read, deadline)
         return _value(outcome)
 
 
@@ -150,21 +150,19 @@ async def _captured(call: Callable[[], Any], read: Callable[[Any], R]) -> Return
         return error_of(error)
 
 
-async def _on_loop(
-    coroutine: Coroutine[Any, Any, Returned[R] | StepError], deadline: _Deadline
-) -> Returned[R] | StepError:
-    """What comes of a coroutine in time. It has a task of its own, so that nobody has to wait for its end."""
+async def _on_loop(call: Callable[[], Any], read: Callable[[Any], R], deadline: _Deadline) -> Returned[R] | StepError:
+    """What comes of a call in time. It has a task of its own, so that nobody has to wait for its end."""
     contain_exits(asyncio.get_running_loop())
-    task = asyncio.create_task(coroutine, name=deadline.what)
+    task = asyncio.create_task(_captured(call, read), name=deadline.what)
     try:
         await asyncio.wait((task,), timeout=deadline.left_s)
         return task.result() if task.done() else deadline.missed()
     finally:
         if not task.done():
-            await _end(task, coroutine)
+            await _end(task)
 
 
-async def _end(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
+async def _end(task: asyncio.Task[Any]) -> None:
     """Cancel what is not wanted any more; what swallows that is closed where it stands, or left."""
     task.cancel()
     try:
@@ -173,7 +171,7 @@ async def _end(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, Any]) -> 
         if not task.done():
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else will look
             with contextlib.suppress(BaseException):
-                coroutine.close()
+                cast("Coroutine[Any, Any, Any]", task.get_coro()).close()
             task.cancel()  # wakes it, so that it sees that it has ended
             logger.warning("%s takes no notice of its end", task.get_name())
 

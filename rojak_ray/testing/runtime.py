@@ -39,6 +39,7 @@ from rojak_ray.sessions.steps import Offer, StepRunner, offer_of
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.storage.open import open_store
+from rojak_ray.testing.home import GatewayAtHome, HomeLoop
 
 logger = logging.getLogger(__name__)
 
@@ -182,10 +183,14 @@ class InProcessGateway:
 class _LocalScheduler:
     """The scheduler of this process."""
 
-    def __init__(self, gateway: InProcessGateway) -> None:
+    def __init__(self, gateway: InProcessGateway, home: HomeLoop) -> None:
         self._gateway = gateway
+        self._home = home
 
     async def ask(self, ask: ScheduleAsk) -> ScheduleReply:
+        return await self._home.run(lambda: self._ask(ask))
+
+    async def _ask(self, ask: ScheduleAsk) -> ScheduleReply:
         await self._gateway.connect()
         return await self._gateway.scheduler.ask(ask)
 
@@ -234,7 +239,8 @@ class InProcessRuntime(SchedulingClient):
         self._local = InProcessGateway(
             store, namespace, clock or SystemClock(), source, settings or PoolSettings(), keeper
         )
-        super().__init__(self._local, _LocalScheduler(self._local), source)
+        home = HomeLoop()
+        super().__init__(GatewayAtHome(self._local, home), _LocalScheduler(self._local, home), source)
 
     def statistics(self) -> PoolStatistics:
         """Counts for people."""
