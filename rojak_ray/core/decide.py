@@ -216,15 +216,16 @@ def _recover(state: SessionState, command: Recover) -> Events:
     story = _Story(state)
     story.tell(Recovered())
     for step in open_calls:
-        story.tell(FunctionReturned(step_id=step.step_id, output=_interrupted(step), failed=True))
+        text = _interrupted(step, "its host ended")
+        story.tell(FunctionReturned(step_id=step.step_id, output=text, failed=True))
     _after_turn(story)
     return story.events
 
 
-def _interrupted(step: CallFunction) -> str:
+def _interrupted(step: CallFunction, reason: str) -> str:
     return (
-        f"Interrupted: the call to {step.call.name} was interrupted and is not repeated, because it may run at most "
-        "once. Whether it took effect is unknown."
+        f"Interrupted: the call to {step.call.name} was interrupted ({reason.rstrip('.')}) and is not repeated, "
+        "because it may run at most once. Whether it took effect is unknown."
     )
 
 
@@ -318,8 +319,9 @@ def _after_turn(story: _Story) -> None:
 
 
 def _step_error(story: _Story, step: Step, error: StepError, at: datetime | None) -> None:
-    if isinstance(step, CallFunction) and step.plan.at_most_once and error.lost:
-        story.tell(FunctionReturned(step_id=step.step_id, output=_interrupted(step), failed=True))
+    if isinstance(step, CallFunction) and step.plan.at_most_once and error.lost and error.began:
+        text = _interrupted(step, error.message)
+        story.tell(FunctionReturned(step_id=step.step_id, output=text, failed=True))
         return
     wait = retry_wait(story.state, step, error)
     if wait is not None:

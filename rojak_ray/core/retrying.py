@@ -21,14 +21,14 @@ def retry_wait(state: SessionState, step: Step, error: StepError) -> float | Non
     """Seconds until the next attempt, or None if there is to be none.
 
     Functions have side effects: without an explicit policy (their own or their agent's) only a lost process makes
-    one run again. A call that may run at most once is never repeated. What a retriever would find is not worth a
-    long wait, unless the agent's policy says so.
+    one run again. A call that may run at most once is never repeated, unless it had not begun. What a retriever would
+    find is not worth a long wait, unless the agent's policy says so.
     """
     if not error.transient and not error.lost:
         return None
     given: PolicySpec | None = step.agent.retry.policy
     if isinstance(step, CallFunction):
-        if step.plan.at_most_once:
+        if step.plan.at_most_once and error.began:
             return None
         given = step.plan.policy or given
         if given is None and not error.lost:

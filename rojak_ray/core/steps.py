@@ -137,6 +137,9 @@ class StepError(Record):
     lost: bool = False
     """The process running it is gone; whether the work was done is unknown."""
 
+    began: bool = True
+    """Whether the work may have begun; what has not took no effect and can be repeated whatever it does."""
+
     retry_after_s: float | None = None
     finish_reason: str | None = None
     """How the answer ended that cannot be used; one of `FinishReason`. None: there was none."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError
 
 from rojak_ray.agents.activities import OnDelta
 from rojak_ray.agents.spec import FunctionRef
@@ -35,10 +35,11 @@ from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.function_pool import FunctionPool, FunctionProcess, FunctionProcessLost
 from rojak_ray.runtime.link import Link, LinkLost
 from rojak_ray.runtime.linking import Linking
+from rojak_ray.runtime.losses import failed, lost
 from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.step_tasks import Lease, run_functions, warm_up
-from rojak_ray.sessions.failures import error_of
+from rojak_ray.sessions.failures import error_of, overran, timed_out
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.providers import nobody_serves
 from rojak_ray.sessions.steps import Offer, StepRunner
@@ -263,10 +264,10 @@ class RayStepExecutor:
             result = await self._execute_over(link, assignment, limit)
         elif on_delta is None:
             reference: Any = worker.execute.remote(assignment.pack())
-            result = await self._await_result(reference, reference, limit)
+            result = await self._await_result(assignment.step, reference, reference, limit)
         else:
             reference = worker.stream.options(num_returns="streaming").remote(assignment.pack())
-            result = await self._await_result(reference, _last_item(reference, on_delta), limit)
+            result = await self._await_result(assignment.step, reference, _last_item(reference, on_delta), limit)
         linking.begin()
         if isinstance(result, StepError) and result.lost:
             self._lost_at[name] = self._clock.monotonic()
@@ -280,9 +281,9 @@ class RayStepExecutor:
         while True:
             owner = await self._actor(RETRIEVERS)
             reference: Any = owner.execute.remote(assignment.pack())
-            result = await self._await_result(reference, reference, limit)
-            lost = isinstance(result, StepError) and result.lost
-            if not lost or self._clock.monotonic() > deadline:
+            result = await self._await_result(assignment.step, reference, reference, limit)
+            is_lost = isinstance(result, StepError) and result.lost
+            if not is_lost or self._clock.monotonic() > deadline:
                 return result
             self._workers.pop(RETRIEVERS, None)
             await self._clock.sleep(_POLL_S)  # Ray is starting it again, and a retrieval may be repeated
@@ -302,9 +303,11 @@ class RayStepExecutor:
         # resources, and the process ends itself when the function overruns.
         try:
             return unpack_result(await self._functions.call(shape, self._starters[shape], assignment.pack()))
-        except FunctionProcessLost as lost:
+        except FunctionProcessLost as error:
             limit = _timeout_of(assignment.step)
-            return _overrun(limit) if lost.after_s > limit else _lost(str(lost))
+            if error.after_s is not None and error.after_s > limit:
+                return _overrun(entry.ref.name, limit)
+            return lost(error.__cause__, f"the call to {entry.ref.name}", began=error.after_s is not None)
 
     async def _starter(self, options: dict[str, Any]) -> Callable[[str], FunctionProcess]:
         """How a task with these options is started."""
@@ -324,13 +327,14 @@ class RayStepExecutor:
         except TimeoutError:
             return _no_reply(limit_s)
         except LinkLost as error:
-            return _lost(str(error))
+            return lost(error, f"step {assignment.step.step_id}")
         if isinstance(content, bytes):
             return unpack_result(content)
         raise content or InternalError("A step worker gave no result.")
 
-    async def _await_result(self, reference: Any, packed: Awaitable[bytes], limit_s: float) -> StepResult:
+    async def _await_result(self, step: Step, reference: Any, packed: Awaitable[bytes], limit_s: float) -> StepResult:
         """The result that `packed` gives, of the call behind `reference`, which is cancelled if nobody waits for it."""
+        what = f"step {step.step_id}"
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(limit_s + _REPLY_GRACE_S):
@@ -341,11 +345,11 @@ class RayStepExecutor:
         except TimeoutError:
             ray.cancel(reference)
             return _no_reply(limit_s)
-        except TaskCancelledError as error:
-            return _lost(str(error))
+        except RayTaskError as error:
+            return failed(error, what)
         except RayError as error:
             late = self._clock.monotonic() - started > limit_s
-            return _overrun(limit_s) if late else _lost(str(error))
+            return _overrun("it", limit_s) if late else lost(error, what)
 
     async def _step_worker(self) -> str:
         """The step workers in turn, those that were lost lately only if there are no others."""
@@ -425,17 +429,12 @@ class _Task:
         ray.cancel(self._reference, force=True)
 
 
-def _lost(reason: str) -> StepError:
-    return StepError(error_type="ProcessLost", message=reason.splitlines()[0], transient=True, lost=True)
-
-
 def _no_reply(limit_s: float) -> StepError:
-    return StepError(error_type="TimeoutError", message=f"no reply in time ({limit_s:g} s)", transient=True)
+    return timed_out(f"no reply in time ({limit_s:g} s)")
 
 
-def _overrun(limit_s: float) -> StepError:
-    text = f"did not finish in time ({limit_s:g} s); its process was ended"
-    return StepError(error_type="TimeoutError", message=text, transient=True)
+def _overrun(name: str, limit_s: float) -> StepError:
+    return timed_out(f"{overran(name, limit_s)} Its process was ended.")
 
 
 def _timeout_of(step: Step) -> float:

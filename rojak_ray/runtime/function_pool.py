@@ -47,11 +47,11 @@ class FunctionProcess(Protocol):
 
 
 class FunctionProcessLost(Exception):
-    """The process of a call ended before the call did, or could not be had."""
+    """The process of a call ended before the call did, or could not be had. What Ray said of it is the cause."""
 
-    def __init__(self, reason: str, after_s: float) -> None:
-        """The reason as Ray gives it, and how long the call had been running."""
-        super().__init__(reason)
+    def __init__(self, after_s: float | None) -> None:
+        """How long the call had been running; None: no process had got it."""
+        super().__init__("under way" if after_s is not None else "before it began")
         self.after_s = after_s
 
 
@@ -219,22 +219,24 @@ class FunctionPool:
 
     async def _watch(self, lease: _Lease) -> None:
         """Wait until a task has ended; if it owes a result, or never came, say so to whoever waits."""
-        reason = "its process ended early"
+        cause: Exception | None = None
         try:
             await lease.process.ended()
-        except Exception as error:  # noqa: BLE001  (whatever Ray says is what the caller is told)
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        except Exception as error:  # noqa: BLE001  (whatever Ray says is for the caller to read)
+            cause = error
         shape = lease.shape
         del self._leases[lease.name]
         self._let_go(lease)
         if lease.started_at is not None:
-            self._fail(lease.call, reason)
+            self._fail(lease.call, cause)
         else:
             shape.starting -= 1
-            self._fail(shape.waiting.popleft() if shape.waiting else None, reason)
+            self._fail(shape.waiting.popleft() if shape.waiting else None, cause)
         self._start_more(shape)
 
-    def _fail(self, call: _Call | None, reason: str) -> None:
+    def _fail(self, call: _Call | None, cause: Exception | None) -> None:
         if call is not None:
-            ran_s = self._clock.monotonic() - call.started_at if call.started_at is not None else 0.0
-            call.fail(FunctionProcessLost(reason, ran_s))
+            began = call.started_at
+            error = FunctionProcessLost(self._clock.monotonic() - began if began is not None else None)
+            error.__cause__ = cause
+            call.fail(error)

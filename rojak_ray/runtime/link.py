@@ -14,6 +14,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
+from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.errors import InternalError
 from rojak_ray.runtime.frames import (
     HEAD_BYTES,
@@ -28,6 +29,7 @@ from rojak_ray.runtime.frames import (
     unpack_head,
     unpack_reply,
 )
+from rojak_ray.sessions.failures import describe
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +108,13 @@ class LinkServer:
         handler = self._handlers.get(kind)
         try:
             content: Content = await handler(body) if handler else InternalError(f"Nobody here takes a {kind.name}.")
-        except Exception as error:
+        except GeneratorExit:  # the event loop is gone
+            raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and cancelled_by_us():
+                raise
             logger.exception("a request over a link failed")
-            content = InternalError(f"{type(error).__name__}: {error}")
+            content = InternalError(describe(error))
         frames.send(pack_reply(number, content))
 
 

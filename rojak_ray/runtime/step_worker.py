@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -19,6 +21,8 @@ from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.steps import StepRunner, not_handed_over
 from rojak_ray.sessions.user_code import UserCode
+
+_EXIT_CODE = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class StepWorkerActor:
         self._link = LinkServer({Kind.EXECUTE: self.execute})
         self._running = 0
         self._finished = 0
+        self._ending: threading.Thread | None = None
 
     async def execute(self, packed: bytes) -> bytes:
         """Run one attempt of a step: a packed assignment in, a packed result out. Cancelling the call cancels the work.
@@ -71,6 +76,9 @@ class StepWorkerActor:
             await asyncio.wait([running])
 
     async def _run(self, packed: bytes, on_delta: OnDelta | None) -> bytes:
+        if self._ending is None:
+            self._ending = threading.Thread(target=_end_with, args=(threading.current_thread(),), daemon=True)
+            self._ending.start()
         self._running += 1
         try:
             assignment = Assignment.unpack(packed)
@@ -91,6 +99,12 @@ class StepWorkerActor:
     async def statistics(self) -> StepWorkerStatistics:
         """Counts for people."""
         return StepWorkerStatistics(self._running, self._finished)
+
+
+def _end_with(loop: threading.Thread) -> None:
+    """End the process when the thread of its event loop has ended: user code can do that, and Ray does not notice."""
+    loop.join()
+    os._exit(_EXIT_CODE)
 
 
 class RetrieverActor(StepWorkerActor):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,7 +42,7 @@ from rojak_ray.core.steps import (
     TextResult,
     WaitingResult,
 )
-from rojak_ray.errors import FunctionNotFound, ModelMisbehaved
+from rojak_ray.errors import FunctionNotFound, ModelCutShort, ModelMisbehaved
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
 from rojak_ray.sessions.failures import describe, error_of, overran, timed_out
 from rojak_ray.sessions.pieces import Pace, Pieces
@@ -176,7 +176,7 @@ class StepRunner:
 
 
 @contextlib.asynccontextmanager
-async def _place(activities: AgentActivities, limit_s: float) -> AsyncIterator[None]:
+async def _place(activities: AgentActivities, limit_s: float) -> AsyncGenerator[None]:
     """A place among the calls that a provider makes at once; waiting for it is not the call's time."""
     async with contextlib.AsyncExitStack() as held:
         try:

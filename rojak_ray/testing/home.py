@@ -53,8 +53,14 @@ class GatewayAtHome:
         """Nothing is opened."""
         self._gateway = gateway
         self._home = home
-        self.refer: Callable[..., FunctionRef] = gateway.refer
-        self.restore: Callable[[FunctionRef], Any] = gateway.restore
+
+    def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
+        """Name a callable."""
+        return self._gateway.refer(fn, writes_instructions=writes_instructions)
+
+    def restore(self, ref: FunctionRef) -> Any:
+        """The callable behind a reference."""
+        return self._gateway.restore(ref)
 
     async def connect(self) -> None:
         """Be ready."""

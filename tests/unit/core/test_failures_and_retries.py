@@ -187,6 +187,18 @@ def test_at_most_once_call_in_a_lost_process_is_reported_as_interrupted():
     story.pending("r1/1/model")
 
 
+def test_at_most_once_call_that_was_interrupted_is_told_why():
+    story = running().asks(call("c1", "charge", at_most_once=True)).fails("c1", LOST)
+    assert "(the worker died)" in story.told_one(FunctionReturned).output
+
+
+def test_at_most_once_call_that_had_not_begun_is_tried_again_and_never_called_interrupted():
+    never = LOST.model_copy(update={"began": False, "message": "no process could be had"})
+    waits, story = waits_until_the_end(running().asks(call("c1", at_most_once=True)), "c1", never)
+    assert waits == jittered(1, 2, 4, 8)
+    assert story.told_one(FunctionReturned).output == "ProcessLost: no process could be had"
+
+
 def test_one_failing_call_does_not_hold_up_or_repeat_the_others():
     story = running(agent(policy=ALWAYS)).asks(call("c1"), call("c2")).fails("c1", UNREACHABLE)
     story.pending_calls("c1", "c2")

@@ -177,9 +177,10 @@ async def test_a_lost_process_is_told_with_how_long_it_ran() -> None:
     await cluster.processes[0].take()
     await cluster.clock.advance(7)
     cluster.processes[0].die("the worker died\nat length")
-    with pytest.raises(FunctionProcessLost, match=r"^the worker died$") as lost:
+    with pytest.raises(FunctionProcessLost) as lost:
         await soon(call)
     assert lost.value.after_s == 7
+    assert str(lost.value.__cause__) == "the worker died\nat length"
 
 
 async def test_a_process_that_never_came_fails_one_call_and_not_the_others() -> None:
@@ -187,8 +188,10 @@ async def test_a_process_that_never_came_fails_one_call_and_not_the_others() -> 
     one, other = cluster.call(b"one"), cluster.call(b"two")
     await settled()
     cluster.processes[0].die("no such environment")
-    with pytest.raises(FunctionProcessLost, match="no such environment"):
+    with pytest.raises(FunctionProcessLost) as lost:
         await soon(one)
+    assert str(lost.value.__cause__) == "no such environment"
+    assert lost.value.after_s is None, "nothing had begun"
     assert await cluster.processes[1].take() == b"two"
     other.cancel()
 
