@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rojak_ray.agents.agent import Agent, AgentInstructionOptions, AnthropicAgent, OfflineAgent, OpenAIAgent
     from rojak_ray.agents.function import ToolContext, function
     from rojak_ray.agents.results import AgentExecuteFnResult, AgentResponse, WaitForAnswer
+    from rojak_ray.agents.scheduled import ScheduledRun
     from rojak_ray.errors import RojakError
     from rojak_ray.messages import ConversationMessage, FilePart, ImagePart, TextPart, VendorState
     from rojak_ray.retry import RetryOptions, RetryPolicy
@@ -100,6 +101,7 @@ _HOMES = {
     "ScheduleState": "schedules.spec",
     "ScheduleUpdate": "schedules.types",
     "ScheduleUpdateInput": "schedules.types",
+    "ScheduledRun": "agents.scheduled",
     "RunStartedEvent": "sessions.events",
     "Session": "sessions.handles",
     "SessionEvent": "sessions.events",
@@ -157,6 +159,7 @@ __all__ = [
     "ScheduleState",
     "ScheduleUpdate",
     "ScheduleUpdateInput",
+    "ScheduledRun",
     "RunStartedEvent",
     "Session",
     "SessionEvent",

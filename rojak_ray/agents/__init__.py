@@ -27,6 +27,7 @@ from rojak_ray.agents.results import AgentResponse as AgentResponse
 from rojak_ray.agents.results import AgentToolCall as AgentToolCall
 from rojak_ray.agents.results import ToolCallFunction as ToolCallFunction
 from rojak_ray.agents.results import WaitForAnswer as WaitForAnswer
+from rojak_ray.agents.scheduled import ScheduledRun as ScheduledRun
 
 if TYPE_CHECKING:
     from rojak_ray.providers.anthropic import AnthropicAgentActivities as AnthropicAgentActivities

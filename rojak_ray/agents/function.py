@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.retry import RetryPolicy
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -56,6 +57,8 @@ class ToolContext:
     context_variables: dict[str, Any] = field(default_factory=dict[str, Any])
     call_id: str = ""
     """Ours, unique for as long as the conversation lives: what `Session.answer` takes if the function waits."""
+    schedule: ScheduledRun | None = None
+    """What a run that a schedule started can know about it; None for any other."""
 
 
 @overload

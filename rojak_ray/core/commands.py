@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
 
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, Limit
 from rojak_ray.core.steps import StepResult
@@ -26,6 +27,7 @@ class OpenSession(Record):
     max_model_calls: int | None = DEFAULT_MODEL_CALLS
     history_size: int | None = None
     debug: bool = False
+    schedule: ScheduledRun | None = None
 
 
 class StartRun(Record):

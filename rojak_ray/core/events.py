@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec, PolicySpec
 from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
@@ -72,6 +73,8 @@ class Opened(Record):
     """Messages kept between runs; None means all."""
 
     debug: bool = False
+    schedule: ScheduledRun | None = None
+    """Of a run that a schedule started: what it can know about it."""
 
 
 class AgentAdded(Record):

@@ -104,6 +104,7 @@ def _opened(state: SessionState, event: Opened) -> SessionState:
             "max_model_calls": event.max_model_calls,
             "history_size": event.history_size,
             "debug": event.debug,
+            "schedule": event.schedule,
         }
     )
 

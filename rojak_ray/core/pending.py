@@ -33,6 +33,7 @@ def pending(state: SessionState) -> tuple[Step, ...]:
                 **_common(state, run, f"{run.turn}/instructions"),
                 function=agent.instructions,
                 context_variables=current_context(state, run),
+                schedule=state.schedule,
             )
         )
     before.extend(_retrievals(state, run, agent))
@@ -108,6 +109,7 @@ def _pending_calls(state: SessionState, run: RunState) -> tuple[Step, ...]:
                 call=call.planned.call,
                 plan=call.planned.plan,
                 context_variables=seen.apply(state.context_variables),
+                schedule=state.schedule,
             )
         )
     return tuple(steps)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, PlannedCall, RunStatus
 from rojak_ray.messages import Content, Message, Record, Usage
@@ -202,6 +203,7 @@ class SessionState(Record):
     max_model_calls: int | None = DEFAULT_MODEL_CALLS
     history_size: int | None = None
     debug: bool = False
+    schedule: ScheduledRun | None = None
     history: tuple[Message, ...] = ()
     queue: tuple[QueuedRun, ...] = ()
     run: RunState | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec, FunctionRef, RetrieverSpec
 from rojak_ray.core.events import CallPlan, PlannedCall
 from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
@@ -40,6 +41,7 @@ class RenderInstructions(StepBase):
     kind: Literal["render_instructions"] = "render_instructions"
     function: FunctionRef
     context_variables: dict[str, JsonValue]
+    schedule: ScheduledRun | None = None
 
 
 class Retrieve(StepBase):
@@ -70,6 +72,7 @@ class CallFunction(StepBase):
     call: ToolCall
     plan: CallPlan
     context_variables: dict[str, JsonValue]
+    schedule: ScheduledRun | None = None
 
 
 Step: TypeAlias = RenderInstructions | Retrieve | CallModel | CallFunction

@@ -223,6 +223,7 @@ class FunctionCall:
             attempt=step.attempt,
             context_variables=self._context,
             call_id=step.call_id,
+            schedule=step.schedule,
         )
         return build_arguments(self.definition, step.call.arguments, self._context, tool_context)
 
