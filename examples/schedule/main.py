@@ -12,13 +12,14 @@ from rojak_ray import (
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     ScheduleSpec,
+    ToolContext,
 )
 from rojak_ray.testing.runtime import InProcessRuntime
 
 
-def count_guests(context_variables: dict):
+def count_guests(context: ToolContext):
     """Count the guests who have come so far."""
-    before = context_variables["schedule"]["last_result"]  # None in the first run
+    before = context.schedule.last_result  # None in the first run
     return "one more guest than before" if before else "the first guest"
 
 

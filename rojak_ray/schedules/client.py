@@ -11,8 +11,10 @@ from rojak_ray.errors import InvalidAgent, InvalidId, InvalidLimit, InvalidSched
 from rojak_ray.ids import MAX_ID_LENGTH, IdSource, check_id
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput
-from rojak_ray.schedules.commands import CreateSchedule
-from rojak_ray.schedules.handle import ScheduleHandle, encode
+from rojak_ray.schedules.commands import CreateSchedule, Request
+from rojak_ray.schedules.definitions import encode
+from rojak_ray.schedules.edges import shown
+from rojak_ray.schedules.handle import ScheduleHandle
 from rojak_ray.schedules.ports import Scheduler
 from rojak_ray.schedules.requests import ListedRun, ScheduleAsk
 from rojak_ray.schedules.spec import SchedulePolicy, ScheduleSpec, ScheduleState
@@ -58,12 +60,12 @@ class SchedulingClient(Client):
         state: ScheduleState | None = None,
         *,
         max_model_calls: int | float = DEFAULT_MODEL_CALLS,
+        request_id: str | None = None,
     ) -> ScheduleHandle:
         """Start a run with these arguments whenever its time comes, whether or not this program is there.
 
-        A run's id is the schedule id, a dash and the nominal time, such as `daily-2026-06-01T09:00:00Z`. Its context
-        variable `schedule` tells it about itself: `id`, `scheduled_at`, `manual`, and of the runs before it
-        `last_result` and `last_failure`.
+        A run's id is the schedule id, a dash and the nominal time, such as `daily-2026-06-01T09:00:00Z`. Its functions
+        and instructions learn about it from `ToolContext.schedule`.
 
         Args:
             schedule_id: Names the schedule.
@@ -76,10 +78,13 @@ class SchedulingClient(Client):
             policy: How to deal with runs that overlap, come late or fail.
             state: Whether to act from the start, and how often.
             max_model_calls: Answers each run may take from models before it fails.
+            request_id: Names this request, so that it may be repeated at any time: after an error of the storage, a
+                restart, or when the schedule has been deleted since. It is taken once.
 
         Raises:
             RequestError: Something cannot be followed or stored; the text names the field, and nothing was stored.
             ScheduleExists: The id is in use.
+            RequestConflict: The request id was used with other arguments.
 
         Crash safety:
             When it returns, the schedule is durable: a new cluster on the same storage goes on with it.
@@ -90,12 +95,27 @@ class SchedulingClient(Client):
         if agent is None:
             raise InvalidAgent("Pass an agent.")
         action = ScheduleActionStartRun(
-            agent, messages, context_variables or {}, max_turns, debug, max_model_calls=max_model_calls
+            agent,
+            messages,
+            {} if context_variables is None else context_variables,
+            max_turns,
+            debug,
+            max_model_calls=max_model_calls,
         )
-        schedule = Schedule(action, schedule_spec, policy or SchedulePolicy(), state or ScheduleState())
+        schedule = Schedule(
+            action,
+            schedule_spec,
+            SchedulePolicy() if policy is None else policy,
+            ScheduleState() if state is None else state,
+        )
         definition, stored_state = await encode(self._caller, schedule)
+        said = definition.action.model_dump(mode="json", exclude={"agent"})
         command = CreateSchedule(
-            schedule_id=schedule_id, incarnation=self._new_id(), definition=definition, state=stored_state
+            schedule_id=schedule_id,
+            incarnation=self._new_id(),
+            definition=definition,
+            state=stored_state,
+            request=Request.named(request_id, said=said, spec=definition.spec, policy=definition.policy, state=state),
         )
         await self._scheduler.ask(ScheduleAsk(schedule_id=schedule_id, command=command))
         return self._handle(schedule_id)
@@ -137,8 +157,9 @@ class SchedulingClient(Client):
         """
         check_id(schedule_id, "schedule")
         wanted = _read_statuses(statuses)
-        if limit < 0 or page_size < 1:
-            raise InvalidLimit("limit must not be negative, and page_size at least 1.")
+        for given, name, least in ((limit, "limit", 0), (page_size, "page_size", 1)):
+            if isinstance(given, bool) or not isinstance(given, int) or given < least:
+                raise InvalidLimit(f"{name} must be a whole number of at least {least}, not {shown(given)}.")
         found, after = 0, ""
         while found < limit:
             ask = ScheduleAsk(schedule_id=schedule_id, runs_after=after, limit=page_size)
@@ -169,6 +190,8 @@ class SchedulingClient(Client):
 def _read_statuses(given: Sequence[str] | None) -> frozenset[Status]:
     if isinstance(given, str):
         given = (given,)
+    if given is not None and not isinstance(given, Sequence):
+        raise InvalidSchedule(f"statuses must be a list of words, not {type(given).__name__}.")
     unknown = [word for word in given or () if str(word).lower() not in _STATUSES]
     if unknown:
         raise InvalidSchedule(

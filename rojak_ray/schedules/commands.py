@@ -6,15 +6,38 @@ from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
+from pydantic_core import to_jsonable_python
 
+from rojak_ray.ids import check_id, digest
 from rojak_ray.messages import Record
 from rojak_ray.schedules.events import Definition, EndStatus, Span
 from rojak_ray.schedules.spec import ScheduleOverlapPolicy, ScheduleState
 
 
+class Request(Record):
+    """What a caller calls his request, so that he may make it again, and what he asked, in a fingerprint."""
+
+    id: str
+    input: str = ""
+
+    @classmethod
+    def named(cls, request_id: str | None, **content: object) -> Request | None:
+        """A caller's request with what it asks; None if he gave it no name.
+
+        Raises:
+            InvalidId: No request can have this name.
+        """
+        if request_id is None:
+            return None
+        return cls(id=check_id(request_id, "request"), input=digest(to_jsonable_python(content, fallback=repr)))
+
+
 class _At(Record):
     at: datetime | None = None
     """Set by the scheduler from its own clock."""
+
+    request: Request | None = None
+    """Set if the caller named it: it is taken once, however often and whenever it comes."""
 
 
 class CreateSchedule(_At):
@@ -67,6 +90,12 @@ class BackfillSchedule(_At):
     spans: tuple[Span, ...]
 
 
+class CancelBackfills(_At):
+    """Call off what is left of the backfills."""
+
+    kind: Literal["cancel_backfills"] = "cancel_backfills"
+
+
 class DeleteSchedule(_At):
     """Forget it."""
 
@@ -77,6 +106,8 @@ class Advance(_At):
     """Time has passed."""
 
     kind: Literal["advance"] = "advance"
+    may_expire: bool = True
+    """Whether the clock can be trusted to say that nothing has been left to do for days."""
 
 
 class RecordStart(_At):
@@ -113,6 +144,7 @@ Command: TypeAlias = Annotated[
     | UnpauseSchedule
     | TriggerSchedule
     | BackfillSchedule
+    | CancelBackfills
     | DeleteSchedule
     | Advance
     | RecordStart

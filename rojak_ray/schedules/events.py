@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, JsonValue
 
@@ -11,6 +13,7 @@ from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS
 from rojak_ray.messages import Message, Record
 from rojak_ray.schedules.spec import ScheduleOverlapPolicy, SchedulePolicy, ScheduleSpec, ScheduleState
+from rojak_ray.schedules.times import Timetable, compile_spec
 
 EndStatus = Literal["completed", "failed", "cancelled", "terminated", "timed_out"]
 Stop = Literal["cancel", "terminate"]
@@ -34,6 +37,21 @@ class Definition(Record):
     spec: ScheduleSpec
     policy: SchedulePolicy = Field(default_factory=SchedulePolicy)
 
+    @cached_property
+    def timetable(self) -> Timetable:
+        """The spec, ready to be asked.
+
+        Raises:
+            InvalidSchedule: It cannot be followed on this machine.
+        """
+        return compile_spec(self.spec)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which makes a timetable of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        vars(copy).pop("timetable", None)
+        return copy
+
 
 class Start(Record):
     """A run that is to be started: because its time came, or because somebody asked."""
@@ -49,6 +67,14 @@ class Start(Record):
     """None: the schedule's policy when its turn comes."""
 
     manual: bool = False
+    backfill: bool = False
+    """Asked for by a backfill."""
+
+    first_copy: int = 1
+    """The first number its run may have: 2 if the plain id is another start's, also one that is still to come."""
+
+    by_time: bool = False
+    """Its request is named by its time, so that a time that comes twice is the same request. False: by its number."""
 
 
 class _About(Record):
@@ -109,6 +135,22 @@ class TimesPassed(_About):
     dropped: int = 0
 
 
+class ClockBehind(_About):
+    """The clock shows much less than what has passed: since when, or that it does no longer."""
+
+    kind: Literal["clock_behind"] = "clock_behind"
+    since: datetime | None
+
+
+class ClockCorrected(_About):
+    """What had passed was told by a clock that was ahead; it goes on from where the right one stands."""
+
+    kind: Literal["clock_corrected"] = "clock_corrected"
+    passed: datetime
+    forgotten: tuple[int, ...] = ()
+    """Numbers of starts that waited for times that come again."""
+
+
 class Triggered(_About):
     """Somebody asked for a run now; without a start there was no room for it."""
 
@@ -133,12 +175,34 @@ class BackfillAdvanced(_About):
     rest: Span | None
 
 
+class BackfillsCancelled(_About):
+    """Somebody called off what is left of the backfills; runs that they started go on."""
+
+    kind: Literal["backfills_cancelled"] = "backfills_cancelled"
+
+
+class RequestTaken(_About):
+    """A caller's request, by the name that he gave it, was taken, whatever it led to."""
+
+    kind: Literal["request_taken"] = "request_taken"
+    request: str
+    """Fingerprint of schedule, kind of request and the caller's name for it."""
+
+    input: str
+    """Fingerprint of what was asked."""
+
+
 class Span(Record):
     """Nominal times after one instant, up to another."""
 
     after: datetime
     until: datetime
     overlap: ScheduleOverlapPolicy | None = None
+
+    @classmethod
+    def begin(cls, first: datetime, last: datetime, overlap: ScheduleOverlapPolicy | None) -> Span:
+        """From one instant to another, both included."""
+        return cls(after=first - timedelta(microseconds=1), until=last, overlap=overlap)
 
 
 class PlannedRun(Record):
@@ -201,9 +265,13 @@ Event: TypeAlias = Annotated[
     | ScheduleUnpaused
     | ScheduleDeleted
     | TimesPassed
+    | ClockBehind
+    | ClockCorrected
     | Triggered
     | BackfillAsked
     | BackfillAdvanced
+    | BackfillsCancelled
+    | RequestTaken
     | StartsSettled
     | RunStarted
     | RunNotStarted

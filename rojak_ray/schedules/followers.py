@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import UTC
+from functools import partial
 
-from pydantic import JsonValue
-
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.clock import Clock
-from rojak_ray.errors import JournalDamaged, RequestConflict, RequestError, RojakError, RunNotFound, SchemaTooNew
+from rojak_ray.concurrency import background
+from rojak_ray.errors import (
+    InternalError,
+    JournalDamaged,
+    RequestConflict,
+    RequestError,
+    RojakError,
+    RunNotFound,
+    SchemaTooNew,
+    SessionSetAside,
+)
 from rojak_ray.schedules.commands import Command, RecordEnd, RecordNoStart, RecordStart
 from rojak_ray.schedules.events import Start
 from rojak_ray.schedules.index import RunIndex, run_id_of
@@ -27,6 +37,11 @@ _WAIT_S = 20.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
 _MOST_COPIES = 1000
+_MOST_BUGS = 20
+"""After so many in a row, more than four minutes of them, a run that cannot be looked at counts as failed."""
+
+LONGEST_RESULT = 64 * 1024
+"""Characters of a run's answer that are kept for the next run; its record has all of it."""
 
 Key = tuple[str, int]
 
@@ -61,9 +76,9 @@ class Followers:
         for run in schedule.runs:
             key = (schedule.incarnation, run.plan.start.number)
             if key not in self._tasks:
-                self._begin(self._tasks, key, self._follow(schedule, run))
+                self._begin(self._tasks, key, partial(self._follow, schedule, run))
             if run.stop is not None and run.started_at is not None and key not in self._stops:
-                self._begin(self._stops, key, self._stop(run.plan.run_id))
+                self._begin(self._stops, key, partial(self._stop, run.plan.run_id))
 
     def stop(self) -> None:
         """Follow nothing any more; the runs go on."""
@@ -75,8 +90,8 @@ class Followers:
         self.stop()
         await asyncio.gather(*self._tasks.values(), *self._stops.values(), return_exceptions=True)
 
-    def _begin(self, tasks: dict[Key, asyncio.Task[None]], key: Key, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name=f"follow run {key[1]}")
+    def _begin(self, tasks: dict[Key, asyncio.Task[None]], key: Key, work: Callable[[], Awaitable[None]]) -> None:
+        task = background(f"follow run {key[1]}", work, self._clock, first_pause_s=_FIRST_PAUSE_S)
         tasks[key] = task
         task.add_done_callback(lambda _: tasks.pop(key, None))
 
@@ -96,7 +111,8 @@ class Followers:
         if status == "cancelled" and self._terminated(schedule, start.number):
             status = "terminated"
         await self._insist(lambda: self._index.end(schedule.schedule_id, start, copy, status))
-        news = RecordEnd(number=start.number, status=ended.status, result=ended.result, error=ended.error)
+        result = ended.result[:LONGEST_RESULT] if ended.result else ended.result
+        news = RecordEnd(number=start.number, status=ended.status, result=result, error=ended.error)
         self._post(schedule.schedule_id, news)
 
     async def _start(self, schedule: ScheduleRecord, run: Run) -> int | None:
@@ -106,8 +122,8 @@ class Followers:
         come at a time that has its run already, and gets the next free number.
         """
         start = run.plan.start
-        request = f"{schedule.incarnation}/{start.number}"
-        pause, copy = _FIRST_PAUSE_S, 1
+        request = _request_of(schedule, start)
+        pause, copy = _FIRST_PAUSE_S, start.first_copy
         while self._wanted(schedule, start.number):
             run_id = run_id_of(schedule.schedule_id, start, copy)
             try:
@@ -147,22 +163,26 @@ class Followers:
         return run is not None and run.stop == "terminate"
 
     async def _outcome(self, run_id: str) -> Outcome:
-        pause = _FIRST_PAUSE_S
+        pause, bugs = _FIRST_PAUSE_S, 0
         while True:
             try:
                 ended = await self._runs.outcome(run_id, _WAIT_S)
             except RunNotFound:
-                return Outcome("cancelled", error="the run was deleted")
-            except JournalDamaged as error:
-                return Outcome("failed", error=f"JournalDamaged: {error}")
-            except RojakError as error:  # set aside, storage, Ray: it has not ended as far as anybody knows
+                return Outcome("failed", error="RunNotFound: the run is gone; it was deleted, or its storage was lost")
+            except (SessionSetAside, JournalDamaged, SchemaTooNew) as error:
+                # Whatever becomes of it later, it will not end by itself: nobody may have to wait for it.
+                return Outcome("failed", error=f"{type(error).__name__}: {error}")
+            except RojakError as error:  # storage, Ray: it has not ended as far as anybody knows
+                bugs = bugs + 1 if isinstance(error, InternalError) else 0
+                if bugs == _MOST_BUGS:
+                    return Outcome("failed", error=f"{type(error).__name__}: {error}")
                 logger.info("no news of %s: %s", run_id, error)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             else:
                 if ended is not None:
                     return ended
-                pause = _FIRST_PAUSE_S
+                pause, bugs = _FIRST_PAUSE_S, 0
 
     async def _stop(self, run_id: str) -> None:
         await self._insist(lambda: self._runs.cancel(run_id))
@@ -184,16 +204,23 @@ class Followers:
                 return
 
 
-def _about(schedule: ScheduleRecord, run: Run) -> dict[str, JsonValue]:
-    """What a run finds in its context about its schedule."""
-    start = run.plan.start
-    return {
-        "id": schedule.schedule_id,
-        "scheduled_at": start.due.isoformat(),
-        "manual": start.manual,
-        "last_result": schedule.last_result if run.plan.tracked else None,
-        "last_failure": schedule.last_failure if run.plan.tracked else None,
-    }
+def _request_of(schedule: ScheduleRecord, start: Start) -> str:
+    """What names a start: one that time alone leads to is named by its time, so that this has one run if it recurs."""
+    if start.by_time:
+        return f"{schedule.incarnation}/{start.nominal.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{schedule.incarnation}/{start.number}"
+
+
+def _about(schedule: ScheduleRecord, run: Run) -> ScheduledRun:
+    """What a run can know about its schedule."""
+    start, tracked = run.plan.start, run.plan.tracked
+    return ScheduledRun(
+        id=schedule.schedule_id,
+        scheduled_at=start.due,
+        manual=start.manual,
+        last_result=schedule.last_result if tracked else None,
+        last_failure=schedule.last_failure if tracked else None,
+    )
 
 
 def _copy_of(schedule_id: str, start: Start, run_id: str) -> int:

@@ -14,26 +14,33 @@ import heapq
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rojak_ray.clock import Clock
-from rojak_ray.errors import InternalError, RequestError, RojakError, ScheduleNotFound, StorageError, StoreUnavailable
+from rojak_ray.errors import InternalError, RequestError, RojakError, StorageError, StoreUnavailable
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.snapshots import Snapshot
-from rojak_ray.schedules.commands import Advance, Command, CreateSchedule
-from rojak_ray.schedules.decide import decide, wake_at
-from rojak_ray.schedules.events import Event, ScheduleDeleted, TimesPassed
+from rojak_ray.schedules.batch import Batch, reason_of, was_taken
+from rojak_ray.schedules.clock_watch import ClockWatch
+from rojak_ray.schedules.commands import Advance, Command
+from rojak_ray.schedules.events import Event
 from rojak_ray.schedules.followers import Followers
 from rojak_ray.schedules.index import RunIndex
+from rojak_ray.schedules.passing import wake_at
 from rojak_ray.schedules.ports import Runs
 from rojak_ray.schedules.reading import view_of, views_of
-from rojak_ray.schedules.requests import ScheduleView
-from rojak_ray.schedules.state import ScheduleRecord, SchedulerState, evolve
+from rojak_ray.schedules.requests import NamedRequest, ScheduleView
+from rojak_ray.schedules.state import ScheduleRecord, SchedulerState
 
 logger = logging.getLogger(__name__)
 
 _DUE_AT_ONCE = 200
 """Schedules that are advanced in one append; those that come due at the same moment start in such portions."""
+
+_SET_ASIDE = timedelta(minutes=5)
+"""How often a schedule that was set aside is looked at again: what kept it back may have been mended."""
+
+_NOTHING_S = 60.0
 
 _LOOK_S = 1.0
 """A clock that was set, or slept with its machine, is noticed within this time."""
@@ -78,6 +85,11 @@ class SchedulerHost:
         self._wakes: dict[str, float] = {}
         """When each schedule is to be woken; other entries of the heap are out of date."""
 
+        self._watch = ClockWatch(clock)
+        self._set_aside: dict[str, str] = {}
+        """Schedules whose times cannot be told, with the reason; looked at again now and then."""
+
+        self._ended = asyncio.Event()
         self._followers = Followers(runs, index, clock, self._look_up, self._post)
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
@@ -100,6 +112,11 @@ class SchedulerHost:
         """Counts for people."""
         return SchedulerStatistics(len(self._state.schedules), self._followers.count, self._journal.position.seq)
 
+    async def ended(self) -> RojakError:
+        """Wait until it has ended; why."""
+        await self._ended.wait()
+        return self.failure or InternalError("The scheduler ended.")
+
     async def apply(self, schedule_id: str, command: Command) -> None:
         """Take a command; when it returns, what it led to is durable.
 
@@ -114,17 +131,25 @@ class SchedulerHost:
         self._arrived.set()
         await answer
 
+    def asked_before(self, schedule_id: str, named: NamedRequest) -> bool:
+        """Whether a request that its caller named was taken before.
+
+        Raises:
+            RequestConflict: The name was used for something else.
+        """
+        return was_taken(self._state.requests, schedule_id, named.kind, named.request)
+
     def view(self, schedule_id: str) -> ScheduleView:
         """A schedule as it stands.
 
         Raises:
             ScheduleNotFound: There is none of this id.
         """
-        return view_of(self._state, schedule_id, self._clock.now())
+        return view_of(self._state, schedule_id, self._clock.now(), self._set_aside)
 
     def views(self, after: str, limit: int) -> tuple[ScheduleView, ...]:
         """The schedules whose ids come after one, in order."""
-        return views_of(self._state, after, limit, self._clock.now())
+        return views_of(self._state, after, limit, self._clock.now(), self._set_aside)
 
     async def close(self) -> None:
         """Stop. Runs go on; what is planned is started by whoever opens the journal next."""
@@ -150,6 +175,7 @@ class SchedulerHost:
                 due = self._take_due()
                 if items or due:
                     await self._handle(items, due)
+                    await asyncio.sleep(0)  # storage in memory never waits: let others have their turn
                 else:
                     self._mark_tail()
         except asyncio.CancelledError:
@@ -159,6 +185,8 @@ class SchedulerHost:
         except Exception as error:
             logger.exception("scheduler ended by a bug")
             self._end(InternalError(f"The scheduler failed: {type(error).__name__}: {error}"))
+        finally:
+            self._answer_inbox()
 
     async def _wait(self) -> None:
         """Until something arrives or comes due, but not long."""
@@ -185,6 +213,9 @@ class SchedulerHost:
 
     def _take_due(self) -> list[str]:
         now = self._clock.now().timestamp()
+        if self._watch.was_set():
+            for schedule_id in self._state.schedules:
+                self._wake_at(schedule_id, now)
         due: list[str] = []
         self._drop_outdated()
         while self._heap and self._heap[0][0] <= now and len(due) < _DUE_AT_ONCE:
@@ -201,7 +232,7 @@ class SchedulerHost:
     async def _handle(self, items: list[_Item], due: list[str]) -> None:
         """Decide on a batch, make it durable, then answer and start what it leads to."""
         now = self._clock.now()
-        batch = _Batch(self._state, now)
+        batch = Batch(self._state, now)
         accepted: list[_Item] = []
         try:
             for item in items:
@@ -212,29 +243,52 @@ class SchedulerHost:
                 else:
                     accepted.append(item)
             for schedule_id in due:
-                batch.take(schedule_id, Advance())
+                self._advance(batch, schedule_id)
             if batch.events:
                 await self._journal.append(batch.events)
         except BaseException:
             self._inbox = items + self._inbox  # whoever ends this host answers them
             raise
-        self._state = SchedulerState.model_construct(schedules=batch.schedules)
+        self._state = batch.state
+        self._note_set_aside(batch)
         self._snapshot_if_due()
         for item in accepted:
             _answer(item, None)
-        for schedule_id in batch.touched:
-            self._look_after(schedule_id, now)
+        for schedule_id, changed in batch.touched.items():
+            self._look_after(schedule_id, now, changed=changed)
 
-    def _look_after(self, schedule_id: str, now: datetime) -> None:
+    def _advance(self, batch: Batch, schedule_id: str) -> None:
+        """Let time pass for one schedule; whatever is wrong with it is its own matter."""
+        try:
+            batch.take(schedule_id, Advance(may_expire=self._watch.trusted))
+        except RojakError as error:
+            batch.set_aside[schedule_id] = reason_of(error)
+            batch.touched.setdefault(schedule_id, False)
+
+    def _note_set_aside(self, batch: Batch) -> None:
+        for schedule_id, reason in batch.set_aside.items():
+            if reason is None or schedule_id not in self._state.schedules:
+                self._set_aside.pop(schedule_id, None)
+            else:
+                self._set_aside[schedule_id] = reason
+
+    def _look_after(self, schedule_id: str, now: datetime, *, changed: bool) -> None:
         """Follow a schedule's runs, and wake it when its time comes."""
         schedule = self._state.schedules.get(schedule_id)
         if schedule is None:
             self._wakes.pop(schedule_id, None)
             return
         self._followers.follow(schedule)
-        wake = wake_at(schedule, now)
+        try:
+            wake = wake_at(schedule, now) if schedule_id not in self._set_aside else now + _SET_ASIDE
+        except Exception as error:
+            if not isinstance(error, RojakError):
+                logger.exception("a bug sets schedule %r aside", schedule_id)
+            self._set_aside[schedule_id], wake = reason_of(error), now + _SET_ASIDE
         if wake is None:
             self._wakes.pop(schedule_id, None)
+        elif wake <= now and not changed:  # nothing came of it now, so do not ask again at once
+            self._wake_at(schedule_id, now.timestamp() + _NOTHING_S)
         else:
             self._wake_at(schedule_id, wake.timestamp())
 
@@ -272,42 +326,18 @@ class SchedulerHost:
             if task is not current:
                 task.cancel()
         self._followers.stop()
-        items, self._inbox = self._inbox, []
-        for item in items:
-            _answer(item, error)
+        self._answer_inbox()
+        self._ended.set()
         if told:
             self._on_end(self)
 
-
-class _Batch:
-    """Decisions that become durable together; later ones see earlier ones."""
-
-    def __init__(self, state: SchedulerState, now: datetime) -> None:
-        self.schedules = state.schedules.copy()
-        self.events: list[Event] = []
-        self.touched: dict[str, None] = {}
-        self._now = now
-
-    def take(self, schedule_id: str, command: Command) -> None:
-        """Decide on a command; raises RequestError."""
-        command = command.model_copy(update={"at": self._now})
-        schedule = self.schedules.get(schedule_id)
-        if schedule is None and not isinstance(command, CreateSchedule | Advance) and command.kind[:6] != "record":
-            raise ScheduleNotFound(f"The schedule {schedule_id!r} does not exist; create it with create_schedule.")
-        self.touched[schedule_id] = None
-        for event in decide(schedule, command):
-            self.events.append(event)
-            schedule = evolve(schedule, event)
-            if isinstance(event, TimesPassed) and event.missed + event.dropped:
-                logger.warning(
-                    "schedule %r: %d times noticed too late, %d without room", schedule_id, event.missed, event.dropped
-                )
-            if isinstance(event, ScheduleDeleted) and isinstance(command, Advance):
-                logger.info("schedule %r has had nothing left to do for a week and is deleted", schedule_id)
-        if schedule is None:
-            self.schedules.pop(schedule_id, None)
-        else:
-            self.schedules[schedule_id] = schedule
+    def _answer_inbox(self) -> None:
+        """Tell whoever still waits why the host has ended; also those whose record was on its way then."""
+        if self.failure is None:
+            return
+        items, self._inbox = self._inbox, []
+        for item in items:
+            _answer(item, self.failure)
 
 
 def _answer(item: _Item, error: RojakError | None) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import JsonValue
-
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.schedules.events import Action, EndStatus
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 
@@ -25,7 +24,7 @@ class Outcome:
 class Runs(Protocol):
     """Runs, wherever they are."""
 
-    async def start(self, run_id: str, request: str, action: Action, schedule: dict[str, JsonValue]) -> None:
+    async def start(self, run_id: str, request: str, action: Action, schedule: ScheduledRun) -> None:
         """Start a run, unless this very request has started it before.
 
         Args:

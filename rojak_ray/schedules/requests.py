@@ -5,8 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from rojak_ray.messages import Record
-from rojak_ray.schedules.commands import Command
+from rojak_ray.schedules.commands import Command, Request
 from rojak_ray.schedules.state import ScheduleRecord, Status
+
+
+class NamedRequest(Record):
+    """A request that its caller named, and its kind."""
+
+    kind: str
+    request: Request
 
 
 class ScheduleAsk(Record):
@@ -14,6 +21,9 @@ class ScheduleAsk(Record):
 
     schedule_id: str = ""
     command: Command | None = None
+    asked_before: NamedRequest | None = None
+    """Only tell whether this was asked before."""
+
     view: bool = False
     list_after: str | None = None
     """List schedules whose ids come after this one."""
@@ -29,6 +39,8 @@ class ScheduleView(Record):
 
     schedule: ScheduleRecord
     next_times: tuple[datetime, ...]
+    set_aside: str | None = None
+    """Why its times cannot be told, so that it does not act."""
 
 
 class ListedRun(Record):
@@ -43,6 +55,7 @@ class ListedRun(Record):
 class ScheduleReply(Record):
     """The answer. Everything it says is durable."""
 
+    asked_before: bool = False
     view: ScheduleView | None = None
     schedules: tuple[ScheduleView, ...] = ()
     runs: tuple[ListedRun, ...] = ()

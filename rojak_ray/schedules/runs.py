@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-from pydantic import JsonValue
-
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.core.commands import CancelRun, OpenSession, StartRun
 from rojak_ray.core.events import RunStatus
-from rojak_ray.errors import RojakError, StoreUnavailable
+from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import content_text
@@ -22,9 +21,6 @@ logger = logging.getLogger(__name__)
 
 _ENDED = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}
 
-CONTEXT_KEY = "schedule"
-"""The context variable in which a scheduled run finds out about itself."""
-
 
 class GatewayRuns:
     """`Runs` over the gateway that programs use, too."""
@@ -33,7 +29,7 @@ class GatewayRuns:
         """Nothing is connected yet."""
         self._gateway = gateway
 
-    async def start(self, run_id: str, request: str, action: Action, schedule: dict[str, JsonValue]) -> None:
+    async def start(self, run_id: str, request: str, action: Action, schedule: ScheduledRun) -> None:
         """See `Runs`. What a run knows of the ones before is not part of the request: a repetition may know more.
 
         Every repetition has the same incarnation: one that comes after the run was deleted does not run it again.
@@ -43,7 +39,8 @@ class GatewayRuns:
             owner_id=run_id,
             incarnation=digest({"scheduled": request}),
             agent=action.agent,
-            context_variables={**action.context_variables, CONTEXT_KEY: schedule},
+            context_variables=action.context_variables,
+            schedule=schedule,
             max_turns=action.max_turns,
             max_model_calls=action.max_model_calls,
             debug=action.debug,
@@ -72,4 +69,4 @@ class GatewayRuns:
             raise
         except Exception as error:
             logger.exception("a run cannot be reached", extra={"run_id": run_id})
-            raise StoreUnavailable(f"Run {run_id!r} cannot be reached: {type(error).__name__}: {error}") from error
+            raise InternalError(f"Run {run_id!r} cannot be reached: {type(error).__name__}: {error}") from error

@@ -6,7 +6,8 @@ import asyncio
 import logging
 
 from rojak_ray.clock import Clock
-from rojak_ray.errors import Fenced, RojakError, StorageError
+from rojak_ray.concurrency import background
+from rojak_ray.errors import Fenced
 from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.paths import Paths
@@ -22,7 +23,6 @@ from rojak_ray.storage.base import Store
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 15.0
 
 
 async def has_schedules(store: Store, paths: Paths) -> bool:
@@ -45,7 +45,7 @@ class SchedulerService:
         self._ids = ids
         self._index = RunIndex(store, paths)
         self._opening: asyncio.Task[SchedulerHost] | None = None
-        self._reopening: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -72,6 +72,8 @@ class SchedulerService:
                 return await read_schedules(self._store, self._paths, ask, self._clock.now())
             await self._reign.admit()
         host = await self._host()
+        if ask.asked_before is not None:
+            return ScheduleReply(asked_before=host.asked_before(ask.schedule_id, ask.asked_before))
         if ask.command is not None:
             try:
                 await host.apply(ask.schedule_id, ask.command)
@@ -95,9 +97,10 @@ class SchedulerService:
 
     async def pause(self) -> None:
         """Leave the schedules to another cluster; they may be opened again here."""
-        if self._reopening is not None:
-            self._reopening.cancel()
-            await asyncio.gather(self._reopening, return_exceptions=True)
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
         opening, self._opening = self._opening, None
         if opening is not None:
             if not opening.done():
@@ -122,35 +125,30 @@ class SchedulerService:
         journal = AggregateJournal(self._store, self._paths, SCHEDULER, self._clock, self._ids, SCHEDULES)
         host = SchedulerHost(journal, self._runs, self._index, self._clock, self._ended)
         await host.open()
+        if self._keeper is None:
+            self._keeper = background(
+                "keep the schedules open", self._keep_open, self._clock, first_pause_s=_FIRST_PAUSE_S
+            )
         return host
 
     def _ended(self, host: SchedulerHost) -> None:
-        """The host ended by itself: schedules must go on without being asked, unless somebody newer has them."""
+        """The host ended by itself: whoever asks next opens another one, if `_keep_open` was not faster."""
         self._opening = None
-        # Whoever fences a cluster that rules did not know of it, or has asked for one thing and is gone.
-        taken = isinstance(host.failure, Fenced) and not self._reign.standing.number
-        if self._closed or taken or not self._reign.rules:
-            logger.info("schedules are somebody else's now: %s", host.failure)
-            return
-        logger.warning("the scheduler is opened again: %s", host.failure)
-        self._reopening = asyncio.create_task(self._reopen(), name="reopen schedules")
 
-    async def _reopen(self) -> None:
-        pause = _FIRST_PAUSE_S
-        while not self._closed:
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-            try:
-                await self._host()
-            except Fenced:
-                if not self._reign.standing.number:
-                    return
-            except StorageError as error:
-                logger.warning("could not open the schedules: %s", error)
-                if not error.retryable:
-                    return
-            except RojakError:
-                logger.exception("could not open the schedules")
-                return
-            else:
-                return
+    async def _keep_open(self) -> None:
+        """See that schedules go on without being asked, unless somebody newer has them. For `background`.
+
+        Raises:
+            RojakError: What ended the host, or kept it from being opened: begin again.
+        """
+        try:
+            failure = await (await self._host()).ended()
+        except Fenced as error:
+            failure = error
+        # Whoever fences a cluster that rules did not know of it, or has asked for one thing and is gone.
+        taken = isinstance(failure, Fenced) and not self._reign.standing.number
+        if self._closed or taken or not self._reign.rules:
+            logger.info("schedules are somebody else's now: %s", failure)
+            self._keeper = None
+            return
+        raise failure

@@ -9,10 +9,14 @@ from rojak_ray.messages import Record
 from rojak_ray.schedules.events import (
     BackfillAdvanced,
     BackfillAsked,
+    BackfillsCancelled,
+    ClockBehind,
+    ClockCorrected,
     Definition,
     EndStatus,
     Event,
     PlannedRun,
+    RequestTaken,
     RunEnded,
     RunNotStarted,
     RunStarted,
@@ -70,7 +74,10 @@ class ScheduleRecord(Record):
     """Grows when what a person can say about it changes."""
 
     passed: datetime
-    """Nominal times up to here are over. It never goes back, whatever the clock does."""
+    """Nominal times up to here are over. It only goes back if a clock that was far ahead had told it."""
+
+    behind_since: datetime | None = None
+    """Set while the clock shows much less than `passed`: since when, as the clock says."""
 
     next_number: int = 1
     waiting: tuple[Start, ...] = ()
@@ -113,17 +120,22 @@ class SchedulerState(Record):
     """All schedules of a namespace, by id."""
 
     schedules: dict[str, ScheduleRecord] = {}
+    requests: dict[str, str] = {}
+    """Requests that callers named, also to schedules that are gone: fingerprints of names, and of what was asked."""
 
 
 def evolve_all(state: SchedulerState, event: Event) -> SchedulerState:
     """The state after an event of any schedule."""
+    if isinstance(event, RequestTaken):
+        requests = {**state.requests, event.request: event.input}
+        return SchedulerState.model_construct(schedules=state.schedules, requests=requests)
     schedules = state.schedules.copy()
     after = evolve(schedules.get(event.schedule_id), event)
     if after is None:
         schedules.pop(event.schedule_id, None)
     else:
         schedules[event.schedule_id] = after
-    return SchedulerState.model_construct(schedules=schedules)
+    return SchedulerState.model_construct(schedules=schedules, requests=state.requests)
 
 
 def evolve(schedule: ScheduleRecord | None, event: Event) -> ScheduleRecord | None:
@@ -139,6 +151,8 @@ def evolve(schedule: ScheduleRecord | None, event: Event) -> ScheduleRecord | No
         )
     if schedule is None or isinstance(event, ScheduleDeleted):
         return None
+    if isinstance(event, RequestTaken):
+        return schedule
     return schedule.model_copy(update=_changes(schedule, event))
 
 
@@ -159,16 +173,14 @@ def _changes(schedule: ScheduleRecord, event: Event) -> dict[str, Any]:
         case TimesPassed():
             counts = {"missed": schedule.missed + event.missed, "dropped": schedule.dropped + event.dropped}
             return {**_added(schedule, event.starts), **counts, "passed": event.passed}
+        case ClockBehind() | ClockCorrected():
+            return _clock_judged(schedule, event)
         case Triggered():
             starts = (event.start,) if event.start else ()
             dropped = schedule.dropped + (event.start is None)
             return {**_added(schedule, starts), **_remembered(schedule, event.request_id), "dropped": dropped}
-        case BackfillAsked():
-            backfills = (*schedule.backfills, *event.spans)
-            return {**_remembered(schedule, event.request_id), "backfills": backfills}
-        case BackfillAdvanced():
-            rest = (event.rest,) if event.rest else ()
-            return {**_added(schedule, event.starts), "backfills": (*rest, *schedule.backfills[1:])}
+        case BackfillAsked() | BackfillAdvanced() | BackfillsCancelled():
+            return _backfilled(schedule, event)
         case StartsSettled():
             return _settled(schedule, event)
         case RunStarted():
@@ -177,10 +189,29 @@ def _changes(schedule: ScheduleRecord, event: Event) -> dict[str, Any]:
             return _run_not_started(schedule, event)
         case RunEnded():
             return _run_ended(schedule, event)
-        case ScheduleCreated() | ScheduleDeleted():
+        case ScheduleCreated() | ScheduleDeleted() | RequestTaken():
             return {}
         case _:
             assert_never(event)
+
+
+def _clock_judged(schedule: ScheduleRecord, event: ClockBehind | ClockCorrected) -> dict[str, Any]:
+    if isinstance(event, ClockBehind):
+        return {"behind_since": event.since}
+    forgotten = set(event.forgotten)
+    waiting = tuple(start for start in schedule.waiting if start.number not in forgotten)
+    return {"passed": event.passed, "behind_since": None, "waiting": waiting}
+
+
+def _backfilled(
+    schedule: ScheduleRecord, event: BackfillAsked | BackfillAdvanced | BackfillsCancelled
+) -> dict[str, Any]:
+    if isinstance(event, BackfillAsked):
+        return {**_remembered(schedule, event.request_id), "backfills": (*schedule.backfills, *event.spans)}
+    if isinstance(event, BackfillsCancelled):
+        return {"backfills": (), "waiting": tuple(start for start in schedule.waiting if not start.backfill)}
+    rest = (event.rest,) if event.rest else ()
+    return {**_added(schedule, event.starts), "backfills": (*rest, *schedule.backfills[1:])}
 
 
 def _paused(schedule: ScheduleRecord, note: str | None, paused: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from rojak_ray.errors import InvalidSchedule
 from rojak_ray.schedules.calendar import Wall, compile_calendar
 from rojak_ray.schedules.cron import read_cron
-from rojak_ray.schedules.edges import LAST_YEAR, LONGEST_JITTER, check_duration, in_utc
+from rojak_ray.schedules.edges import LAST_YEAR, LONGEST_JITTER, check_duration, check_text, in_utc
 from rojak_ray.schedules.exclusion import Exclusion
 from rojak_ray.schedules.spec import ScheduleIntervalSpec, ScheduleSpec
 from rojak_ray.schedules.zone import Zone, as_datetime, instants
@@ -117,6 +117,7 @@ def compile_spec(spec: ScheduleSpec) -> Timetable:
         if isinstance(getattr(spec, name), str) or not isinstance(getattr(spec, name), Sequence):
             raise InvalidSchedule(f"{name} must be a list.")
     crons = [read_cron(text, f"cron_expressions[{index}]") for index, text in enumerate(spec.cron_expressions)]
+    check_text(spec.time_zone_name, "time_zone_name")
     zone = Zone(_agreed_zone(spec.time_zone_name, {cron.zone_name for cron in crons}))
     calendars = [compile_calendar(one, f"calendars[{index}]") for index, one in enumerate(spec.calendars)]
     walls = [cron.wall for cron in crons if cron.wall is not None]

@@ -9,7 +9,7 @@ from typing import Any
 from rojak_ray.agents.agent import Agent
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS
 from rojak_ray.messages import ContextVariables, MessageInput
-from rojak_ray.schedules.spec import SchedulePolicy, ScheduleSpec, ScheduleState
+from rojak_ray.schedules.spec import ScheduleBackfill, SchedulePolicy, ScheduleSpec, ScheduleState
 from rojak_ray.schedules.state import Status
 
 
@@ -86,6 +86,11 @@ class ScheduleInfo:
 
     created_at: datetime
     last_updated_at: datetime | None
+    backfills: list[ScheduleBackfill] = field(default_factory=list[ScheduleBackfill])
+    """What is left of the backfills; `cancel_backfills` calls them off."""
+
+    set_aside: str | None = None
+    """Why its times cannot be told, so that it does not act. An update that mends it revives it."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from rojak_ray.schedules.commands import (
     UnpauseSchedule,
     UpdateSchedule,
 )
-from rojak_ray.schedules.decide import decide, wake_at
+from rojak_ray.schedules.decide import decide
 from rojak_ray.schedules.events import Action, Definition, EndStatus, Event, Span
+from rojak_ray.schedules.passing import wake_at
 from rojak_ray.schedules.spec import (
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,

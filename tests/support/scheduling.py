@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import JsonValue
 from support.journals import CountingIds
 from support.plans import ACTION, EVERY_MINUTE, MONDAY
 
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.errors import RequestConflict, RunNotFound, StoreUnavailable
 from rojak_ray.journal.paths import Paths
 from rojak_ray.schedules.commands import Command, CreateSchedule
@@ -36,7 +36,7 @@ class World:
     requests: dict[str, str] = field(default_factory=dict[str, str])
     """Which request started a run, by run id, in order: a run that exists."""
 
-    told: dict[str, dict[str, JsonValue]] = field(default_factory=dict[str, Any])
+    told: dict[str, ScheduledRun] = field(default_factory=dict[str, ScheduledRun])
     """What a run was told about its schedule."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
@@ -61,7 +61,7 @@ class World:
 
     # The port
 
-    async def start(self, run_id: str, request: str, action: Action, schedule: dict[str, JsonValue]) -> None:
+    async def start(self, run_id: str, request: str, action: Action, schedule: ScheduledRun) -> None:
         self.attempts[run_id] += 1
         if self.refuse_starts:
             self.refuse_starts -= 1

@@ -13,6 +13,7 @@ from support.waiting import until
 
 from rojak_ray import (
     ScheduleBackfill,
+    ScheduledRun,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
@@ -20,16 +21,20 @@ from rojak_ray import (
     ScheduleState,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    ToolContext,
 )
 from rojak_ray.errors import (
     InvalidAgent,
     InvalidContext,
     InvalidId,
+    InvalidLimit,
     InvalidMessage,
     InvalidSchedule,
     ScheduleExists,
     ScheduleNotFound,
 )
+from rojak_ray.schedules.events import Definition
+from rojak_ray.schedules.requests import ScheduleAsk
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.clock import FakeClock
@@ -72,19 +77,14 @@ async def test_schedule_runs_its_agent_with_what_it_was_given():
         await here.until(lambda: here.runs(statuses=["Completed"]))
         response = await here.rojak.get_run_result("s-2026-06-01T08:01:00Z")
         assert response.messages[-1].content == "hi"
-        assert response.context_variables["guest"] == "Mei"
-        assert response.context_variables["schedule"] == {
-            "id": "s",
-            "scheduled_at": "2026-06-01T08:01:00+00:00",
-            "manual": False,
-            "last_result": None,
-            "last_failure": None,
-        }
+        assert response.context_variables == {"guest": "Mei"}  # they are their owner's alone
 
 
 async def test_run_reads_what_the_run_before_answered():
-    def look(context_variables: dict[str, Any]) -> str:
-        return f"after {context_variables['schedule']['last_result']}"
+    def look(context: ToolContext) -> str:
+        assert context.schedule is not None
+        assert context.schedule["last_result"] == context.schedule.last_result
+        return f"after {context.schedule.last_result}"
 
     agent = PlanAgent(functions=[look])
     async with world() as here:
@@ -94,6 +94,30 @@ async def test_run_reads_what_the_run_before_answered():
             await here.until(lambda number=number: _long(here, number))
         response = await here.rojak.get_run_result("s-2026-06-01T08:02:00Z")
         assert response.messages[-1].content == "after after None"
+
+
+async def test_run_learns_about_its_schedule_and_keeps_a_variable_of_that_name():
+    seen: list[ScheduledRun | None] = []
+
+    def look(context: ToolContext, context_variables: dict[str, Any]) -> str:
+        seen.append(context.schedule)
+        return context_variables["schedule"]
+
+    async with world() as here:
+        agent = PlanAgent(functions=[look])
+        given = {"schedule": "mine"}
+        schedule = await here.rojak.create_schedule("s", MINUTELY, agent, plan([["look", {}]]), context_variables=given)
+        await here.clock.advance(90)
+        await here.until(lambda: _long(here, 1))
+        await schedule.trigger()
+        await here.until(lambda: _long(here, 2))
+        assert (await here.rojak.get_run_result("s-2026-06-01T08:01:00Z")).context_variables == given
+        await here.rojak.run(agent=agent, messages=plan([["look", {}]]), context_variables=given)
+    assert seen == [
+        ScheduledRun(id="s", scheduled_at=MORNING + timedelta(minutes=1)),
+        ScheduledRun(id="s", scheduled_at=MORNING + timedelta(seconds=90), manual=True, last_result="mine"),
+        None,
+    ]
 
 
 async def _long(here: World, count: int) -> bool:
@@ -208,6 +232,76 @@ async def test_update_by_a_function_sees_the_schedule_and_may_decline():
         assert (found.spec.cron_expressions, found.info.last_updated_at) == (["@hourly"], MORNING)
 
 
+async def check_stock() -> str:
+    """Check the stock."""
+    return "12 left"
+
+
+def write_instructions() -> str:
+    return "Be brief."
+
+
+def with_other_messages(given: ScheduleUpdateInput) -> ScheduleUpdate:
+    given.description.schedule.action.messages = plan([["check_stock", {}]], "again")
+    return ScheduleUpdate(given.description.schedule)
+
+
+def with_another_model(given: ScheduleUpdateInput) -> ScheduleUpdate:
+    given.description.schedule.action.agent.model = "larger"
+    return ScheduleUpdate(given.description.schedule)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": ScheduleSpec(cron_expressions=["*/2 * * * *"])},
+        {"policy": SchedulePolicy(pause_on_failure=True)},
+        {"state": ScheduleState(note="why")},
+        {"updater": lambda given: ScheduleUpdate(given.description.schedule)},
+        {"updater": with_other_messages},
+        {"updater": with_another_model},
+    ],
+    ids=["spec", "policy", "state", "nothing", "messages", "model"],
+)
+async def test_update_by_a_program_without_the_code_keeps_everything_else_as_it_was_recorded(change):
+    store, clock = MemoryStore(), FakeClock(MORNING)
+    agent = PlanAgent(functions=[check_stock], instructions=write_instructions)
+    async with world(store, clock) as here:
+        await here.rojak.create_schedule("s", MINUTELY, agent, plan([["check_stock", {}]]))
+        await here.clock.advance(1)
+        before = await recorded(here)
+    async with world(store, clock) as somebody:
+        handle = await somebody.rojak.get_schedule("s")
+        await handle.update(change.get("updater"), **{k: v for k, v in change.items() if k != "updater"})
+        after = await recorded(somebody)
+    assert after.action.agent.functions == before.action.agent.functions
+    assert after.action.agent.functions[0].ref is not None
+    assert after.action.agent.instructions == before.action.agent.instructions
+    if "spec" in change or "policy" in change or "state" in change:
+        assert after.action == before.action
+    async with world(store, clock) as here:
+        await here.rojak.run(agent=agent, messages=SAYS_HI)
+        await here.clock.advance(180)
+        await here.until(lambda: here.runs(statuses=["Completed"]))
+
+
+async def recorded(here: World) -> Definition:
+    reply = await here.rojak._scheduler.ask(ScheduleAsk(schedule_id="s", view=True))
+    assert reply.view is not None
+    return reply.view.schedule.definition
+
+
+async def test_description_that_somebody_changes_changes_no_record():
+    async with world() as here:
+        handle = await here.rojak.create_schedule("s", MINUTELY, PlanAgent(), SAYS_HI, context_variables={"a": [1]})
+        before = (await recorded(here)).model_dump_json()
+        found = await handle.describe()
+        found.spec.intervals.append(ScheduleIntervalSpec(timedelta(seconds=1)))
+        found.action.context_variables["a"].append(2)
+        found.policy.pause_on_failure = found.state.paused = True
+        assert (await recorded(here)).model_dump_json() == before
+
+
 async def test_update_that_somebody_overtakes_is_made_again():
     async with world() as here:
         handle = await here.rojak.create_schedule("s", MINUTELY, PlanAgent(), SAYS_HI)
@@ -248,7 +342,12 @@ async def test_schedules_are_listed_found_and_deleted():
         ({"schedule_spec": "@daily"}, InvalidSchedule),
         ({"agent": None}, InvalidAgent),
         ({"messages": []}, InvalidMessage),
-        ({"context_variables": {"schedule": 1}}, InvalidContext),
+        ({"context_variables": {1: 1}}, InvalidContext),
+        ({"context_variables": 0}, InvalidContext),
+        ({"policy": 0}, InvalidSchedule),
+        ({"state": ""}, InvalidSchedule),
+        ({"debug": None}, InvalidLimit),
+        ({"max_turns": "many"}, InvalidLimit),
         ({"policy": SchedulePolicy(catchup_window=timedelta(-1))}, InvalidSchedule),
         ({"state": ScheduleState(remaining_actions=1)}, InvalidSchedule),
     ],

@@ -17,9 +17,9 @@ from rojak_ray.schedules import (
     ScheduleState,
     matching_times,
 )
-from rojak_ray.schedules.decide import MOST_WAITING
 from rojak_ray.schedules.events import StartsSettled, TimesPassed
 from rojak_ray.schedules.state import evolve
+from rojak_ray.schedules.story import MOST_WAITING
 
 POLICIES = tuple(ScheduleOverlapPolicy)
 SPECS = (
