@@ -58,6 +58,8 @@ async def list_all(client: SchedulingClient, *, as_json: bool = False, voice: Vo
             continue
         times = description.info.next_action_times
         state = "paused" if description.state.paused else f"next {_shown(times[0], description)}" if times else "done"
+        if description.info.set_aside:
+            state = f"set aside ({description.info.set_aside})"
         voice.say(f"{description.id}  {state}  {describe_spec(description.spec)}")
     if not found and not as_json:
         voice.note("There are no schedules; `rojak schedules create` makes one.")
@@ -77,6 +79,8 @@ async def show(
     voice.say(f"  acts     {describe_spec(description.spec)}")
     limit = f", {state.remaining_actions} times more" if state.limited_actions else ""
     voice.say(f"  state    {'paused' if state.paused else 'active'}{limit}{f' ({state.note})' if state.note else ''}")
+    if info.set_aside:
+        voice.say(f"  aside    set aside, so that it does not act: {info.set_aside}", "red")
     window = policy.catchup_window or DEFAULT_CATCHUP_WINDOW
     failing = ", pauses on failure" if policy.pause_on_failure else ""
     voice.say(f"  policy   {policy.overlap.name}, catches up {window}{failing}")
@@ -86,6 +90,8 @@ async def show(
         f"{info.num_actions_skipped_overlap} skipped, {info.num_actions_dropped_buffer} dropped, "
         f"{info.num_actions_buffered} waiting"
     )
+    for span in info.backfills:
+        voice.say(f"  backfill {_shown(span.start_at, description)} to {_shown(span.end_at, description)}")
     for moment in info.next_action_times:
         voice.say(f"  next     {_shown(moment, description)}")
     for result in reversed(info.recent_actions):
@@ -160,6 +166,14 @@ async def backfill(
     (voice or Voice()).say(f"{schedule_id} goes through the time from {span.start_at} to {span.end_at}.")
 
 
+async def cancel_backfills(client: SchedulingClient, schedule_id: str, voice: Voice | None = None) -> None:
+    """Call off what is left of the backfills."""
+    handle = await client.get_schedule(schedule_id)
+    left = len((await handle.describe()).info.backfills)
+    await handle.cancel_backfills()
+    (voice or Voice()).say(f"{schedule_id} goes through no times any more ({left} backfills were left).")
+
+
 async def delete(client: SchedulingClient, schedule_id: str, voice: Voice | None = None) -> None:
     """Delete a schedule."""
     await (await client.get_schedule(schedule_id)).delete()
@@ -180,6 +194,7 @@ def summary(description: ScheduleDescription) -> dict[str, Any]:
         "time_zone": str(zone),
         "paused": description.state.paused,
         "note": description.state.note,
+        "set_aside": info.set_aside,
         "remaining_actions": description.state.remaining_actions if description.state.limited_actions else None,
         "overlap": policy.overlap.name,
         "catchup_window_s": window.total_seconds(),
@@ -242,8 +257,12 @@ def _describe_range(one: ScheduleRange) -> str:
 
 
 def _zone(spec: ScheduleSpec) -> ZoneInfo:
-    named = (read_cron(text, "cron_expressions").zone_name for text in spec.cron_expressions)
-    return ZoneInfo(spec.time_zone_name or next(filter(None, named), None) or "UTC")
+    """The schedule's zone; UTC where this machine does not know it, which may be why the schedule is set aside."""
+    try:
+        named = (read_cron(text, "cron_expressions").zone_name for text in spec.cron_expressions)
+        return ZoneInfo(spec.time_zone_name or next(filter(None, named), None) or "UTC")
+    except (ValueError, KeyError, OSError):
+        return ZoneInfo("UTC")
 
 
 def _shown(moment: datetime, description: ScheduleDescription) -> str:

@@ -172,6 +172,19 @@ def backfill(
     _run(lambda rojak: backfill_one(rojak, schedule_id, start, end, overlap), storage, namespace, address)
 
 
+@app.command("cancel-backfills")
+def cancel_backfills(
+    schedule_id: ScheduleId,
+    storage: Storage = None,
+    namespace: Namespace = _NAMESPACE,
+    address: Address = None,
+) -> None:
+    """Call off what is left of the backfills; runs that they started go on."""
+    from rojak_ray.cli.schedule_commands import cancel_backfills as cancel_them
+
+    _run(lambda rojak: cancel_them(rojak, schedule_id), storage, namespace, address)
+
+
 @app.command()
 def delete(
     schedule_id: ScheduleId,

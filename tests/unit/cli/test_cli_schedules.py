@@ -16,7 +16,7 @@ from rojak_ray.cli import schedule_commands as commands
 from rojak_ray.cli.main import app
 from rojak_ray.cli.output import Voice
 from rojak_ray.errors import InvalidAgent, InvalidSchedule, ScheduleNotFound
-from rojak_ray.schedules import ScheduleCalendarSpec, ScheduleIntervalSpec, ScheduleRange, ScheduleSpec
+from rojak_ray.schedules import ScheduleCalendarSpec, ScheduleIntervalSpec, ScheduleRange, ScheduleSpec, zone
 from rojak_ray.testing.clock import FakeClock
 from rojak_ray.testing.runtime import InProcessRuntime
 
@@ -91,6 +91,41 @@ async def test_pause_unpause_trigger_backfill_and_delete(rojak, clock):
         await commands.show(rojak, "daily")
 
 
+async def test_backfills_are_shown_and_called_off(rojak):
+    voice = Heard()
+    await commands.create(rojak, "daily", WEEKDAYS, Heard())
+    await commands.backfill(rojak, "daily", "1999-05-29T09:00", "2026-05-29T09:00", "ALLOW_ALL", Heard())
+    await commands.show(rojak, "daily", voice=voice)
+    assert "  backfill " in voice.text
+    await commands.cancel_backfills(rojak, "daily", voice)
+    assert voice.text.endswith("daily goes through no times any more (1 backfills were left).\n")
+    assert (await (await rojak.get_schedule("daily")).describe()).info.backfills == []
+
+
+async def test_schedule_that_was_set_aside_says_why_in_every_form(rojak, clock, monkeypatch):
+    await commands.create(rojak, "daily", WEEKDAYS, Heard())
+    await commands.create(rojak, "good", commands.NewSchedule(message="Report.", every=("45m",)), Heard())
+
+    def unknown(name: str) -> None:
+        if name == "Europe/Berlin":
+            raise KeyError(name)
+
+    monkeypatch.setattr(zone, "ZoneInfo", unknown)
+    stored = rojak._local._store  # the next runtime is that of a machine which does not know the zone
+    async with InProcessRuntime(stored, clock=clock) as other:
+        await clock.advance(1)
+        voice = Heard()
+        await commands.list_all(other, voice=voice)
+        await commands.show(other, "daily", voice=voice)
+        await commands.list_all(other, as_json=True, voice=voice)
+        lines = voice.text.splitlines()
+        assert lines[0].startswith("daily  set aside (InvalidSchedule: time_zone_name 'Europe/Berlin' is no zone")
+        assert lines[1].startswith("good  next ")
+        assert "  aside    set aside, so that it does not act: InvalidSchedule" in voice.text
+        shown = [json.loads(line) for line in lines if line.startswith("{")]
+        assert [one["set_aside"] is None for one in shown] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
@@ -126,7 +161,10 @@ def test_specs_in_a_line():
     )
 
 
-@pytest.mark.parametrize("command", ["list", "show", "create", "pause", "unpause", "trigger", "backfill", "delete"])
+@pytest.mark.parametrize(
+    "command",
+    ["list", "show", "create", "pause", "unpause", "trigger", "backfill", "cancel-backfills", "delete"],
+)
 def test_every_command_explains_itself(command):
     result = CliRunner().invoke(app, ["schedules", command, "--help"])
     assert result.exit_code == 0
