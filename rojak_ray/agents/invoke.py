@@ -24,8 +24,9 @@ from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
 from rojak_ray.agents.schema import CONTEXT_PARAMETER, FunctionDefinition, signature_of
+from rojak_ray.agents.shown import shown
 from rojak_ray.errors import InvalidAgent, InvalidContext
-from rojak_ray.messages import clean_text, read_context
+from rojak_ray.messages import Content, FilePart, ImagePart, TextPart, clean_text, read_context
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -39,8 +40,8 @@ _HOW_TO_HAND_OVER = "Return the agent itself, or AgentExecuteFnResult(output=...
 class FunctionOutcome:
     """What a function call did."""
 
-    output: str
-    """What the model is told."""
+    output: Content
+    """What the model is told and shown."""
 
     agent: Agent | None = None
     """Who answers next, if the function handed over."""
@@ -115,6 +116,7 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
     """
     agent: Agent | None = None
     waits: WaitForAnswer | None = None
+    output: Content
     problems: list[str] = []
     context: dict[Any, Any] = dict(after)
     if is_a(value, WaitForAnswer):
@@ -129,12 +131,19 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
         output = clean_text(f"Transferred to '{_name_of(agent)}'")
     kept = _kept_context(before, context, problems)
     return FunctionOutcome(
-        output="\n".join([*([output] if output or not problems else []), *problems[:_MOST_PROBLEMS]]),
+        output=_with_problems(output, problems[:_MOST_PROBLEMS]),
         agent=agent,
         context_set={key: new for key, new in kept.items() if key not in before or not _is_same(before[key], new)},
         context_deleted=tuple(key for key in before if key not in context),
         waits=waits,
     )
+
+
+def _with_problems(output: Content, problems: list[str]) -> Content:
+    """What the model gets, and below it what could not be done."""
+    if isinstance(output, str):
+        return "\n".join([*([output] if output or not problems else []), *problems])
+    return (*output, *(TextPart(text=problem) for problem in problems))
 
 
 def _agent_and_rest(value: Any) -> tuple[Any, Any]:
@@ -144,27 +153,27 @@ def _agent_and_rest(value: Any) -> tuple[Any, Any]:
     if is_a(value, list) or is_a(value, tuple):
         agents = [item for item in value if is_a(item, Agent)]
         rest = [item for item in value if not is_a(item, Agent)]
-        if len(agents) == 1 and (not rest or (len(rest) == 1 and isinstance(rest[0], str))):
+        if len(agents) == 1 and (not rest or (len(rest) == 1 and isinstance(rest[0], str | ImagePart | FilePart))):
             return agents[0], rest[0] if rest else None
     return None, value if value is not None else "None"
 
 
-def _handed_over(agent: Any, output: Any, problems: list[str]) -> tuple[Agent | None, str]:
-    """An agent and a text that can be used; what cannot is told, and an agent's fields never are."""
+def _handed_over(agent: Any, output: Any, problems: list[str]) -> tuple[Agent | None, Content]:
+    """An agent and an output that can be used; what cannot is told, and an agent's fields never are."""
     held = _agent_in(output)
     if held is not None:
         problems.append(
             f"TypeError: nothing was handed over, because the function returned {held}. {_HOW_TO_HAND_OVER}"
         )
         return None, ""
-    text = result_text(output) if output is not None else ""
+    told = result_content(output) if output is not None else ""
     if agent is None or is_a(agent, Agent):
-        return agent, text
+        return agent, told
     problems.append(
         f"TypeError: nothing was handed over, because `agent` of an AgentExecuteFnResult was {type(agent).__name__}, "
         "which is no agent."
     )
-    return None, text
+    return None, told
 
 
 def _agent_in(value: Any, depth: int = 0) -> str | None:
@@ -211,6 +220,12 @@ def _kept_context(before: Mapping[str, Any], after: Mapping[Any, Any], problems:
             if key in before:
                 kept[key] = before[key]
     return kept
+
+
+def result_content(value: Any) -> Content:
+    """A returned value as the model gets it: what it shows, or its text."""
+    seen = shown(value, result_text)
+    return result_text(value) if seen is None else seen
 
 
 def result_text(value: Any) -> str:

@@ -102,15 +102,15 @@ class AgentExecuteFnResult:
     """
 
     output: Any = ""
-    """What the model is told; None is nothing."""
+    """What the model is told, or shown: text, an `ImagePart` or `FilePart`, or a list of these; None is nothing."""
 
     agent: Agent | None = None
     """Who answers next."""
 
     context_variables: dict[str, Any] = field(default_factory=dict[str, Any])
-    value: InitVar[str | None] = None
+    value: InitVar[Any] = None
 
-    def __post_init__(self, value: str | None) -> None:
+    def __post_init__(self, value: Any) -> None:
         """Let `value=` stand for `output=`."""
         if value is not None:
             if self.output:

@@ -94,7 +94,7 @@ def _answer(turn: Turn, ids: CallIds, origin: Origin) -> list[dict[str, Any]]:
     """An assistant's message, and the results of its calls as a user's; nothing if it said nothing."""
     state = origin.own(turn.message)
     text = clean_text(turn.message.text)
-    given = {id(call): ids.give(call.id) for call in turn.calls}
+    given = {id(call): ids.give(call) for call in turn.calls}
     uses = [_use(call, given[id(call)]) for call in turn.calls]
     content: str | list[dict[str, Any]]
     if state is not None and "blocks" in state:
@@ -132,22 +132,20 @@ def _paired_server_tools(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
     use may wait for its result: the vendor runs the tool when it is asked again.
     """
     last = max((place for place, message in enumerate(sent) if message["role"] == "assistant"), default=-1)
-    finished = {block["tool_use_id"] for message in sent for block in _server_results(message)}
+    open_uses = _uses_without_result(sent, last)
     begun: set[Any] = set()
     kept: list[dict[str, Any]] = []
-    for place, message in enumerate(sent):
+    for message in sent:
         content = message["content"]
         if message["role"] != "assistant" or not isinstance(content, list):
             kept.append(message)
             continue
         blocks: list[dict[str, Any]] = []
         for block in content:
-            if _is_server_use(block):
-                if block.get("id") not in finished and place < last:
-                    continue
-                begun.add(block.get("id"))
-            elif _is_server_result(block) and block["tool_use_id"] not in begun:
+            if id(block) in open_uses or (_is_server_result(block) and block["tool_use_id"] not in begun):
                 continue
+            if _is_server_use(block):
+                begun.add(block.get("id"))
             blocks.append(block)
         while blocks and blocks[-1].get("type") in _THOUGHTS:
             blocks.pop()  # an answer that was cut; the API takes no thought at the end
@@ -156,10 +154,20 @@ def _paired_server_tools(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def _server_results(message: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    content = message["content"]
-    if message["role"] == "assistant" and isinstance(content, list):
-        yield from (block for block in content if _is_server_result(block))
+def _uses_without_result(sent: Sequence[Mapping[str, Any]], last: int) -> set[int]:
+    """The vendor's tool uses before the last answer behind which no result of theirs comes, by their identity."""
+    results: set[Any] = set()
+    found: set[int] = set()
+    for place in range(last, -1, -1):
+        content = sent[place]["content"]
+        if sent[place]["role"] != "assistant" or not isinstance(content, list):
+            continue
+        for block in reversed(content):
+            if _is_server_result(block):
+                results.add(block["tool_use_id"])
+            elif _is_server_use(block) and place < last and block.get("id") not in results:
+                found.add(id(block))
+    return found
 
 
 def _is_server_use(block: Mapping[str, Any]) -> bool:

@@ -24,8 +24,7 @@ def content_of(message: ConversationMessage) -> str | list[dict[str, Any]]:
 
 def _block(part: TextPart | ImagePart | FilePart) -> dict[str, Any] | None:
     if isinstance(part, TextPart):
-        text = clean_text(part.text)
-        return _text(text) if text.strip() else None
+        return _text(part.text) if part.text.strip() else None
     if isinstance(part, ImagePart):
         if part.data is not None and len(part.data) > _LARGEST_IMAGE:
             return _text(f"{describe_part(part)} (left out: it is larger than 5 MB)")
@@ -54,4 +53,4 @@ def _document_source(part: FilePart) -> dict[str, Any] | None:
 
 
 def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
+    return {"type": "text", "text": clean_text(text)}

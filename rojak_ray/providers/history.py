@@ -203,17 +203,21 @@ class CallIds:
     An id stays as it is if it can. The same history gets the same ids every time.
     """
 
-    def __init__(self, longest: int, exact: int | None = None) -> None:
-        """`exact`: every id is that many letters and digits, whatever it was."""
+    def __init__(self, longest: int, exact: int | None = None, *, by_name: bool = False) -> None:
+        """`exact`: every id is that many letters and digits; `by_name`: it is `functions.NAME:NUMBER`."""
         self._longest = longest
         self._exact = exact
+        self._by_name = by_name
         self._used: set[str] = set()
         self._numbers: dict[str, int] = {}
         """How often each id was asked for: a thousand answers may all say "call_0"."""
 
-    def give(self, call_id: str, *, own: bool = False) -> str:
-        """The id for the next call that is known by `call_id`; the vendor's `own` need no cleaning."""
-        first = call_id if own and call_id else self._fitting(call_id)
+    def give(self, call: Call) -> str:
+        """The id for the next call."""
+        if self._by_name:
+            self._used.add(given := f"functions.{sendable_name(call.name)}:{len(self._used)}")
+            return given
+        first = self._fitting(call.id)
         given = first
         while given in self._used:
             number = self._numbers[first] = self._numbers.get(first, 1) + 1

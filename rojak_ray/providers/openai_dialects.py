@@ -17,6 +17,9 @@ class Dialect:
     call_id_length: int | None = None
     """Ids of calls are exactly so many letters and digits."""
 
+    call_ids_by_name: bool = False
+    """The model reads a call's name from its id, and writes the next one alike: `functions.NAME:NUMBER`."""
+
     images_in_results: bool = False
     """A function's result may hold images; elsewhere they stand in a user message behind the results."""
 
@@ -41,6 +44,7 @@ _MISTRAL_MODEL = Dialect(call_id_length=9, answer_before_user=True, ends_with_us
 _MISTRAL = replace(_MISTRAL_MODEL, images_in_results=True)
 _GEMINI = Dialect(ends_with_user=True)
 _SIGNED_GEMINI = Dialect(ends_with_user=True, signed_calls=True)
+_KIMI_2 = Dialect(call_ids_by_name=True)
 _DEEPSEEK = Dialect(reasoning_with_calls=True)
 _ALTERNATING = Dialect(alternates=True, ends_with_user=True)
 
@@ -54,6 +58,8 @@ def dialect_of(address: str, model: str) -> Dialect:
         return _DEEPSEEK
     if host.endswith("googleapis.com") or model.startswith("gemini-"):
         return _SIGNED_GEMINI if _GEMINI_3.match(model) else _GEMINI
+    if "kimi-k2" in model.lower():
+        return _KIMI_2
     if _MISTRALS.search(model.lower()):
         return _MISTRAL_MODEL
     if host.endswith("perplexity.ai") or "gemma" in model.lower():

@@ -69,7 +69,7 @@ class _Writing:
         self.sent: list[dict[str, Any]] = []
         self._origin = origin
         self._dialect = dialect
-        self._ids = CallIds(_LONGEST_ID, dialect.call_id_length)
+        self._ids = CallIds(_LONGEST_ID, dialect.call_id_length, by_name=dialect.call_ids_by_name)
 
     def user(self, turn: Turn) -> None:
         content = user_content(turn.message)
@@ -88,17 +88,20 @@ class _Writing:
         if not turn.calls and not text.strip():
             return
         fields = self._fields(state, reasons=reasons)
+        content: Any = message_content(state, text)
         if not turn.calls:
-            self.sent.append({"role": "assistant", "content": message_content(state, text), **fields})
+            self.sent.append({"role": "assistant", "content": content, **fields})
             return
-        if self.sent and _is_plain_answer(self.sent[-1]):
+        if isinstance(content, str) and not content.strip():
+            content = None
+        while self.sent and _is_plain_answer(self.sent[-1]):
             # A call stands right behind what it answers: Gemini refuses one behind an assistant's text.
-            text = "\n\n".join(part for part in (self.sent.pop()["content"], text) if part.strip())
-        ids = {id(call): self._ids.give(call.id, own=state is not None) for call in turn.calls}
+            before = self.sent.pop()["content"]
+            content = before if content is None else _both(before, content)
+        ids = {id(call): self._ids.give(call) for call in turn.calls}
         calls = [self._call(call, ids[id(call)], call_fields(state, place)) for place, call in enumerate(turn.calls)]
         if signs and self._dialect.signed_calls:
             calls[0].setdefault("extra_content", _UNSIGNED)
-        content = message_content(state, text) if text.strip() else None
         self.sent.append({"role": "assistant", "content": content, "tool_calls": calls, **fields})
         self._results(turn, ids)
 
@@ -134,7 +137,7 @@ class _Writing:
 
 
 def _is_plain_answer(sent: Mapping[str, Any]) -> bool:
-    return sent["role"] == "assistant" and "tool_calls" not in sent and isinstance(sent["content"], str)
+    return sent["role"] == "assistant" and "tool_calls" not in sent
 
 
 def _ended(sent: list[dict[str, Any]], dialect: Dialect) -> list[dict[str, Any]]:

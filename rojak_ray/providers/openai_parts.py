@@ -32,14 +32,13 @@ def result_text(message: ConversationMessage) -> tuple[str, list[dict[str, Any]]
             texts.append(sent["text"])
         else:
             shown.append(sent)
-            texts.append(describe_part(part) if not isinstance(part, TextPart) else "")
+            texts.append(clean_text(describe_part(part)) if not isinstance(part, TextPart) else "")
     return "\n".join(texts), shown
 
 
 def _part(part: TextPart | ImagePart | FilePart) -> dict[str, Any] | None:
     if isinstance(part, TextPart):
-        text = clean_text(part.text)
-        return _text(text) if text.strip() else None
+        return _text(part.text) if part.text.strip() else None
     if isinstance(part, ImagePart):
         image = {"url": part.url or data_url(part)}
         if part.detail is not None:
@@ -52,7 +51,7 @@ def _part(part: TextPart | ImagePart | FilePart) -> dict[str, Any] | None:
     text = file_text(part)
     if text is None:
         return _text(f"{describe_part(part)} (left out: it is neither PDF nor text)")
-    return _text(f"[{clean_text(part.name or 'file')}]\n{text}")
+    return _text(f"[{part.name or 'file'}]\n{text}")
 
 
 def data_url(part: ImagePart | FilePart) -> str:
@@ -61,4 +60,4 @@ def data_url(part: ImagePart | FilePart) -> str:
 
 
 def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
+    return {"type": "text", "text": clean_text(text)}

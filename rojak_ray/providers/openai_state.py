@@ -31,11 +31,10 @@ def state_of(reply: Any) -> dict[str, Any] | None:
         fields.pop("reasoning", None)  # the same once more, unsigned
     calls = entries(message.get("tool_calls"))
     extras = [_kept(call, CALL_FIELDS) for call in calls]
-    odd = any(not _is_plain_id(text_of(call.get("id"))) for call in calls)
     state: dict[str, Any] = {}
     if fields:
         state["message"] = fields
-    if any(extras) or odd:
+    if any(extras):
         state["calls"] = extras
     if (parts := _thought_parts(message.get("content"))) is not None:
         state["content"] = parts
@@ -74,10 +73,6 @@ def message_content(state: Mapping[str, Any] | None, text: str) -> Any:
 
 def _kept(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: given[name] for name in names if given.get(name)}
-
-
-def _is_plain_id(call_id: str) -> bool:
-    return len(call_id) <= 40 and call_id.replace("_", "").replace("-", "").isalnum() and call_id.isascii()
 
 
 def _thought_parts(content: Any) -> list[Any] | None:

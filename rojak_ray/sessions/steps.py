@@ -43,7 +43,7 @@ from rojak_ray.core.steps import (
     WaitingResult,
 )
 from rojak_ray.errors import FunctionNotFound, ModelCutShort, ModelMisbehaved
-from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, to_public
+from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, content_text, to_public
 from rojak_ray.sessions.failures import describe, error_of, overran, timed_out
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
@@ -245,7 +245,7 @@ def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | Waiting
     changes: dict[str, Any] = {"context_set": outcome.context_set, "context_deleted": outcome.context_deleted}
     if outcome.waits is not None:
         return WaitingResult(
-            question=outcome.output,
+            question=content_text(outcome.output),
             options=tuple(clean_text(option) for option in outcome.waits.options),
             timeout_s=outcome.waits.timeout_in_seconds,
             **changes,

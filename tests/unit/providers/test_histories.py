@@ -1,0 +1,128 @@
+"""Whatever a history holds, each request is one that a strict vendor takes: drawn histories against tables of rules."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from support.histories import CLAUDE, HERE, HISTORIES
+from support.strict_vendors import (
+    anthropic_faults,
+    deepseek_faults,
+    gemini_faults,
+    kimi_faults,
+    mistral_faults,
+    openai_faults,
+)
+
+from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
+from rojak_ray.core.evolve import truncate
+from rojak_ray.messages import ConversationMessage, Message, to_public
+from rojak_ray.providers.anthropic import message_request
+from rojak_ray.providers.history import Origin
+from rojak_ray.providers.openai import chat_request
+
+LOOKUP = FunctionSchema("lookup", "", {"type": "object", "properties": {}})
+OWN_FIELDS = frozenset({"reasoning_content", "reasoning_details", "reasoning", "extra_content"})
+EXAMPLES = settings(max_examples=40, deadline=None)
+SIZES = st.none() | st.integers(0, 8)
+
+
+def params(history: list[Message], size: int | None, instructions: str, **more: Any) -> AgentCallParams:
+    """The question of a run that begins with a user's message behind a history of that size."""
+    kept = [*truncate(tuple(history), size), Message(role="user", content="go on")]
+    messages = [ConversationMessage("system", instructions), *map(to_public, kept)]
+    return AgentCallParams(messages=messages, model=more.pop("model", "m"), **more)
+
+
+def asked_in_a_loop(history: list[Message], **more: Any) -> AgentCallParams:
+    """The question of a run that is under way: nothing stands behind the history."""
+    begun = [Message(role="user", content="go"), *history]
+    return AgentCallParams(messages=list(map(to_public, begun)), model=more.pop("model", "m"), **more)
+
+
+@EXAMPLES
+@given(history=HISTORIES, size=SIZES, instructions=st.sampled_from(["", "Be kind.", " "]), functions=st.booleans())
+def test_every_request_on_openais_wire_is_one_that_strict_servers_take(
+    history: list[Message], size: int | None, instructions: str, functions: bool
+) -> None:
+    asked = params(history, size, instructions, functions=[LOOKUP] if functions else [])
+    for question in (asked, asked_in_a_loop(history)):
+        body = chat_request(question, None, HERE).body
+        note(json.dumps(body, indent=1))
+        assert openai_faults(body, OWN_FIELDS) == []
+        nowhere = chat_request(question).body
+        assert openai_faults(nowhere) == []
+
+
+@EXAMPLES
+@given(history=HISTORIES, size=SIZES)
+@pytest.mark.parametrize(
+    ("origin", "faults"),
+    [
+        (Origin("openai/api.mistral.ai", "mistral-large"), mistral_faults),
+        (Origin("openai/127.0.0.1:8000", "mistralai/Devstral-2"), mistral_faults),
+        (Origin("openai/generativelanguage.googleapis.com", "gemini-3-pro"), gemini_faults),
+        (Origin("openai/gateway", "gemini-3.5-flash"), gemini_faults),
+        (Origin("openai/gpu:8000", "moonshotai/Kimi-K2.7"), kimi_faults),
+        (Origin("openai/api.deepseek.com", "deepseek-v4"), deepseek_faults),
+    ],
+    ids=["mistral", "mistral elsewhere", "gemini", "gemini elsewhere", "kimi", "deepseek"],
+)
+def test_every_request_keeps_the_rules_of_a_server_that_differs(
+    origin: Origin, faults: Any, history: list[Message], size: int | None
+) -> None:
+    for question in (params(history, size, "", model=origin.model), asked_in_a_loop(history, model=origin.model)):
+        body = chat_request(question, None, origin).body
+        note(json.dumps(body, indent=1))
+        assert faults(body) == []
+        common = [fault for fault in openai_faults(body, OWN_FIELDS) if not re.match(r"a result must|id 'funct", fault)]
+        assert common == []
+
+
+@EXAMPLES
+@given(
+    history=HISTORIES,
+    size=SIZES,
+    instructions=st.sampled_from(["", "Be kind.", " "]),
+    functions=st.booleans(),
+    thinking=st.booleans(),
+)
+def test_every_request_on_anthropics_wire_is_one_that_it_takes(
+    history: list[Message], size: int | None, instructions: str, functions: bool, thinking: bool
+) -> None:
+    config = {"thinking": {"type": "enabled", "budget_tokens": 1024}} if thinking else None
+    more: dict[str, Any] = {"functions": [LOOKUP] if functions else [], "inference_config": config}
+    asked = params(history, size, instructions, model=CLAUDE.model, **more)
+    for question in (asked, asked_in_a_loop(history, model=CLAUDE.model, **more)):
+        for origin in (CLAUDE, None):
+            body = message_request(question, None, origin).body
+            note(json.dumps(body, indent=1))
+            last = question.messages[-1].vendor
+            paused = origin is not None and last is not None and last.vendor == CLAUDE.vendor
+            assert anthropic_faults(body, paused=paused and last.state.get("paused") is True) == []
+
+
+@EXAMPLES
+@given(history=HISTORIES)
+def test_a_history_is_written_the_same_way_again_and_is_never_changed(history: list[Message]) -> None:
+    messages = [to_public(message) for message in history]
+    before = repr(messages)
+    for write in (chat_request, message_request):
+        first = write(AgentCallParams(messages=messages, model="m")).body
+        assert write(AgentCallParams(messages=messages, model="m")).body == first
+    assert repr(messages) == before
+
+
+@EXAMPLES
+@given(history=HISTORIES)
+def test_what_a_vendor_wants_back_reaches_no_other(history: list[Message]) -> None:
+    question = asked_in_a_loop(history)
+    for write in (chat_request, message_request):
+        for origin in (None, Origin("openai/here:1", "m"), Origin("openai/here", "m2"), Origin("anthropic/there", "c")):
+            text = json.dumps(write(question, None, origin).body)
+            assert not re.search(r"signature|reasoning|thinking|server_tool_use|redacted|yet_to_come", text)
