@@ -169,7 +169,7 @@ def read_message(reply: Any) -> AgentResponse:
         UnusableReply: A tool use names no tool.
         ValidationError: The reply is not a message.
     """
-    if (error := mapping(reply).get("error")) and not mapping(reply).get("content"):
+    if error := mapping(reply).get("error"):
         raise FailedReply("it is an error", error)
     message = _Message.model_validate(reply)
     word = message.stop_reason

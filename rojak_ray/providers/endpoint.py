@@ -126,22 +126,23 @@ class Endpoint:
         assembly: Callable[[], Assembly],
         telling: Telling,
     ) -> Answer:
-        """Ask for a stream; without `stream_options`, where a server refuses them."""
-        answers = assembly()
-        body = streaming_body(question.request, answers.asking, frozenset(self._refused))
-        try:
-            return await self._ask_streaming(connection, question, body, read, answers, telling)
-        except ModelRejected as error:
-            field = refused_field(error, body)
-            if field is None:
-                raise
-            if field == "stream":
-                raise _NoStream from error
-        answers = assembly()
-        body = streaming_body(question.request, answers.asking, frozenset({*self._refused, field}))
-        answer = await self._ask_streaming(connection, question, body, read, answers, telling)
-        self._refused.add(field)
-        return answer
+        """Ask for a stream; again without `stream_options`, where the server refuses them."""
+        left_out = set(self._refused)
+        while True:
+            answers = assembly()
+            body = streaming_body(question.request, answers.asking, frozenset(left_out))
+            try:
+                answer = await self._ask_streaming(connection, question, body, read, answers, telling)
+            except (ModelRejected, ModelUnavailable) as error:
+                field = refused_field(error, body)
+                if field is None or telling.has_told:
+                    raise
+                if field == "stream":
+                    raise _NoStream from error
+                left_out.add(field)
+            else:
+                self._refused |= left_out
+                return answer
 
     async def _ask_plainly_instead(
         self, connection: Connection, question: _Question, read: Callable[[Any], Answer], error: Exception

@@ -158,8 +158,7 @@ def read_completion(reply: Any) -> AgentResponse:
         FailedReply: The server, or the one behind it, says that it failed.
         ValidationError: The reply is not a chat completion.
     """
-    error = mapping(reply).get("error")
-    if error and not mapping(reply).get("choices"):
+    if error := mapping(reply).get("error"):
         raise FailedReply("it is an error", error)
     completion = _Completion.model_validate(reply)
     choice = completion.choices[0]

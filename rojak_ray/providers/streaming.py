@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, Protocol
 
 from rojak_ray.agents.activities import OnDelta
-from rojak_ray.errors import ModelRejected
+from rojak_ray.errors import ModelRejected, ModelUnavailable
 from rojak_ray.providers.sse import EventReader, StreamEvent
 from rojak_ray.providers.wire import VendorRequest, mapping
 
 _JSON_EVENTS = "text/event-stream"
-_ABOUT_FIELDS = frozenset({400, 404, 405, 406, 415, 422, 501})
-"""Statuses with which servers refuse a field that they do not know or have."""
+_ABOUT_FIELDS = frozenset({400, 403, 404, 405, 406, 415, 422, 500, 501})
+"""Statuses with which servers refuse a field that they do not know or have; llama.cpp says 500."""
 
 _UNREADABLE_FIELD = 422
 _STREAMING = re.compile(r"\bstream(ing|ed)?\b")
@@ -74,7 +74,7 @@ def streaming_body(request: VendorRequest, asking: Mapping[str, Any], left_out: 
     return {**kept, **request.body}
 
 
-def refused_field(error: ModelRejected, sent: Mapping[str, Any]) -> str | None:
+def refused_field(error: ModelRejected | ModelUnavailable, sent: Mapping[str, Any]) -> str | None:
     """Which of the fields that ask for a stream a server refused: "stream_options", "stream", or None of them."""
     if error.status not in _ABOUT_FIELDS:
         return None
@@ -127,7 +127,7 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[StreamEvent]:
 def _checked(piece: Any) -> Any:
     """The piece, unless it is an error in the place of an answer."""
     error = mapping(piece).get("error")
-    if error and not mapping(piece).get("choices"):
+    if error:
         raise ErrorEvent(error)
     return piece
 

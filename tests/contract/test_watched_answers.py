@@ -1,0 +1,162 @@
+"""Watching changes nothing: recorded answers through the vendors' SDKs, and servers that stream badly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from contract.test_providers import ADD, PROVIDERS, Provider, params, provider, vendor
+from support.answers import Case, as_recorded, cases
+from support.vendor import Calls, Hold, Raw, Reply, Request, Status, Stream, Text, Vendor
+
+from rojak_ray.errors import ModelMisbehaved, ModelRejected, RojakError
+
+__all__ = ["provider", "vendor"]
+
+OPENAI = next(one for one in PROVIDERS if one.name == "openai")
+REFUSES_OPTIONS = [
+    Status(422, "body.stream_options: Extra inputs are not permitted"),
+    Status(422, "Unprocessable Entity"),
+    Status(400, "Unrecognized request argument supplied: stream_options"),
+    Status(400, "unknown field include_usage"),
+]
+REFUSES_STREAMS = [
+    Status(400, "Unsupported value: 'stream' does not support true with this model."),
+    Status(501, "Streaming is not implemented"),
+    Status(500, "Cannot use tools with stream"),
+    Status(403, "Your organization must be verified to stream this model."),
+]
+
+
+async def outcome(activities: Any, **given: Any) -> dict[str, Any] | str:
+    """An answer as it is recorded, or the name of the error."""
+    try:
+        return as_recorded(await activities.call(params(functions=[ADD], **given)))
+    except RojakError as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+async def test_recorded_answer_is_the_same_whether_it_is_watched_or_not(vendor: Vendor, case: Case) -> None:
+    provider = next(one for one in PROVIDERS if one.name == case.wire)
+    stream = Raw(case.stream, content_type="text/event-stream")
+    vendor.enqueue(Raw(case.plain), stream)
+    activities = provider.make(vendor)
+    told: list[str] = []
+    plain, watched = await outcome(activities), await outcome(activities, on_delta=told.append)
+    for found in (plain, watched):
+        if case.answer is None:
+            assert found == case.error
+        else:
+            assert isinstance(found, dict)
+            assert {name: found[name] for name in case.answer} == case.answer
+            assert case.answer["content"].startswith("".join(told))
+    assert len(vendor.requests) == 2, "each was asked once"
+
+
+def answering(refusal: Status, refused: Callable[[Request], bool]) -> Callable[[Request], Reply]:
+    return lambda request: refusal if refused(request) else Text("fine")
+
+
+@pytest.mark.parametrize("refusal", REFUSES_OPTIONS, ids=lambda refusal: refusal.message)
+async def test_field_that_the_server_refuses_is_left_out_from_then_on(vendor: Vendor, refusal: Status) -> None:
+    async with Vendor(answering(refusal, lambda request: "stream_options" in request.body)) as server:
+        activities = OPENAI.make(server)
+        for _ in range(2):
+            told: list[str] = []
+            answer = await activities.call(params(on_delta=told.append))
+            assert (answer.content, "".join(told)) == ("fine", "fine")
+        assert [("stream_options" in request.body) for request in server.requests] == [True, False, False]
+        assert all(request.body["stream"] for request in server.requests)
+
+
+@pytest.mark.parametrize("refusal", REFUSES_STREAMS, ids=lambda refusal: refusal.message)
+async def test_model_that_the_server_does_not_stream_is_asked_plainly_from_then_on(
+    provider: Provider, refusal: Status
+) -> None:
+    async with Vendor(answering(refusal, lambda request: "stream" in request.body)) as server:
+        activities = provider.make(server)
+        for _ in range(2):
+            assert (await activities.call(params(on_delta=lambda text: None))).content == "fine"
+        assert [("stream" in request.body) for request in server.requests] == [True, False, False]
+
+
+async def test_server_that_refuses_both_is_asked_plainly(vendor: Vendor) -> None:
+    def respond(request: Request) -> Reply:
+        if "stream_options" in request.body:
+            return Status(400, "stream_options is not known")
+        return Status(400, "stream is not supported") if "stream" in request.body else Text("fine")
+
+    async with Vendor(respond) as server:
+        assert (await OPENAI.make(server).call(params(on_delta=lambda text: None))).content == "fine"
+        assert len(server.requests) == 3
+
+
+async def test_other_refusals_are_what_they_are(provider: Provider, vendor: Vendor) -> None:
+    vendor.enqueue(Status(400, "max_tokens is too large"), Status(401, "who are you?"))
+    activities = provider.make(vendor)
+    for _ in range(2):
+        with pytest.raises(ModelRejected):
+            await activities.call(params(on_delta=lambda text: None))
+    assert len(vendor.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("config", "sent"),
+    [
+        ({"stream_options": None}, None),
+        ({"stream_options": {"include_usage": False}}, {"include_usage": False}),
+        ({"stream": False}, {"include_usage": True}),
+        ({"extra_body": {"stream_options": {"x": 1}, "stream": False}}, {"include_usage": True}),
+    ],
+)
+@pytest.mark.parametrize("place", ["agent", "options"])
+async def test_config_decides_about_stream_options_and_nothing_else(
+    vendor: Vendor, config: Any, sent: Any, place: str
+) -> None:
+    vendor.enqueue(Text("fine"), Text("fine"))
+    activities = OPENAI.make(vendor, inference_config=config) if place == "options" else OPENAI.make(vendor)
+    given = {"inference_config": config} if place == "agent" else {}
+    await activities.call(params(on_delta=lambda text: None, **given))
+    await activities.call(params(**given))
+    watched, plain = (request.body for request in vendor.requests)
+    assert watched["stream"] is True
+    assert watched.get("stream_options") == sent
+    assert not {"stream", "stream_options"} & set(plain)
+
+
+UNREADABLE = [b"data: {not json\n\n", b"<html>busy</html>", b"", b'data: {"choices": 7}\n\n', b": comment\n\n"]
+
+
+@pytest.mark.parametrize("payload", UNREADABLE)
+async def test_stream_that_cannot_be_read_gives_way_to_the_whole_answer(
+    provider: Provider, vendor: Vendor, payload: bytes
+) -> None:
+    vendor.enqueue(Raw(payload, content_type="text/event-stream"), Calls([("add", '{"a": 1}')], text="So:"))
+    answer = await provider.make(vendor).call(params(functions=[ADD], on_delta=lambda text: None))
+    assert (answer.content, answer.tool_calls[0].function.name) == ("So:", "add")
+    assert [bool(request.body.get("stream")) for request in vendor.requests] == [True, False]
+    assert len({request.headers.get("Idempotency-Key") for request in vendor.requests}) == 1
+
+
+async def test_stream_that_breaks_behind_its_first_words_gives_way_at_the_next_attempt(
+    provider: Provider, vendor: Vendor
+) -> None:
+    after = {"openai": 3, "anthropic": 5}[provider.name]
+    vendor.enqueue(Stream(Text("one two three"), after=after), Text("one two three"), Text("four"))
+    activities = provider.make(vendor)
+    told: list[str] = []
+    with pytest.raises(ModelMisbehaved):
+        await activities.call(params(on_delta=told.append, idempotency_key="question-1"))
+    assert told
+    assert (await activities.call(params(on_delta=told.append, idempotency_key="question-1"))).content
+    assert (await activities.call(params(on_delta=told.append, idempotency_key="question-2"))).content == "four"
+    assert [bool(request.body.get("stream")) for request in vendor.requests] == [True, False, True]
+
+
+async def test_the_time_is_for_the_stream_and_what_follows_it(provider: Provider, vendor: Vendor) -> None:
+    vendor.enqueue(Raw(b"nonsense", content_type="text/event-stream"), Hold())
+    with pytest.raises(ModelMisbehaved):
+        await provider.make(vendor).call(params(on_delta=lambda text: None, timeout_s=0.5))
+    assert await vendor.dropped(vendor.requests[1])
