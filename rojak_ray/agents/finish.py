@@ -78,11 +78,13 @@ def is_whole(word: str | None) -> bool:
 
 def is_closed(arguments: str) -> bool:
     """Whether a call's arguments are complete JSON that cannot be the beginning of more, as `12` is of `123`."""
+    if arguments.rstrip()[-1:] not in ("}", "]", '"'):
+        return False
     try:
         json.loads(arguments)
     except (ValueError, RecursionError):
         return False
-    return arguments.strip()[-1:] in ("}", "]", '"')
+    return True
 
 
 def _reason(word: str) -> FinishReason:

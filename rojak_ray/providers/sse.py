@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE_END = re.compile(rb"[\r\n]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DONE = "[DONE]"
 
@@ -50,33 +50,41 @@ class EventReader:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
         self._begun = False
+        self._line: list[bytes] = []
+        """What came of the line under way: joined only at its end, which may be megabytes away."""
+
+        self._follows_cr = False
         self._name = ""
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
         """The events that these bytes complete."""
-        self._rest += chunk
-        if not self._begun:
-            if len(self._rest) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(self._rest):
-                return  # perhaps the beginning of a mark
-            self._rest = self._rest.removeprefix(_BYTE_ORDER_MARK)
-            self._begun = True
         start = 0
-        for end in _LINE_END.finditer(self._rest):
-            if end.group() == b"\r" and end.end() == len(self._rest):
-                break  # perhaps half of a line end
-            yield from self._take(self._rest[start : end.start()])
-            start = end.end()
-        self._rest = self._rest[start:]
+        for end in _LINE_END.finditer(chunk):
+            at = end.start()
+            if self._follows_cr and at == start and end.group() == b"\n":
+                self._follows_cr, start = False, at + 1  # the other half of a line end
+                continue
+            self._line.append(chunk[start:at])
+            yield from self._take(self._whole_line())
+            self._follows_cr, start = end.group() == b"\r", at + 1
+        if start < len(chunk):
+            self._line.append(chunk[start:])
+            self._follows_cr = False
 
     def finish(self) -> Iterator[StreamEvent]:
         """The event that was under way when the bytes ended, if it has any data."""
-        rest, self._rest = self._rest.removeprefix(_BYTE_ORDER_MARK), b""
-        for line in _LINE_END.split(rest):
-            yield from self._take(line)
+        yield from self._take(self._whole_line())
         yield from self._take(b"")
+
+    def _whole_line(self) -> bytes:
+        line = b"".join(self._line)
+        self._line.clear()
+        if not self._begun:
+            self._begun = True
+            return line.removeprefix(_BYTE_ORDER_MARK)
+        return line
 
     def _take(self, line: bytes) -> Iterator[StreamEvent]:
         if not line:
