@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rojak_ray.errors import RayUnavailable
+from rojak_ray.runtime.ray_warnings import mute_worker_counts
 from rojak_ray.runtime.settings import CATALOG, RuntimeSettings
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def prepare_environment() -> None:
     Ray reads the mode when it is imported. If it was imported before, its own helper refreshes it.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    mute_worker_counts()
     if "RAY_AUTH_MODE" in os.environ:
         return
     if "ray" not in sys.modules:
