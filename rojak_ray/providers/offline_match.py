@@ -25,11 +25,21 @@ ENOUGH = 1.5
 
 _NAME, _VERB_SAID, _TEXT, _ALIKE, _MISSPELLED = 2.0, 1.0, 1.0, 0.8, 0.8
 _CHOICE, _OPTION, _INTRODUCED, _FORMAT, _UNIT, _NUMBER = 2.5, 2.0, 2.5, 1.5, 2.0, 0.5
+"""Points for a word of the name, for its first word said as it is, for a word of the description; what is left of them
+for a word that means the same and for a slip of the fingers. Then for values: a required choice and another one, a
+name, a format such as a date, a number with its unit and a bare one. They were set so that a table of sentences comes
+out right, and stay as they are because another table did, which they were not set for."""
+
 _COVERED = 0.75
 """For a clause whose every word fits, and less for less."""
 
 _ASKED, _COMPLAINED, _BESIDE_COMPLAINT, _HANDED = 0.5, 2.0, 0.5, 0.5
+"""More for looking up what was asked, and for hearing a complaint; what is left for the rest beside a complaint; less
+for handing over what can be done here."""
+
 _AT_HOME, _BY_CHANCE = 0.25, 0.5
+"""What is left of a word that is in the agent's own name; points up to which a word is no match worth counting."""
+
 _SHARED = (1.0, 1.0, 0.75, 0.5)
 """What is left of a word's points if so many functions have it."""
 
