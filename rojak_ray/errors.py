@@ -34,8 +34,9 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   │   └─ ModelCutShort        a limit or filter cut a function call (not retryable: it would be cut again)
 │   ├─ RetrieverUnavailable     retryable: the retriever's database or embedder does not answer
 │   ├─ RetrieverRejected        its database or embedder refused; the text says what to correct
-│   ├─ ProviderNotFound         nobody serves this agent type
-│   └─ FunctionNotFound         nobody has registered this function
+│   └─ CodeNotFound
+│       ├─ ProviderNotFound     nobody serves this agent type
+│       └─ FunctionNotFound     nobody has registered this function
 ├─ StorageError
 │   ├─ StoreUnavailable         retryable; whether a write landed is unknown
 │   │   └─ StandsBy             another cluster works on this storage; nothing was done here
@@ -254,11 +255,19 @@ class RetrieverRejected(StepError):
     """A retriever's database or embedder cannot answer as it is asked; repeating it cannot help."""
 
 
-class ProviderNotFound(StepError):
+class CodeNotFound(StepError):
+    """Base of what is missing where a step is to run. `missing` names it, if it may still come from a worker."""
+
+    def __init__(self, message: str = "", *, missing: str = "") -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class ProviderNotFound(CodeNotFound):
     """No worker serves this agent (or retriever) type."""
 
 
-class FunctionNotFound(StepError):
+class FunctionNotFound(CodeNotFound):
     """The function is not registered, or not one of the agent's."""
 
 

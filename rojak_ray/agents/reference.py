@@ -1,114 +1,64 @@
-"""Which function is meant: a fingerprint that is the same in every process.
-
-Two functions may share a name and mean different things (two closures of one factory, two programs' `__main__`), so a
-callable is referred to by where it was defined, what its code does, and what it captured. The fingerprint reads code
-objects, not pickles: pickling the same function twice need not give the same bytes.
-"""
+"""How a callable is named: where it was defined, and under which import path every process finds this very object."""
 
 from __future__ import annotations
 
-import copyreg
+import contextlib
 import functools
-import hashlib
 import inspect
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
-from types import CodeType, ModuleType
+import types
+from collections.abc import Callable
 from typing import Any
 
-from rojak_ray.agents.agent import Agent
-
-_MAX_DEPTH = 12
+from rojak_ray.agents.content import lookup
+from rojak_ray.agents.modules import is_installed_name
 
 
 def origin_of(fn: Callable[..., Any]) -> str:
-    """Where a callable was defined: `module:qualified.name`."""
-    target = inspect.unwrap(fn.func if isinstance(fn, functools.partial) else fn)
-    named = target if hasattr(target, "__qualname__") else type(target)
+    """Where a callable was defined, for people: `module:qualified.name`. It says nothing of what it captured."""
+    target: Any = fn.func if isinstance(fn, functools.partial) else fn
+    with contextlib.suppress(ValueError):  # wrappers in a circle
+        target = inspect.unwrap(target)
+    named = target if isinstance(getattr(target, "__qualname__", None), str) else type(target)
     return f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}"
 
 
-def fingerprint(fn: Callable[..., Any]) -> str:
-    """32 hex digits that identify what `fn` is and does."""
-    seen: dict[int, Any] = {}
-    hasher = hashlib.sha256()
-    for part in _parts(fn, seen, 0):
-        hasher.update(part.encode("utf-8", "replace"))
-        hasher.update(b"\0")
-    return hasher.hexdigest()[:32]
+def path_of(fn: Callable[..., Any]) -> str | None:
+    """The import path of a function, or None if importing it would not give this very function.
 
-
-def _parts(value: Any, seen: dict[int, Any], depth: int) -> Iterator[str]:
-    """Text that differs if the value does; cycles and depths end in the type's name."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        yield f"{type(value).__name__}={value!r}"
-        return
-    if id(value) in seen or depth > _MAX_DEPTH:
-        yield f"again={type(value).__qualname__}"
-        return
-    seen[id(value)] = value  # kept alive, so that its id cannot pass to another object during the walk
-    if isinstance(value, CodeType):
-        yield from _code_parts(value, seen, depth)
-    elif isinstance(value, functools.partial):
-        for part in (value.func, value.args, value.keywords):
-            yield from _parts(part, seen, depth + 1)
-    elif inspect.isfunction(value):
-        yield f"function={value.__module__}:{value.__qualname__}"
-        cells = [_cell_value(cell) for cell in value.__closure__ or ()]
-        for part in (value.__code__, value.__annotations__, value.__defaults__, value.__kwdefaults__, cells):
-            yield from _parts(part, seen, depth + 1)
-    elif inspect.ismethod(value):
-        yield from _parts(value.__func__, seen, depth + 1)
-        yield from _parts(value.__self__, seen, depth + 1)
-    else:
-        yield from _object_parts(value, seen, depth)
-
-
-def _code_parts(code: CodeType, seen: dict[int, Any], depth: int) -> Iterator[str]:
-    yield f"code={code.co_code.hex()}"
-    yield f"names={code.co_names} {code.co_varnames} {code.co_freevars}"
-    yield f"shape={code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_flags}"
-    for constant in code.co_consts:
-        yield from _parts(constant, seen, depth + 1)
-
-
-def _object_parts(value: Any, seen: dict[int, Any], depth: int) -> Iterator[str]:
-    yield f"{type(value).__module__}:{type(value).__qualname__}"
-    if isinstance(value, ModuleType | logging.Logger):
-        yield f"name={value.__name__ if isinstance(value, ModuleType) else value.name}"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _parts(key, seen, depth + 1)
-            yield from _parts(item, seen, depth + 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _parts(item, seen, depth + 1)
-    elif isinstance(value, set | frozenset):
-        yield from sorted(part for item in value for part in _parts(item, seen, depth + 1))
-    elif isinstance(value, type):
-        yield f"type={value.__module__}:{value.__qualname__}"
-    elif isinstance(value, Agent) or (is_dataclass(value) and not isinstance(value, type)):
-        for field in fields(value):
-            yield from _parts(getattr(value, field.name), seen, depth + 1)
-    elif isinstance(getattr(value, "__dict__", None), dict):
-        yield from _parts(dict(vars(value)), seen, depth + 1)
-    else:
-        yield from _parts(_reduced(value), seen, depth + 1)
-
-
-def _reduced(value: Any) -> Any:
-    """What makes up a value without attributes (a path, a date, a pattern), as pickle and copy see it."""
-    reduce = copyreg.dispatch_table.get(type(value))
-    try:
-        made = reduce(value) if reduce else value.__reduce_ex__(4)
-    except Exception:  # noqa: BLE001  (locks, sockets, clients: only their type counts)
+    Methods of an object, partials, callable objects and functions made by functions have none: they carry what they
+    are bound to or captured. What a program has in `__main__` has none either: every program has one.
+    """
+    if isinstance(fn, types.MethodType):
+        return _path_of_class_method(fn)
+    if not isinstance(fn, types.FunctionType | types.BuiltinFunctionType) and not hasattr(fn, "cache_info"):
         return None
-    return made if isinstance(made, str) else [part for part in made[:3] if not inspect.isbuiltin(part)]
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    return f"{module}:{name}" if _is_there(fn, module, name) else None
 
 
-def _cell_value(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a variable of the enclosing function that has no value yet
+def _path_of_class_method(method: types.MethodType) -> str | None:
+    owner = method.__self__
+    if not isinstance(owner, type) or not _is_there(owner, owner.__module__, owner.__qualname__):
         return None
+    name = method.__func__.__name__
+    if getattr(inspect.getattr_static(owner, name, None), "__func__", None) is not method.__func__:
+        return None
+    return f"{owner.__module__}:{owner.__qualname__}.{name}"
+
+
+def _is_there(value: Any, module: Any, name: Any) -> bool:
+    named = isinstance(module, str) and isinstance(name, str) and module != "__main__"
+    return named and lookup(module, name) is value
+
+
+def loaded_from(path: str) -> Callable[..., Any] | None:
+    """The function that one of the program's own modules has under an import path, if that module is loaded.
+
+    Nothing is imported, and nothing of the standard library or an installed package is found: a path comes from
+    storage, and must not lead to what nobody ever meant to be called.
+    """
+    module, _, name = path.partition(":")
+    if is_installed_name(module):
+        return None
+    found = lookup(module, name)
+    return found if callable(found) and path_of(found) == path else None

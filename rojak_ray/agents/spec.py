@@ -29,10 +29,23 @@ from rojak_ray.retry import LONGEST_RETRY_AFTER_S, RetryOptions, RetryPolicy
 
 
 class FunctionRef(Record):
-    """A function's name and, for one given as a callable, which implementation of that name is meant."""
+    """A function's name and, for one given as a callable, which one is meant: see `agents.registry`."""
 
     name: str
     ref: str | None = None
+    """Token of the very object, given by the program that brought it: `program.number`. None: the name alone is meant.
+    Formats 1 and 2 have a fingerprint here, which has no dot."""
+
+    path: str | None = None
+    """`module:qualified.name`, if importing that gives this very function."""
+
+    content: str | None = None
+    """Digest of the function and all it reaches, if that could be read whole."""
+
+    @property
+    def by_name(self) -> bool:
+        """Whether nothing but the name is known of it."""
+        return self.ref is None or "." not in self.ref
 
 
 class RetrySpec(Record):

@@ -214,6 +214,10 @@ def _say_state(voice: Voice, owner: Owner, found: Replayed[SessionState]) -> Non
         attempts = state.run.attempts.get(step.step_id) if state.run else None
         error = f"; last error: {attempts.last_error}" if attempts and attempts.last_error else ""
         voice.say(f"    {step.kind} {step.step_id}, attempt {step.attempt}{error}")
+        awaited = state.run.awaited_code.get(step.step_id) if state.run else None
+        if awaited is not None:
+            missing = f"{awaited.what} {awaited.name} of agent {awaited.agent}"
+            voice.say(f"      waits for a worker: nobody has registered {missing}")
     for call in view_awaited(state):
         voice.say(f"    {call.name} waits for an answer to {call.call_id}: {call.question}")
     for queued in state.queue:

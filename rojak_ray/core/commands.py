@@ -38,6 +38,8 @@ class StartRun(Record):
     input_digest: str
     messages: tuple[Message, ...]
     agent: AgentSpec | None = None
+    providers: dict[str, str] = {}
+    """What names the providers that the program which asks brought, by agent type; nothing of what they are."""
 
 
 class UpdateConfig(Record):

@@ -26,6 +26,7 @@ from rojak_ray.core.ending import answered, spent
 from rojak_ray.core.events import (
     AgentAdded,
     AnswerAwaited,
+    CodeAwaited,
     ConfigUpdated,
     Deleted,
     Event,
@@ -53,6 +54,7 @@ from rojak_ray.core.steps import (
     CallFunction,
     CallModel,
     FunctionResult,
+    MissingCode,
     ModelResult,
     RenderInstructions,
     Retrieve,
@@ -122,7 +124,9 @@ class _Story:
         """Make an agent known, once."""
         digest = spec.digest()
         if digest not in self.state.agents:
-            self.tell(AgentAdded(digest=digest, spec=spec))
+            named = self.state.named_agents
+            forgets = tuple(known for known in self.state.agents if known not in named)
+            self.tell(AgentAdded(digest=digest, spec=spec, forgets=forgets))
         return digest
 
 
@@ -155,7 +159,13 @@ def _start_run(state: SessionState, command: StartRun) -> Events:
     story = _Story(state)
     agent = story.introduce(command.agent) if command.agent else None
     story.tell(
-        RunAccepted(run_id=command.run_id, input_digest=command.input_digest, messages=command.messages, agent=agent)
+        RunAccepted(
+            run_id=command.run_id,
+            input_digest=command.input_digest,
+            messages=command.messages,
+            agent=agent,
+            providers=command.providers,
+        )
     )
     _start_next(story)
     return story.events
@@ -237,6 +247,9 @@ def _record_step(state: SessionState, command: RecordStep) -> Events:
     match command.result:
         case StepError():
             _step_error(story, step, command.result, command.at)
+        case MissingCode():
+            if not step.awaits_code:
+                story.tell(CodeAwaited(step_id=step.step_id, what=command.result.what, name=command.result.name))
         case TextResult():
             _text_result(story, step, command.result)
         case ModelResult() if isinstance(step, CallModel):
@@ -336,7 +349,7 @@ def _step_error(story: _Story, step: Step, error: StepError, at: datetime | None
                 lost=error.lost,
             )
         )
-    elif isinstance(step, CallFunction):
+    elif isinstance(step, CallFunction) and error.missing_code is None:
         text = f"{error.error_type}: {error.message}"
         story.tell(FunctionReturned(step_id=step.step_id, output=text, failed=True))
     elif isinstance(step, Retrieve):
@@ -354,6 +367,7 @@ def _step_error(story: _Story, step: Step, error: StepError, at: datetime | None
 
 
 def _what_failed(step: Step, error: StepError) -> str:
-    what = "instructions of agent" if isinstance(step, RenderInstructions) else "model call of agent"
+    what = "instructions" if isinstance(step, RenderInstructions) else "model call"
+    what = f"call of {step.call.name}" if isinstance(step, CallFunction) else what
     tries = f" after {step.attempt} attempts" if step.attempt > 1 else ""
-    return f"The {what} {step.agent.name!r} failed{tries}: {error.error_type}: {error.message}"
+    return f"The {what} of agent {step.agent.name!r} failed{tries}: {error.error_type}: {error.message}"

@@ -22,6 +22,9 @@ DEFAULT_MODEL_CALLS = 100
 Limit: TypeAlias = Literal["max_turns", "max_model_calls", "history_size"]
 """A setting that can be lifted."""
 
+CodeKind: TypeAlias = Literal["function", "provider", "retriever"]
+"""What a step may wait for."""
+
 
 class RunStatus(StrEnum):
     """Where a run stands."""
@@ -83,6 +86,8 @@ class AgentAdded(Record):
     kind: Literal["agent_added"] = "agent_added"
     digest: str
     spec: AgentSpec
+    forgets: tuple[str, ...] = ()
+    """Digests of agents that nothing names any more."""
 
 
 class RunAccepted(Record):
@@ -94,6 +99,9 @@ class RunAccepted(Record):
     messages: tuple[Message, ...]
     agent: str | None = None
     """Who is asked; None: the agent that spoke last when the run starts."""
+
+    providers: dict[str, str] = Field(default_factory=dict)
+    """What names the providers of the program that asked, by agent type."""
 
 
 class RunStarted(Record):
@@ -189,6 +197,15 @@ class StepFailed(Record):
     """The process running it was lost."""
 
 
+class CodeAwaited(Record):
+    """A step waits for a worker to register what runs it. What it waits for is not known anywhere now."""
+
+    kind: Literal["code_awaited"] = "code_awaited"
+    step_id: str
+    what: CodeKind
+    name: str
+
+
 class Recovered(Record):
     """A new host took over; steps it found pending may have run already."""
 
@@ -268,6 +285,7 @@ Event: TypeAlias = Annotated[
     | FunctionReturned
     | AnswerAwaited
     | StepFailed
+    | CodeAwaited
     | Recovered
     | Rested
     | ProbationPassed

@@ -9,6 +9,7 @@ from rojak_ray.agents.finish import FinishReason, read_finish_reason
 from rojak_ray.core.events import (
     AgentAdded,
     AnswerAwaited,
+    CodeAwaited,
     ConfigUpdated,
     Deleted,
     Event,
@@ -34,6 +35,7 @@ from rojak_ray.core.state import (
     KEPT_OUTCOMES,
     Attempts,
     AwaitedAnswer,
+    AwaitedCode,
     CallState,
     ContextPatch,
     QueuedRun,
@@ -65,7 +67,8 @@ def _evolve(state: SessionState, event: Event) -> SessionState:
         case Opened():
             return _opened(state, event)
         case AgentAdded():
-            return state.model_copy(update={"agents": {**state.agents, event.digest: event.spec}})
+            kept = {digest: spec for digest, spec in state.agents.items() if digest not in event.forgets}
+            return state.model_copy(update={"agents": {**kept, event.digest: event.spec}})
         case RunAccepted():
             return _run_accepted(state, event)
         case RunStarted():
@@ -78,8 +81,8 @@ def _evolve(state: SessionState, event: Event) -> SessionState:
             return _model_responded(state, event)
         case FunctionReturned() | AnswerAwaited():
             return _call_moved(state, event)
-        case StepFailed():
-            return _step_failed(state, event)
+        case StepFailed() | CodeAwaited():
+            return _step_held_up(state, event)
         case Recovered():
             return _recovered(state, event)
         case ProbationPassed() | SetAside() | Resumed() | Deleted() | Rested():
@@ -110,7 +113,13 @@ def _opened(state: SessionState, event: Opened) -> SessionState:
 
 
 def _run_accepted(state: SessionState, event: RunAccepted) -> SessionState:
-    queued = QueuedRun(run_id=event.run_id, input_digest=event.input_digest, messages=event.messages, agent=event.agent)
+    queued = QueuedRun(
+        run_id=event.run_id,
+        input_digest=event.input_digest,
+        messages=event.messages,
+        agent=event.agent,
+        providers=event.providers,
+    )
     return state.model_copy(update={"queue": (*state.queue, queued)})
 
 
@@ -122,6 +131,7 @@ def _run_started(state: SessionState, event: RunStarted) -> SessionState:
         input_length=len(queued.messages),
         messages=queued.messages,
         agent=event.agent,
+        providers=queued.providers,
     )
     rest = tuple(other for other in state.queue if other is not queued)
     return state.model_copy(update={"queue": rest, "run": run})
@@ -148,6 +158,8 @@ def _settled(run: RunState, step_id: str, **changes: object) -> RunState:
     changes["recoveries"] = 0
     if step_id in run.attempts:
         changes["attempts"] = {key: value for key, value in run.attempts.items() if key != step_id}
+    if step_id in run.awaited_code:
+        changes["awaited_code"] = {key: value for key, value in run.awaited_code.items() if key != step_id}
     return run.model_copy(update=changes)
 
 
@@ -240,8 +252,11 @@ def _turn_closed(state: SessionState, run: RunState) -> RunState:
     return run.model_copy(update={"messages": messages, "patch": patch, "agent": agent, "calls": (), "called": called})
 
 
-def _step_failed(state: SessionState, event: StepFailed) -> SessionState:
+def _step_held_up(state: SessionState, event: StepFailed | CodeAwaited) -> SessionState:
     run = active_run(state)
+    if isinstance(event, CodeAwaited):
+        awaited = AwaitedCode(what=event.what, name=event.name, agent=state.agents[run.agent].name)
+        return _with_run(state, run.model_copy(update={"awaited_code": {**run.awaited_code, event.step_id: awaited}}))
     before = run.attempts.get(event.step_id, Attempts())
     after = before.model_copy(
         update={
@@ -259,13 +274,13 @@ def _recovered(state: SessionState, event: Recovered) -> SessionState:
     if state.run is None:
         return state
     if not event.interrupted:
-        return _with_run(state, state.run.model_copy(update={"recovered": True}))
+        return _with_run(state, state.run.model_copy(update={"recovered": True, "awaited_code": {}}))
     attempts = dict(state.run.attempts)
     for step in pending(state):
         before = attempts.get(step.step_id, Attempts())
         attempts[step.step_id] = before.model_copy(update={"interruptions": before.interruptions + 1})
-    count = state.run.recoveries + 1
-    return _with_run(state, state.run.model_copy(update={"attempts": attempts, "recovered": True, "recoveries": count}))
+    changes = {"attempts": attempts, "awaited_code": {}, "recovered": True, "recoveries": state.run.recoveries + 1}
+    return _with_run(state, state.run.model_copy(update=changes))
 
 
 def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:

@@ -142,6 +142,8 @@ def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> 
         "wait_s": attempts.retry_in_s,
         "due": attempts.retry_at,
         "recovered": run.recovered,
+        "provider": run.providers.get(agent.type),
+        "awaits_code": step_id in run.awaited_code,
         "run_id": run.run_id,
         "session_id": state.owner_id if state.owner_kind == "session" else None,
         "agent": agent,

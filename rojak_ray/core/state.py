@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec
-from rojak_ray.core.events import DEFAULT_MODEL_CALLS, PlannedCall, RunStatus
+from rojak_ray.core.events import DEFAULT_MODEL_CALLS, CodeKind, PlannedCall, RunStatus
 from rojak_ray.messages import Content, Message, Record, Usage
 
 KEPT_BURIED = 64
@@ -57,6 +57,15 @@ class SettledCall(Record):
     answer_digest: str | None = None
 
 
+class AwaitedCode(Record):
+    """What a step waits for: a worker that registers it."""
+
+    what: CodeKind
+    name: str
+    agent: str
+    """Name of the agent that needs it."""
+
+
 class CallState(Record):
     """A function call of the current turn and, once it returned, its result."""
 
@@ -100,6 +109,7 @@ class QueuedRun(Record):
     input_digest: str
     messages: tuple[Message, ...]
     agent: str | None = None
+    providers: dict[str, str] = Field(default_factory=dict)
 
 
 class RunState(Record):
@@ -113,6 +123,9 @@ class RunState(Record):
 
     agent: str
     """Digest of the agent whose turn it is."""
+
+    providers: dict[str, str] = Field(default_factory=dict)
+    """What names the providers of the program that asked, by agent type."""
 
     turn: int = 0
     """Model answers so far."""
@@ -133,6 +146,9 @@ class RunState(Record):
     """Changes to the context so far; they become the session's when the run completes."""
 
     attempts: dict[str, Attempts] = Field(default_factory=dict)
+    awaited_code: dict[str, AwaitedCode] = Field(default_factory=dict)
+    """What steps wait for, by their ids."""
+
     recovered: bool = False
     """Whether a host was lost while it ran: what it needs may be registered later than usual."""
 
@@ -227,6 +243,20 @@ class SessionState(Record):
     def awaited(self) -> tuple[CallState, ...]:
         """The calls that wait for an answer from outside."""
         return tuple(call for call in self.run.calls if call.awaited and not call.done) if self.run else ()
+
+    @property
+    def named_agents(self) -> frozenset[str]:
+        """Digests of the agents that something names."""
+        run = self.run
+        calls = run.calls if run is not None else ()
+        every = (
+            self.agent,
+            run.agent if run is not None else None,
+            *(call.agent for call in calls),
+            *(queued.agent for queued in self.queue),
+            *(outcome.agent for outcome in self.outcomes),
+        )
+        return frozenset(digest for digest in every if digest)
 
     def outcome(self, run_id: str) -> RunOutcome | None:
         """The remembered outcome of a run."""

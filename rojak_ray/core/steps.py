@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec, FunctionRef, RetrieverSpec
-from rojak_ray.core.events import CallPlan, PlannedCall
+from rojak_ray.core.events import CallPlan, CodeKind, PlannedCall
 from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
 
@@ -29,6 +29,12 @@ class StepBase(Record):
 
     recovered: bool = False
     """Whether the run outlived a host: its code may be registered again only after the step is due."""
+
+    provider: str | None = None
+    """What names the provider that the program which asked brought for its agent's type; None: it brought none."""
+
+    awaits_code: bool = False
+    """Whether it is recorded that what runs it is waited for."""
 
     run_id: str
     session_id: str | None
@@ -126,6 +132,14 @@ class WaitingResult(Record):
     context_deleted: tuple[str, ...] = ()
 
 
+class MissingCode(Record):
+    """Nothing was run: nobody has what runs the step. It is to be executed again, and then waits for it."""
+
+    kind: Literal["missing_code"] = "missing_code"
+    what: CodeKind
+    name: str
+
+
 class StepError(Record):
     """Why an attempt has no result."""
 
@@ -147,7 +161,10 @@ class StepError(Record):
     finish_reason: str | None = None
     """How the answer ended that cannot be used; one of `FinishReason`. None: there was none."""
 
+    missing_code: str | None = None
+    """Nothing was run, because nobody has this: a function's name, or the type of a provider or retriever."""
+
 
 StepResult: TypeAlias = Annotated[
-    TextResult | ModelResult | FunctionResult | WaitingResult | StepError, Field(discriminator="kind")
+    TextResult | ModelResult | FunctionResult | WaitingResult | MissingCode | StepError, Field(discriminator="kind")
 ]

@@ -19,26 +19,21 @@ def builtin_activities(type: str) -> AgentActivities | None:
         from rojak_ray.providers.offline import OfflineAgentActivities
 
         return OfflineAgentActivities()
-    vendor = _vendor_class(type)
+    vendor = vendor_class(type)
     return vendor() if vendor is not None else None
-
-
-def captured_activities(type: str, environ: Mapping[str, str]) -> AgentActivities | None:
-    """A vendor's activities with the key and address in `environ`, to ship elsewhere; None if there is no key in it."""
-    vendor = _vendor_class(type)
-    return vendor.from_environment(environ) if vendor is not None else None
 
 
 def preload_sdks(environ: Mapping[str, str]) -> None:
     """Import the SDKs whose keys are in the environment: it takes half a second, which the first run need not wait."""
     for type in sorted(BUILTIN_TYPES):
-        vendor = _vendor_class(type)
+        vendor = vendor_class(type)
         if vendor is not None and vendor.from_environment(environ) is not None:
             with contextlib.suppress(MissingExtra):  # said to whoever needs it
                 import_sdk(vendor.vendor.package)
 
 
-def _vendor_class(agent_type: str) -> type[VendorActivities] | None:
+def vendor_class(agent_type: str) -> type[VendorActivities] | None:
+    """The activities of a vendor, loaded now; None if the type is not a vendor's."""
     match agent_type:
         case "openai":
             from rojak_ray.providers.openai import OpenAIAgentActivities

@@ -46,10 +46,16 @@ class ClientRecipe:
     package: str
     class_name: str
     settings: dict[str, Any]
+    unset: tuple[str, ...] = ()
+    """Attributes that the client is not to take from the environment of the process it is made in."""
 
     def build(self, **overrides: Any) -> Any:
         """Make the client; `overrides` are constructor arguments that win over the settings."""
-        return getattr(import_sdk(self.package), self.class_name)(**{**self.settings, **overrides})
+        client = getattr(import_sdk(self.package), self.class_name)(**{**self.settings, **overrides})
+        for name in self.unset:
+            if name not in overrides:
+                setattr(client, name, None)
+        return client
 
     def __repr__(self) -> str:
         """The class alone: the settings hold keys."""

@@ -22,6 +22,13 @@ class AssignedFunction(Record):
 
     ref: FunctionRef
     key: str
+    program: str = ""
+    """The client that registered it."""
+
+    @property
+    def place(self) -> str:
+        """Names the copy of the parcel that serves this reference: two references never share one."""
+        return f"{self.ref.ref or self.ref.name}/{self.key}"
 
 
 class Assignment(Record):
@@ -32,14 +39,14 @@ class Assignment(Record):
     provider: str | None = None
     """Parcel of its provider or retriever; None: a built-in one with settings of the node's environment."""
 
-    def key_of(self, ref: FunctionRef) -> str | None:
-        """The parcel of a function."""
-        return next((function.key for function in self.functions if function.ref == ref), None)
+    def assigned(self, ref: FunctionRef) -> AssignedFunction | None:
+        """What serves a function."""
+        return next((function for function in self.functions if function.ref == ref), None)
 
     @property
-    def keys(self) -> list[str]:
-        """Every parcel it names."""
-        return [function.key for function in self.functions] + ([self.provider] if self.provider else [])
+    def program(self) -> str:
+        """The client whose function it runs."""
+        return self.functions[0].program if self.functions else ""
 
     def pack(self) -> bytes:
         """For travelling."""

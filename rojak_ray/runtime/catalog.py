@@ -1,7 +1,8 @@
-"""`Catalog`: what a namespace's workers have registered. In memory only; workers register again if it is lost.
+"""`Catalog`: what a namespace's programs and workers have registered. In memory only: it is told again if it is lost.
 
-Everything is addressed by content: a directory says which parcel serves a name, type or reference, and parcels never
-change. So hosts may keep an old directory for a moment, and step workers keep parcels for as long as they like.
+Functions are looked up one by one; code is addressed by content, so step workers keep it as long as they like. What
+is the same for all conversations (who answers for which type, where steps run) is a directory that hosts have a copy
+of, and its version tells them when to look again.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rojak_ray.agents.registry import meant
 from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.ids import RandomIds
+from rojak_ray.runtime.known import KnownFunctions
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 
@@ -25,12 +27,15 @@ Version = tuple[str, int]
 
 @dataclass(frozen=True)
 class Directory:
-    """What is registered, without the code."""
+    """What concerns every conversation, without the code."""
 
     version: Version = ("", 0)
-    by_ref: dict[str, FunctionEntry] = field(default_factory=dict[str, FunctionEntry])
-    by_name: dict[str, FunctionEntry] = field(default_factory=dict[str, FunctionEntry])
     providers: dict[tuple[str, str], ProviderEntry] = field(default_factory=dict[tuple[str, str], ProviderEntry])
+    """What workers registered, by kind and type."""
+
+    captured: dict[str, ProviderEntry] = field(default_factory=dict[str, ProviderEntry])
+    """Those of programs' environments, by their fingerprints."""
+
     step_workers: tuple[str, ...] = ()
     """Ray names of the step workers, those of one node together."""
 
@@ -43,34 +48,29 @@ class Directory:
             return self
         return replace(
             self,
-            by_ref={**earlier.by_ref, **self.by_ref},
-            by_name={**earlier.by_name, **self.by_name},
             providers={**earlier.providers, **self.providers},
+            captured={**earlier.captured, **self.captured},
         )
 
     def without(self, key: str) -> Directory:
         """This directory but for what is in a parcel nobody has; of no version, so that all of it is fetched again."""
-        return replace(
-            self,
-            version=("", 0),
-            by_ref={ref: entry for ref, entry in self.by_ref.items() if entry.key != key},
-            by_name={name: entry for name, entry in self.by_name.items() if entry.key != key},
-            providers={what: entry for what, entry in self.providers.items() if entry.key != key},
-        )
-
-    def function(self, ref: FunctionRef) -> FunctionEntry | None:
-        """The function a reference stands for."""
-        return meant(ref, self.by_ref, self.by_name)
+        providers = {what: entry for what, entry in self.providers.items() if entry.key != key}
+        captured = {name: entry for name, entry in self.captured.items() if entry.key != key}
+        return replace(self, version=("", 0), providers=providers, captured=captured)
 
 
 class Catalog:
-    """Takes registrations and answers with directories and parcels."""
+    """Takes registrations and answers with directories, functions and parcels."""
 
-    def __init__(self, settings: RuntimeSettings) -> None:
+    def __init__(self, settings: RuntimeSettings, clock: Clock | None = None) -> None:
         """Know nothing; a new life begins."""
         self._settings = settings
+        self._clock = clock or SystemClock()
         self._directory = Directory(version=(RandomIds().new_id(), 0))
+        self._functions = KnownFunctions()
         self._parcels: dict[str, Parcel] = {}
+        """Of providers."""
+
         self._lock = asyncio.Lock()
 
     @property
@@ -86,17 +86,19 @@ class Catalog:
 
     async def register(
         self,
+        program: str,
         functions: Sequence[FunctionEntry],
         providers: Sequence[ProviderEntry],
         parcels: Sequence[Parcel],
         *,
         named: bool,
     ) -> Version:
-        """Add to the directory, replacing what is of the same reference, name or type.
+        """Add functions and providers, replacing providers of the same type and, if `named`, functions of that name.
 
         Args:
-            functions: To be found by reference.
-            providers: To be found by type; those from an environment do not replace a worker's.
+            program: The client that has them, or had the function that handed them over.
+            functions: To be found by their references.
+            providers: To be found by type, or by their fingerprints if they are of an environment.
             parcels: The code of both.
             named: Whether the functions are also to be found by name (a worker's are).
 
@@ -104,23 +106,69 @@ class Catalog:
             The directory's new version.
         """
         async with self._lock:
-            old = self._directory
-            self._parcels.update({parcel.key: parcel for parcel in parcels})
-            by_ref = {entry.ref.ref or "": entry for entry in functions}
-            by_name = {entry.ref.name: entry for entry in functions} if named else {}
-            types = dict(old.providers)
-            for entry in providers:
-                known = types.get((entry.kind, entry.type))
-                if known is None or known.from_environment or not entry.from_environment:
-                    types[(entry.kind, entry.type)] = entry
-            self._directory = replace(
-                old,
-                version=(old.version[0], old.version[1] + 1),
-                by_ref={**old.by_ref, **by_ref},
-                by_name={**old.by_name, **by_name},
-                providers=types,
-            )
+            now = self._clock.monotonic()
+            handed_over = bool(functions) and all(entry.handed_over for entry in functions)
+            new = not handed_over and not self._functions.alive(program, now)
+            self._functions.add(functions, parcels, now)
+            if named:
+                self._functions.name([entry.ref for entry in functions], now)
+            provided = {entry.key for entry in providers}
+            self._parcels.update({parcel.key: parcel for parcel in parcels if parcel.key in provided})
+            defaults = {(entry.kind, entry.type): entry for entry in providers if not entry.fingerprint}
+            captured = {entry.fingerprint: entry for entry in providers if entry.fingerprint}
+            if providers or new or (named and functions):
+                directory = self._directory
+                self._change(providers={**directory.providers, **defaults}, captured={**directory.captured, **captured})
             return self._directory.version
+
+    async def stay(self, program: str, gone: Sequence[str]) -> tuple[Version, bool]:
+        """A client lives, and does not have these functions any more.
+
+        Returns:
+            The directory's version, and whether the client was known: if not, it has to register everything again.
+        """
+        async with self._lock:
+            now = self._clock.monotonic()
+            known = self._functions.alive(program, now)
+            self._functions.gone(program, gone, now)
+            self._expire(now)
+            return self._directory.version, known
+
+    async def leave(self, program: str) -> None:
+        """A client ends. What conversations name of it stays, and so does what it registered by name."""
+        async with self._lock:
+            self._functions.leave(program, self._clock.monotonic())
+            self._change()
+
+    async def find(self, refs: Sequence[FunctionRef]) -> list[FunctionEntry | None]:
+        """The functions that references mean: see `KnownFunctions.find`."""
+        self._expire(self._clock.monotonic())
+        return [self._functions.find(ref) for ref in refs]
+
+    async def hold(self, added: Sequence[tuple[str, int]], dropped: Sequence[tuple[str, int]]) -> str:
+        """Conversations name these functions, and those no more: see `KnownFunctions.hold`.
+
+        Returns:
+            This life of the catalog: one that is new was told of no conversation before.
+        """
+        self._functions.hold(added, dropped, self._clock.monotonic())
+        return self._directory.version[0]
+
+    async def keep(self, holder: str, tokens: Sequence[str]) -> None:
+        """A schedule names these functions."""
+        self._functions.keep(holder, tokens)
+
+    async def release(self, holder: str) -> None:
+        """It is deleted."""
+        self._functions.release(holder, self._clock.monotonic())
+
+    def _expire(self, now: float) -> None:
+        if self._functions.expire(now):
+            self._change()  # what is under an import path may be another program's now
+
+    def _change(self, **changes: object) -> None:
+        old = self._directory
+        self._directory = replace(old, version=(old.version[0], old.version[1] + 1), **changes)  # pyright: ignore[reportArgumentType]
 
     async def directory_after(self, version: Version) -> Directory | None:
         """The directory, or None if the caller has it already."""
@@ -128,11 +176,10 @@ class Catalog:
 
     async def parcel(self, key: str) -> Parcel | None:
         """A parcel by its key; None if it was registered in an earlier life only."""
-        return self._parcels.get(key)
+        return self._parcels.get(key) or self._functions.parcel(key)
 
     async def place_step_workers(self, names: tuple[str, ...]) -> None:
         """Say which step workers there are."""
         async with self._lock:
-            old = self._directory
-            if names != old.step_workers:
-                self._directory = replace(old, version=(old.version[0], old.version[1] + 1), step_workers=names)
+            if names != self._directory.step_workers:
+                self._change(step_workers=names)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
+from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import StoreUnavailable
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.settings import CATALOG
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -41,9 +46,27 @@ class CatalogAccess:
         """The directory, if it changed."""
         return cast("Directory | None", await self.call("directory_after", version))
 
-    async def announce(self, functions: list[FunctionEntry], parcels: list[Parcel]) -> None:
-        """Make functions known by reference."""
-        await self.call("register", functions, [], parcels, named=False)
+    async def announce(self, program: str, functions: list[FunctionEntry], parcels: list[Parcel]) -> None:
+        """Make functions known that a function of a program's handed over."""
+        await self.call("register", program, functions, [], parcels, named=False)
+
+    async def find(self, refs: Sequence[FunctionRef]) -> list[FunctionEntry | None]:
+        """The functions that references mean."""
+        return cast("list[FunctionEntry | None]", await self.call("find", list(refs)))
+
+    async def hold(self, added: Sequence[tuple[str, int]], dropped: Sequence[tuple[str, int]]) -> str:
+        """Conversations name these functions, and those no more; the catalog's life."""
+        return cast("str", await self.call("hold", list(added), list(dropped)))
+
+    async def tell(self, method: str, *args: Any, within_s: float) -> None:
+        """Call a method whose outcome makes no difference to anybody who goes on; what fails is let be."""
+        if self._handle is None:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await getattr(self._handle, method).remote(*args)
+        except (RayError, TimeoutError) as error:
+            logger.debug("the catalog was not told: %s", error)
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method; repeated while the catalog restarts (all of them may be repeated).

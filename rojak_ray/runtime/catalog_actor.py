@@ -35,6 +35,7 @@ class CatalogActor(Catalog):
 
     async def register(
         self,
+        program: str,
         functions: Sequence[FunctionEntry],
         providers: Sequence[ProviderEntry],
         parcels: Sequence[Parcel],
@@ -43,4 +44,4 @@ class CatalogActor(Catalog):
     ) -> Version:
         """See `Catalog.register`. Who asks exclusive retrievers is there before they can be found."""
         await self._upkeep.prepare(functions, providers)
-        return await super().register(functions, providers, parcels, named=named)
+        return await super().register(program, functions, providers, parcels, named=named)

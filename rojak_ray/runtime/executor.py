@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import ray
@@ -21,18 +21,22 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from rojak_ray.agents.activities import OnDelta
+from rojak_ray.agents.registry import not_found_text
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step, StepError, StepResult
-from rojak_ray.errors import FunctionNotFound, InternalError, RojakError, StoreUnavailable
+from rojak_ray.errors import CodeNotFound, FunctionNotFound, InternalError, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
+from rojak_ray.journal.paths import Owner
 from rojak_ray.providers.builtin import BUILTIN_TYPES
 from rojak_ray.runtime.assignment import AssignedFunction, Assignment, CodeGone, unpack_item, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.runtime.finding import FunctionFinder
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.function_pool import FunctionPool, FunctionProcess, FunctionProcessLost
+from rojak_ray.runtime.holding import Holding
 from rojak_ray.runtime.link import Link, LinkLost
 from rojak_ray.runtime.linking import Linking
 from rojak_ray.runtime.losses import failed, lost
@@ -40,8 +44,11 @@ from rojak_ray.runtime.settings import RETRIEVERS
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.step_tasks import Lease, run_functions, warm_up
 from rojak_ray.sessions.failures import error_of, overran, timed_out
+from rojak_ray.sessions.missing import missing_code, patience
 from rojak_ray.sessions.pieces import Pace
-from rojak_ray.sessions.providers import nobody_serves
+from rojak_ray.sessions.pool_settings import PoolSettings
+from rojak_ray.sessions.ports import Phase
+from rojak_ray.sessions.providers import nobody_serves, program_gone
 from rojak_ray.sessions.steps import Offer, StepRunner
 
 logger = logging.getLogger(__name__)
@@ -49,10 +56,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _REFRESH_S = 1.0
-_REGISTRATION_WAIT_S = 10.0
-_RECOVERY_WAIT_S = 600.0
-"""Patience with code for a run that outlived a host: after a loss, workers come back later than hosts."""
-
 _REPAIR_WAIT_S = 600.0
 """Patience with a catalog or step workers that are on their way back from a loss, before a step has started."""
 
@@ -75,6 +78,7 @@ class RayStepExecutor:
         clock: Clock,
         *,
         asks_models: bool = False,
+        settings: PoolSettings | None = None,
     ) -> None:
         """Nothing is looked up before the first step.
 
@@ -86,7 +90,9 @@ class RayStepExecutor:
             asks_models: Ask built-in providers from this process. It saves a trip to a step worker for each answer;
                 a process with many conversations makes good use of the connections, one with a single conversation
                 would pay for a vendor's SDK of its own.
+            settings: How long a step waits for what runs it.
         """
+        self._settings = settings or PoolSettings()
         self._ray_namespace = ray_namespace
         self._catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(self._catalog.parcel, self._catalog.announce) if asks_models else None
@@ -98,7 +104,8 @@ class RayStepExecutor:
         self._workers: dict[str, ActorHandle[Any]] = {}
         self._linkings: dict[str, Linking] = {}
         self._lost_at: dict[str, float] = {}
-        self._awaited: set[str] = set()
+        self._finder = FunctionFinder(self._catalog)
+        self._holding = Holding(self._catalog, clock)
         self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
         self._pace = Pace()
         self._warm = False
@@ -117,6 +124,15 @@ class RayStepExecutor:
         if version[0] != self._expected[0] or version[1] > self._expected[1]:
             self._expected = version
 
+    @property
+    def settled(self) -> bool:
+        """Whether the catalog knows what the conversations here name."""
+        return self._holding.settled
+
+    def needs(self, owner: Owner, refs: Sequence[FunctionRef], phase: Phase) -> None:
+        """See `Needs`."""
+        self._holding.needs(owner, refs, phase)
+
     def warm_up(self) -> None:
         """Let Ray start a process for functions. Those of other detached actors are never given to this one."""
         if not self._warm:
@@ -124,7 +140,7 @@ class RayStepExecutor:
             warm_up.remote(self._ray_namespace)
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
-        """See `StepExecutor.execute`. Code that nobody has registered is waited for, a little."""
+        """See `StepExecutor.execute`. Code that nobody has registered is waited for once that is recorded."""
         try:
             while True:
                 assignment, entry = await self._when_reachable(functools.partial(self._assign, step))
@@ -133,9 +149,12 @@ class RayStepExecutor:
                 except CodeGone as gone:
                     logger.warning("a step is assigned again: %s", gone)
                     self._directory = self._directory.without(gone.key)
+                    self._finder.forget(gone.key)
                     step = step.model_copy(update={"recovered": True})  # its worker comes back later than the catalog
         except RojakError as error:
-            return error_of(error)
+            result = error_of(error)
+            missing = missing_code(step, result) if not step.awaits_code else None
+            return missing or result
 
     async def _run(
         self, assignment: Assignment, entry: FunctionEntry | ProviderEntry | None, on_delta: OnDelta | None
@@ -150,7 +169,7 @@ class RayStepExecutor:
             return await self._retrieve(assignment, entry)
         if entry is not None and not entry.is_async:
             return await self._run_function(assignment, entry)
-        if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step.agent.type):
+        if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step):
             return await self._ask_model(self._code, assignment, on_delta)
         return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
 
@@ -167,66 +186,68 @@ class RayStepExecutor:
                 await self._clock.sleep(_POLL_S)
 
     async def _assign(self, step: Step) -> tuple[Assignment, FunctionEntry | ProviderEntry | None]:
-        """Find the code a step needs; for a function call or a retrieval, also how that is run."""
+        """Find the code a step needs; for a function call or a retrieval, also how that is run.
+
+        Raises:
+            CodeNotFound: Nobody has registered it, or it was waited for in vain.
+        """
         await self._refresh(_REFRESH_S)
-        if isinstance(step, CallFunction):
-            ref = next((ref for ref in step.agent.functions if ref.name == step.call.name), None)
-            if ref is None:
-                return Assignment(step=step), None  # the runner tells the model that there is no such function
-            entry = await self._entry(ref, step)
-            return Assignment(step=step, functions=(AssignedFunction(ref=ref, key=entry.key),)), entry
-        if isinstance(step, RenderInstructions):
-            entry = await self._entry(step.function, step)
-            return Assignment(step=step, functions=(AssignedFunction(ref=step.function, key=entry.key),)), None
-        if isinstance(step, Retrieve):
-            retriever = await self._provider("retriever", step.retriever.type, step)
-            return Assignment(step=step, provider=retriever.key if retriever else None), retriever
-        entries = [(ref, await self._entry(ref, step)) for ref in step.agent.functions]
-        if not all(entry.is_async for _, entry in entries):
+        refs = functions_of(step)
+        entries = await self._waiting(step, functools.partial(self._entries, step.agent.name, refs))
+        functions = [
+            AssignedFunction(ref=ref, key=entry.key, program=entry.program)
+            for ref, entry in zip(refs, entries, strict=True)
+        ]
+        if isinstance(step, CallFunction | RenderInstructions):
+            # Without an entry the runner tells the model that there is no such function.
+            entry = entries[0] if isinstance(step, CallFunction) and entries else None
+            return Assignment(step=step, functions=tuple(functions)), entry
+        if not all(entry.is_async for entry in entries):
             self.warm_up()  # while the model thinks
-        functions = [AssignedFunction(ref=ref, key=entry.key) for ref, entry in entries]
-        provider = await self._provider("agent", step.agent.type, step)
-        return Assignment(step=step, functions=tuple(functions), provider=provider.key if provider else None), None
+        provider = await self._waiting(step, functools.partial(self._provider_when_known, step))
+        key = provider.key if provider is not None else None
+        assignment = Assignment(step=step, functions=tuple(functions), provider=key)
+        return assignment, provider if isinstance(step, Retrieve) else None
 
-    async def _entry(self, ref: FunctionRef, step: Step) -> FunctionEntry:
-        deadline = self._patience(step, f"function {ref.name!r}", self._directory.function(ref))
+    async def _waiting(self, step: Step, find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` finds, waiting for it once it is recorded that the step waits."""
+        deadline = self._clock.monotonic() + patience(self._settings, step)
         while True:
-            found = self._directory.function(ref)
-            if found is not None:
-                return found
-            if self._clock.monotonic() > deadline:
-                raise FunctionNotFound(
-                    f"Function {ref.name} not found: agent {step.agent.name!r} names it, but no worker has registered "
-                    f"it. Start one with create_worker([...Options(all_functions=[{ref.name}])])."
-                )
-            await self._refresh(0.0)
-            if self._directory.function(ref) is None:
-                await self._clock.sleep(_POLL_S)
-
-    def _patience(self, step: Step, what: str, found: object) -> float:
-        """Until when code that nobody has registered is waited for."""
-        if found is None and what not in self._awaited:
-            self._awaited.add(what)  # said once, however many conversations wait for it
-            logger.warning("waiting for a worker that registers the %s", what)
-        elif found is not None:
-            self._awaited.discard(what)
-        wait = _REGISTRATION_WAIT_S if not step.recovered else _RECOVERY_WAIT_S
-        return self._clock.monotonic() + wait
-
-    async def _provider(self, kind: str, type_name: str, step: Step) -> ProviderEntry | None:
-        """Who answers for a type; None for a built-in provider that nobody has registered."""
-        known = self._directory.providers.get((kind, type_name)) or type_name in BUILTIN_TYPES or None
-        deadline = self._patience(step, f"{kind} type {type_name!r}", known)
-        while True:
-            found = self._directory.providers.get((kind, type_name))
-            if found is not None:
-                return found
-            if kind == "agent" and type_name in BUILTIN_TYPES:
-                return None
-            if self._clock.monotonic() > deadline:
-                raise nobody_serves(kind, type_name)
-            await self._refresh(0.0)
+            try:
+                return await find()
+            except CodeNotFound:
+                if not step.awaits_code or self._clock.monotonic() > deadline:
+                    raise
             await self._clock.sleep(_POLL_S)
+            await self._refresh(0.0)
+
+    async def _entries(self, agent: str, refs: Sequence[FunctionRef]) -> list[FunctionEntry]:
+        found = await self._finder.find(refs, self._directory.version) if refs else []
+        for ref, entry in zip(refs, found, strict=True):
+            if entry is None:
+                raise FunctionNotFound(f"{not_found_text(ref)} (agent {agent!r})", missing=ref.name)
+        return [entry for entry in found if entry is not None]
+
+    async def _provider_when_known(self, step: Step) -> ProviderEntry | None:
+        return self._provider(step)
+
+    def _provider(self, step: Step) -> ProviderEntry | None:
+        """Who answers; None for a built-in provider that nobody has registered.
+
+        Raises:
+            ProviderNotFound: Nobody is known who may.
+        """
+        if isinstance(step, CallModel) and step.provider is not None:
+            captured = self._directory.captured.get(step.provider)
+            if captured is None:
+                raise program_gone(step.agent.type)
+            return captured
+        retrieves = isinstance(step, Retrieve)
+        kind, type_name = ("retriever", step.retriever.type) if retrieves else ("agent", step.agent.type)
+        found = self._directory.providers.get((kind, type_name))
+        if found is None and (retrieves or type_name not in BUILTIN_TYPES):
+            raise nobody_serves(kind, type_name)
+        return found
 
     async def _refresh(self, older_than_s: float) -> None:
         """Fetch the directory if ours may be older than that."""
@@ -245,15 +266,16 @@ class RayStepExecutor:
                     self._expected = changed.version
             self._refreshed_at = self._clock.monotonic()
 
-    def _is_built_in(self, agent_type: str) -> bool:
-        entry = self._directory.providers.get(("agent", agent_type))
-        return entry.built_in if entry is not None else agent_type in BUILTIN_TYPES
+    def _is_built_in(self, step: CallModel) -> bool:
+        entry = self._provider(step)
+        return entry is None or entry.built_in
 
     async def _ask_model(self, code: CodeCache, assignment: Assignment, on_delta: OnDelta | None) -> StepResult:
         """Ask a built-in provider from here. No user code is loaded: the directory has what models are shown."""
-        await code.fetch([assignment.provider] if assignment.provider else [])
-        sources = _OffersOnly(self._directory, code, assignment)
-        return await StepRunner(sources, sources, code.refer, self._pace).execute(assignment.step, on_delta)
+        await code.fetch((), assignment.provider)
+        sources = _OffersOnly(self._finder, code, assignment)
+        refer = functools.partial(code.refer, assignment.program)
+        return await StepRunner(sources, sources, refer, self._pace).execute(assignment.step, on_delta)
 
     async def _run_on_worker(self, assignment: Assignment, limit: float, on_delta: OnDelta | None = None) -> StepResult:
         name = await self._when_reachable(self._step_worker)
@@ -395,15 +417,24 @@ class RayStepExecutor:
 class _OffersOnly(AssignedSources):
     """Sources for a model call that loads no functions."""
 
-    def __init__(self, directory: Directory, code: CodeCache, assignment: Assignment) -> None:
+    def __init__(self, finder: FunctionFinder, code: CodeCache, assignment: Assignment) -> None:
         super().__init__(code, assignment)
-        self._directory = directory
+        self._finder = finder
 
     async def offer(self, ref: FunctionRef) -> Offer:
-        entry = self._directory.function(ref)
+        entry = self._finder.known(ref)
         if entry is None or entry.offer is None:
             raise FunctionNotFound(f"Function {ref.name} not found")
         return entry.offer
+
+
+def functions_of(step: Step) -> Sequence[FunctionRef]:
+    """The functions that a step runs, or shows to a model."""
+    if isinstance(step, CallFunction):
+        return [ref for ref in step.agent.functions if ref.name == step.call.name]
+    if isinstance(step, RenderInstructions):
+        return [step.function]
+    return step.agent.functions if isinstance(step, CallModel) else ()
 
 
 async def _last_item(items: Any, on_delta: OnDelta) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,25 +12,20 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from rojak_ray.agents.activities import AgentActivities
-from rojak_ray.agents.registry import FunctionRegistry, Implementation, distinct
-from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.clock import SystemClock
-from rojak_ray.concurrency import background
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
-from rojak_ray.providers.builtin import captured_activities
 from rojak_ray.runtime import actors
-from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.host_access import HostAccess
 from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
+from rojak_ray.runtime.publishing import Publisher
 from rojak_ray.runtime.session_homes import SessionHomes
 from rojak_ray.runtime.settings import AUTO_HOSTS, RuntimeSettings, home_of, host_name, hosts_for, session_name
-from rojak_ray.runtime.shipping import ship_function, ship_provider
 from rojak_ray.sessions.order import Sequencer
-from rojak_ray.sessions.providers import check_activities
 from rojak_ray.sessions.requests import Ask, Reply
 
 logger = logging.getLogger(__name__)
@@ -40,7 +34,6 @@ _REPLY_GRACE_S = 40.0
 _REACH_S = 60.0
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
-_KEEPALIVE_S = 2.0
 _PLACING_S = 600.0
 """Actors of sessions are started a few at a time, so a crowd of them may have to wait for minutes."""
 
@@ -60,17 +53,11 @@ class RayGateway:
         self._hosts: dict[str, HostAccess] = {}
         self._clock = SystemClock()
         self._homes = SessionHomes(self._clock)
-        self._functions = FunctionRegistry()
-        self._referred: dict[str, Implementation] = {}
-        self._published: set[str] = set()
-        self._environment_types: set[str] = set()
-        self._registrations: list[tuple[list[Any], list[Implementation]]] = []
-        self._version: Version = ("", 0)
+        self._publisher = Publisher(self._catalog, settings.namespace)
         self.ids = NearbyIds(self._clock)
         """For what this driver starts without a name."""
 
         self._sequencer = Sequencer(RandomIds().new_id())
-        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def settings(self) -> RuntimeSettings:
@@ -106,7 +93,7 @@ class RayGateway:
             self._settings, version = await self._catalog.call("join", self._settings)
         except RayError as error:
             raise RayUnavailable(f"Ray is there, but an actor could not be started: {error}") from error
-        self._version = version
+        self._publisher.version = version
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """See `Gateway.ask`. Requests of this client to one owner are taken in the order they were made."""
@@ -130,7 +117,7 @@ class RayGateway:
             try:
                 host = self._hosts.get(name) or await self._host(name, owner)
                 async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
-                    answer = await host.ask(owner, packed, self._version, waits=waits)
+                    answer = await host.ask(owner, packed, self._publisher.version, waits=waits)
             except (ActorDiedError, ActorUnavailableError, RepliesLost) as error:
                 self._homes.forget(owner.id)
                 await self._forget(name, host)
@@ -193,73 +180,36 @@ class RayGateway:
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable, to be published before it is used."""
-        described = self._functions.describe(fn, writes_instructions=writes_instructions)
-        self._referred.setdefault(described.ref.ref or "", described)
-        return described.ref
+        return self._publisher.refer(fn, writes_instructions=writes_instructions)
 
     def restore(self, ref: FunctionRef) -> Any:
-        """The callable behind a reference if this driver knows it, else its name."""
-        return self._functions.restore(ref)
+        """The callable behind a reference if this driver has it, else its name."""
+        return self._publisher.restore(ref)
 
-    async def publish(self, agent_type: str) -> None:
-        """Ship callables not shipped yet, and the settings for an agent type found in this driver's environment."""
-        fresh = [implementation for ref, implementation in self._referred.items() if ref not in self._published]
-        providers: list[Any] = []
-        if agent_type not in self._environment_types:
-            self._environment_types.add(agent_type)
-            captured = captured_activities(agent_type, os.environ)
-            providers = [captured] if captured is not None else []
-        if fresh or providers:
-            await self._ship(fresh, providers, named=False)
-            self._published.update(implementation.ref.ref or "" for implementation in fresh)
+    async def publish(self, agent: AgentSpec) -> None:
+        """Ship the callables of an agent that are not shipped yet."""
+        await self._publisher.publish(agent)
+
+    async def providers(self) -> dict[str, str]:
+        """See `Publisher.providers`."""
+        return await self._publisher.providers()
 
     async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
         """Ship a worker's providers and functions, and again whenever the catalog begins a new life."""
-        for one in activities:
-            check_activities(one)
-        implementations = distinct(functions)
-        await self._ship(implementations, list(activities), named=True)
-        self._registrations.append((list(activities), implementations))
-        if self._keeper is None:
-            self._keeper = background(
-                "stay registered", self._keep_registered, SystemClock(), longest_pause_s=_KEEPALIVE_S
-            )
+        await self._publisher.register(activities, functions)
+
+    async def keep(self, holder: str, refs: Sequence[FunctionRef]) -> None:
+        """Let the catalog keep functions for a schedule."""
+        if refs:
+            await self._catalog.call("keep", holder, [ref.ref for ref in refs])
+
+    async def release(self, holder: str) -> None:
+        """Let it keep them no more."""
+        await self.connect()
+        await self._catalog.call("release", holder)
 
     async def close(self) -> None:
         """Stop keeping registrations alive. Actors and what was registered stay."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        await self._publisher.close()
         hosts, self._hosts = list(self._hosts.values()), {}
         await asyncio.gather(*(host.aclose() for host in hosts))
-
-    async def _ship(self, functions: Sequence[Implementation], providers: Sequence[Any], *, named: bool) -> None:
-        shipped = [ship_function(implementation) for implementation in functions]
-        exclusive = any(getattr(one, "exclusive", False) for one in providers)
-        node = ray.get_runtime_context().get_node_id() if exclusive else ""
-        offered = [ship_provider(one, from_environment=not named, node=node) for one in providers]
-        parcels = [parcel for _, parcel in (*shipped, *offered)]
-        entries, provided = [entry for entry, _ in shipped], [entry for entry, _ in offered]
-        version: Version = await self._catalog.call("register", entries, provided, parcels, named=named)
-        lost = version[0] != self._version[0]
-        self._version = version
-        if lost:
-            await self._register_again()
-
-    async def _keep_registered(self) -> None:
-        while True:
-            await asyncio.sleep(_KEEPALIVE_S)
-            _, version = await self._catalog.call("join", self._settings)
-            if version[0] != self._version[0]:
-                self._version = version
-                await self._register_again()
-
-    async def _register_again(self) -> None:
-        """The catalog was lost: tell the new one everything this driver ever told the old."""
-        everything = list(self._referred.values())
-        captured = [captured_activities(each, os.environ) for each in sorted(self._environment_types)]
-        environment = [one for one in captured if one is not None]
-        await self._ship(everything, environment, named=False)
-        for activities, implementations in list(self._registrations):
-            await self._ship(implementations, activities, named=True)

@@ -52,7 +52,12 @@ class _Shell:
         self._clock = SystemClock()
         self.link = LinkServer({Kind.ASK: self._ask_packed, Kind.TAKE: self.take})
         self.executor = RayStepExecutor(
-            settings.ray_namespace, name, self.link.name, self._clock, asks_models=asks_models
+            settings.ray_namespace,
+            name,
+            self.link.name,
+            self._clock,
+            asks_models=asks_models,
+            settings=settings.pool,
         )
         self.pool = HostPool(
             self._store,

@@ -7,22 +7,19 @@ sees it. Provider settings can hold keys, so what carries them never shows itsel
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import os
 import sys
-import sysconfig
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ray import cloudpickle
 
 from rojak_ray.agents.function import FunctionSettings
-from rojak_ray.agents.registry import Implementation
+from rojak_ray.agents.modules import is_installed
+from rojak_ray.agents.program import Implementation
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import ConfigError
 from rojak_ray.retrievers.base import RetrieverActivities
@@ -51,6 +48,15 @@ class FunctionEntry:
     offer: Offer | None
     """What models are shown; None for a function that writes instructions."""
 
+    fixed: bool = False
+    """See `Content.fixed`."""
+
+    program: str = ""
+    """The client that registered it."""
+
+    handed_over: bool = False
+    """It came with an agent that a function of that client's handed over to: the client itself does not have it."""
+
 
 @dataclass(frozen=True)
 class ProviderEntry:
@@ -64,8 +70,9 @@ class ProviderEntry:
     built_in: bool = False
     """One of ours: known to wait without blocking, so a shared host may ask it itself."""
 
-    from_environment: bool = False
-    """Captured from a driver's environment: serves where no worker has registered the type."""
+    fingerprint: str = ""
+    """Captured from a program's environment: it serves the runs that name it, and no others. Without one it is what
+    a worker registered: it serves all runs of its type that name none."""
 
     exclusive: bool = False
     """To be asked in the `RetrieverActor` alone."""
@@ -77,22 +84,39 @@ class ProviderEntry:
     """Seconds a retrieval may take."""
 
 
-def ship_function(implementation: Implementation) -> tuple[FunctionEntry, Parcel]:
+def ship_function(
+    implementation: Implementation, program: str, *, ref: FunctionRef | None = None
+) -> tuple[FunctionEntry, Parcel]:
     """Make a function ready to travel.
+
+    Args:
+        implementation: The function.
+        program: The client that has it.
+        ref: What it is known by, if it was handed over: see `CodeCache.refer`.
 
     Raises:
         ConfigError: It (or something it refers to) cannot be shipped; the text says what.
     """
     parcel = _parcel(implementation.fn, f"function {implementation.ref.name!r}")
-    ref, origin = implementation.ref, implementation.origin
-    if implementation.writes_instructions:
-        return FunctionEntry(ref, origin, parcel.key, True, FunctionSettings(), None), parcel
-    definition = implementation.definition
-    offer = offer_of(definition)
-    return FunctionEntry(ref, origin, parcel.key, definition.is_async, definition.settings, offer), parcel
+    is_async, settings, offer = True, FunctionSettings(), None
+    if not implementation.writes_instructions:
+        definition = implementation.definition
+        is_async, settings, offer = definition.is_async, definition.settings, offer_of(definition)
+    entry = FunctionEntry(
+        ref=ref or implementation.ref,
+        origin=implementation.origin,
+        key=parcel.key,
+        is_async=is_async,
+        settings=settings,
+        offer=offer,
+        fixed=implementation.fixed,
+        program=program,
+        handed_over=ref is not None,
+    )
+    return entry, parcel
 
 
-def ship_provider(provider: Any, *, from_environment: bool = False, node: str = "") -> tuple[ProviderEntry, Parcel]:
+def ship_provider(provider: Any, *, fingerprint: str = "", node: str = "") -> tuple[ProviderEntry, Parcel]:
     """Make a provider or retriever ready to travel.
 
     Raises:
@@ -105,7 +129,7 @@ def ship_provider(provider: Any, *, from_environment: bool = False, node: str = 
             "retriever", provider.type, parcel.key, exclusive=exclusive, node=node, timeout_s=timeout_s
         ), parcel
     built_in = type(provider).__module__.startswith("rojak_ray.providers.")
-    return ProviderEntry("agent", provider.type, parcel.key, built_in, from_environment), parcel
+    return ProviderEntry("agent", provider.type, parcel.key, built_in, fingerprint), parcel
 
 
 def unpack(parcel: Parcel) -> Any:
@@ -136,7 +160,7 @@ def _own_modules_by_value() -> Generator[None]:
         and isinstance(module, ModuleType)
         and module.__name__ == name
         and name not in already
-        and not _installed(name, getattr(module, "__file__", None))
+        and not is_installed(name, getattr(module, "__file__", None))
     ]
     for module in own:
         cloudpickle.register_pickle_by_value(module)
@@ -145,22 +169,3 @@ def _own_modules_by_value() -> Generator[None]:
     finally:
         for module in own:
             cloudpickle.unregister_pickle_by_value(module)
-
-
-@functools.cache
-def _installed(name: str, file: str | None) -> bool:
-    """Whether other nodes can be expected to import a module: the standard library and installed packages."""
-    top = name.partition(".")[0]
-    if top == "rojak_ray" or top in sys.stdlib_module_names:
-        return True
-    if file is None:
-        return False
-    roots = _installation_roots()
-    return file.startswith(roots) or str(Path(file).resolve()).startswith(roots)
-
-
-@functools.cache
-def _installation_roots() -> tuple[str, ...]:
-    """Folders of installed modules as they are named and as they are, each with a separator at its end."""
-    named = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib")]
-    return tuple(f"{path}{os.sep}" for path in {*named, *(path.resolve() for path in named)})

@@ -148,13 +148,18 @@ class _TaskProcess:
         if not isinstance(step, CallFunction):
             raise InternalError(f"A {step.kind} step cannot run as a task.")
         ref = named_function(step)
-        definition = self._code.definition_if_loaded(assignment.key_of(ref) or "")
+        assigned = assignment.assigned(ref)
+        definition = self._code.function_if_loaded(assigned) if assigned is not None else None
         if definition is None:
-            self._loop.run(self._code.fetch(assignment.keys))
+            self._loop.run(self._code.fetch(assignment.functions, assignment.provider))
             definition = self._loop.run(AssignedSources(self._code, assignment).resolve(ref))
         call = FunctionCall(step, definition)
         outcome = _in_time(call, step.call.name, self._watchdog)
-        return outcome if isinstance(outcome, StepError) else finished(outcome, self._code.refer)
+        return (
+            outcome
+            if isinstance(outcome, StepError)
+            else finished(outcome, functools.partial(self._code.refer, assignment.program))
+        )
 
     def published(self, result: StepResult) -> StepResult:
         """The result, once everything it names is known to the catalog."""

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 
 from rojak_ray.agents.activities import OnDelta
 from rojak_ray.concurrency import cancelled_by_us
@@ -83,13 +84,14 @@ class StepWorkerActor:
         try:
             assignment = Assignment.unpack(packed)
             try:
-                await self._code.fetch(assignment.keys)
+                await self._code.fetch(assignment.functions, assignment.provider)
             except CodeGone as gone:
                 return pack_gone(gone)
             except RojakError as error:
                 return pack_result(error_of(error))
             sources = AssignedSources(self._code, assignment)
-            runner = StepRunner(sources, sources, self._code.refer, self._pace, self._user_code)
+            refer = partial(self._code.refer, assignment.program)
+            runner = StepRunner(sources, sources, refer, self._pace, self._user_code)
             result = await runner.execute(assignment.step, on_delta)
             return pack_result(await publish(self._code, result))
         finally:

@@ -14,13 +14,14 @@ from rojak_ray.messages import ContextVariables, MessageInput
 from rojak_ray.schedules.commands import CreateSchedule, Request
 from rojak_ray.schedules.definitions import encode
 from rojak_ray.schedules.edges import shown
-from rojak_ray.schedules.handle import ScheduleHandle
+from rojak_ray.schedules.handle import ScheduleHandle, holder_of
 from rojak_ray.schedules.ports import Scheduler
 from rojak_ray.schedules.requests import ListedRun, ScheduleAsk
 from rojak_ray.schedules.spec import SchedulePolicy, ScheduleSpec, ScheduleState
 from rojak_ray.schedules.state import Status
 from rojak_ray.schedules.types import Schedule, ScheduleActionStartRun
 from rojak_ray.sessions.client import Client
+from rojak_ray.sessions.naming import callables
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask
 
@@ -109,6 +110,7 @@ class SchedulingClient(Client):
             ScheduleState() if state is None else state,
         )
         definition, stored_state = await encode(self._caller, schedule)
+        await self._gateway.keep(holder_of(schedule_id), callables([definition.action.agent]))
         said = definition.action.model_dump(mode="json", exclude={"agent"})
         command = CreateSchedule(
             schedule_id=schedule_id,

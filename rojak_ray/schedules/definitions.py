@@ -69,8 +69,12 @@ async def _encode_action(caller: Caller, action: ScheduleActionStartRun, recorde
         raise InvalidSchedule(f"action must be a ScheduleActionStartRun, not {type(action).__name__}.")
     if recorded is not None and action == _read_action(caller, recorded):
         return recorded
+    agent = await _encode_agent(caller, action.agent, recorded.agent if recorded else None)
+    # Whoever only changes what is said to an agent does not take its provider away.
+    same = recorded is not None and agent == recorded.agent
     return Action(
-        agent=await _encode_agent(caller, action.agent, recorded.agent if recorded else None),
+        agent=agent,
+        providers=recorded.providers if recorded is not None and same else await caller.gateway.providers(),
         messages=read_messages(action.messages),
         context_variables=read_context(action.context_variables),
         max_turns=read_limit(action.max_turns, "max_turns"),

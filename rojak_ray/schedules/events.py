@@ -23,6 +23,9 @@ class Action(Record):
     """What a schedule starts runs with."""
 
     agent: AgentSpec
+    providers: dict[str, str] = {}
+    """What names the providers of the program that made the schedule, by agent type."""
+
     messages: tuple[Message, ...]
     context_variables: dict[str, JsonValue] = {}
     max_turns: int | None = None

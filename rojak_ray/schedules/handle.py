@@ -39,6 +39,7 @@ from rojak_ray.schedules.types import (
     ScheduleUpdateInput,
 )
 from rojak_ray.sessions.caller import Caller
+from rojak_ray.sessions.naming import callables
 
 Updater: TypeAlias = Callable[[ScheduleUpdateInput], "ScheduleUpdate | Awaitable[ScheduleUpdate | None] | None"]
 
@@ -159,6 +160,7 @@ class ScheduleHandle:
             if wanted is None:
                 return
             definition, state_then = await encode(self._caller, wanted, view.schedule)
+            await self._caller.gateway.keep(holder_of(self.id), callables([definition.action.agent]))
             try:
                 await self._tell(
                     UpdateSchedule(definition=definition, state=state_then, token=view.schedule.token, request=request)
@@ -177,6 +179,7 @@ class ScheduleHandle:
         """
         named = Request.named(request_id) or Request(id=self._caller.ids.new_id())
         await self._tell(DeleteSchedule(request=named))
+        await self._caller.gateway.release(holder_of(self.id))
 
     async def _look(self) -> ScheduleView:
         reply = await self._scheduler.ask(ScheduleAsk(schedule_id=self.id, view=True))
@@ -208,3 +211,8 @@ async def _updated(
     if not isinstance(update, ScheduleUpdate):
         raise InvalidSchedule(f"The updater must return a ScheduleUpdate or None, not {type(update).__name__}.")
     return update.schedule
+
+
+def holder_of(schedule_id: str) -> str:
+    """For whom the functions of a schedule are kept."""
+    return f"schedule {schedule_id}"

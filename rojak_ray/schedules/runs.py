@@ -45,7 +45,12 @@ class GatewayRuns:
             max_model_calls=action.max_model_calls,
             debug=action.debug,
         )
-        start = StartRun(run_id=run_id, input_digest=digest({"scheduled": request}), messages=action.messages)
+        start = StartRun(
+            run_id=run_id,
+            input_digest=digest({"scheduled": request}),
+            messages=action.messages,
+            providers=action.providers,
+        )
         await self._ask(run_id, Ask(commands=(opening, start)))
 
     async def outcome(self, run_id: str, wait_s: float) -> Outcome | None:

@@ -53,7 +53,7 @@ class Caller:
         spec = encode_agent(agent, self.gateway.refer)
         self._classes[agent.type] = type(agent)
         await self.gateway.connect()
-        await self.gateway.publish(agent.type)
+        await self.gateway.publish(spec)
         return spec
 
     def restore(self, spec: AgentSpec) -> Agent:

@@ -315,7 +315,11 @@ class Client:
             debug=read_flag(debug, "debug"),
         )
         digest = input_digest(spec, content, context, limit, model_calls)
-        return owner, (opening, StartRun(run_id=owner.id, input_digest=digest, messages=records))
+        providers = await self._gateway.providers()
+        return owner, (
+            opening,
+            StartRun(run_id=owner.id, input_digest=digest, messages=records, providers=providers),
+        )
 
     def _new_id(self) -> str:
         return self._caller.ids.new_id()

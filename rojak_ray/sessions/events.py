@@ -29,7 +29,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
-from rojak_ray.core.events import RunStatus
+from rojak_ray.core.events import CodeKind, RunStatus
 from rojak_ray.messages import Content, Message, Record, Usage
 
 _PER_NUMBER = 1_000_000
@@ -174,12 +174,13 @@ class WaitingEvent(EventBase):
     """Nothing happens until something else does."""
 
     kind: Literal["waiting"] = "waiting"
-    reason: Literal["queue", "answer", "set_aside"]
-    """"queue": earlier runs of this conversation come first. "answer": a function asked somebody outside. "set_aside":
-    the conversation kept ending its process, and somebody has to resume it."""
+    reason: Literal["queue", "answer", "worker", "set_aside"]
+    """"queue": earlier runs of this conversation come first. "answer": a function asked somebody outside. "worker":
+    nobody has registered what is to be run. "set_aside": the conversation kept ending its process, and somebody has to
+    resume it."""
 
     detail: str = ""
-    """What is asked, or why it was set aside."""
+    """What is asked, what a worker is to register, or why it was set aside."""
 
     call_id: str | None = None
     """The call that `Session.answer` is to name."""
@@ -190,6 +191,15 @@ class WaitingEvent(EventBase):
 
     until: datetime | None = None
     """When the model is told that nobody answered."""
+
+    what: CodeKind | None = None
+    """What a worker is to register: a function, a provider (an agent type) or a retriever."""
+
+    name: str | None = None
+    """Its name: of the function, or of the agent or retriever type."""
+
+    agent: str | None = None
+    """The agent that needs it."""
 
 
 class RunEndedEvent(EventBase):

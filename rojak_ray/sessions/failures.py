@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from rojak_ray.core.steps import StepError
-from rojak_ray.errors import ModelCutShort, RojakError
+from rojak_ray.errors import CodeNotFound, ModelCutShort, RojakError
 from rojak_ray.messages import clean_text
 
 _TRANSIENT_NAMES = frozenset({"ConnectionError", "TimeoutError", "Timeout", "TimeoutException", "NetworkError"})
@@ -50,6 +50,7 @@ def error_of(error: BaseException) -> StepError:
         transient=_is_transient(error),
         retry_after_s=_retry_after(error) if issubclass(kind, RojakError) else None,
         finish_reason=_attribute(error, "finish_reason") if issubclass(kind, ModelCutShort) else None,
+        missing_code=(_attribute(error, "missing") or None) if issubclass(kind, CodeNotFound) else None,
     )
 
 

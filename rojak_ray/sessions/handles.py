@@ -137,7 +137,9 @@ class Session:
         spec = await self._caller.prepare(agent) if agent is not None else None
         run_id = self._caller.ids.new_id()
         content = digest(messages_identity(records))
-        return StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec)
+        await self._caller.gateway.connect()
+        providers = await self._caller.gateway.providers()
+        return StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec, providers=providers)
 
     async def get_result(self) -> OrchestratorResponse:
         """The latest answer; before the first one, a response without messages and agent."""

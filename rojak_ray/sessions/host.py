@@ -40,9 +40,10 @@ from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.inbox import Inbox, Item
+from rojak_ray.sessions.naming import Naming
 from rojak_ray.sessions.narration import narrate, warn
 from rojak_ray.sessions.order import Turnstile
-from rojak_ray.sessions.ports import StepExecutor
+from rojak_ray.sessions.ports import Needs, StepExecutor
 from rojak_ray.sessions.probation import Suspicion
 from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
@@ -84,6 +85,7 @@ class SessionHost:
         clock: Clock,
         on_end: Callable[[SessionHost], None] | None = None,
         suspicion: Suspicion | None = None,
+        needs: Needs | None = None,
     ) -> None:
         """Nothing happens until `open`; `on_end` is told when the host has ended, for whatever reason."""
         self.owner = journal.owner
@@ -99,6 +101,7 @@ class SessionHost:
         self._on_end = on_end
         self._suspicion = suspicion or Suspicion()
         self._state = SessionState()
+        self._naming = Naming(self.owner, needs)
         self._turnstile = Turnstile()
         self._feed = Feed(clock)
         self._inbox = Inbox()
@@ -158,6 +161,7 @@ class SessionHost:
             StorageError: The journal cannot be opened; the host is of no use.
         """
         self._state = await self._journal.open(new=new)
+        self._naming.follow(self._state, found=True)
         if not self._state.opened and self._journal.position.seq:
             await self._journal.purge(self._state)  # whoever deleted it may not have got so far
         self._snapshot_if_due()  # it may be opened again and again, and never told anything
@@ -204,6 +208,8 @@ class SessionHost:
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()
         batch = await self._feed.follow(follow) if follow else None
+        if run is not None and not self._waiters:
+            self._naming.answered()
         return Reply(created=created, run=run, view=self._view() if ask.view else None, batch=batch)
 
     async def follow(self, follow: Follow) -> Batch | None:
@@ -363,6 +369,7 @@ class SessionHost:
             self._inbox.put_back(items)  # whoever ends this host answers them, or has done so
             raise
         self._state = state
+        self._naming.follow(state)
         self._held = self._held and not any(isinstance(item.command, Recover) for item in items)
         if state.run is None or not state.run.recoveries or state.set_aside is not None:
             self._progress.set()
@@ -475,6 +482,7 @@ class SessionHost:
         self._inbox.fail(error)
         self._fail_waiting(error)
         self._feed.end(error)
+        self._naming.ended()
         if self._on_end is not None:
             self._on_end(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rojak_ray.core.events import (
     AgentAdded,
     AnswerAwaited,
+    CodeAwaited,
     ConfigUpdated,
     Deleted,
     Event,
@@ -36,7 +37,10 @@ def narrate(state: SessionState, event: Event) -> str | None:
 
 
 def warn(state: SessionState, event: Event) -> str | None:
-    """What a person should hear of without having asked for it: an answer that is given without all it was to know."""
+    """What a person should hear of without having asked for it: what a run does without, or waits for."""
+    if isinstance(event, CodeAwaited) and state.run is not None:
+        agent = state.agents[state.run.agent].name
+        return f"run {state.run.run_id} waits for a worker: {event.what} {event.name!r} of agent {agent!r} is not known"
     if not isinstance(event, Retrieved) or event.error is None or state.run is None:
         return None
     retriever = state.agents[state.run.agent].retrievers[retriever_index(event.step_id)]
@@ -64,6 +68,8 @@ def _line(state: SessionState, event: Event) -> str | None:
             return f"{event.step_id} returned {describe_content(event.output)}{handed}"
         case AnswerAwaited():
             return f"{event.step_id} waits for an answer: {event.question}"
+        case CodeAwaited():
+            return f"{event.step_id} waits for a worker that has {event.what} {event.name!r}"
         case StepFailed():
             return f"{event.step_id} failed ({event.error}); again in {event.retry_in_s:g} s"
         case RunEnded():

@@ -33,7 +33,7 @@ from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost
 from rojak_ray.sessions.markers import Markers, active_owners
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
-from rojak_ray.sessions.ports import StepExecutor
+from rojak_ray.sessions.ports import KeepsFunctions, StepExecutor
 from rojak_ray.sessions.probation import Probation, Suspicion
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.sessions.stored import answer_from_storage, look_at_storage, read_stored
@@ -80,6 +80,7 @@ class HostPool:
         self._store = store
         self._paths = paths
         self._executor = executor
+        self._needs = executor.needs if isinstance(executor, KeepsFunctions) else None
         self._clock = clock
         self._ids = ids
         self._settings = settings or PoolSettings()
@@ -319,7 +320,7 @@ class HostPool:
         await self._wait_for_earlier_reigns(owner)
         reign = self._reign.standing.number
         journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
-        host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion)
+        host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion, self._needs)
         # Marked before anything new is taken; what was left unfinished is marked by whoever left it. A marker too many
         # does no harm, so what is new, and will most likely be epoch 1, is marked while it is claimed.
         guesses = [self._markers.put(owner, 1, reign)] if new else []

@@ -9,7 +9,7 @@ from rojak_ray.journal.thresholds import SNAPSHOT_BYTES
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSettings:
-    """How long conversations stay in memory."""
+    """How long conversations stay in memory, and what they wait for."""
 
     session_idle_s: float = 300.0
     """A session that nobody asked for this long goes to storage; the next message brings it back."""
@@ -28,6 +28,12 @@ class PoolSettings:
 
     probation_s: float = 10.0
     """In a process with other sessions: how long a suspect must live on to be cleared."""
+
+    code_wait_s: float = 10.0
+    """How long a step waits for a worker to register what runs it."""
+
+    code_wait_after_loss_s: float = 600.0
+    """The same for a run that outlived its process: workers come back later than hosts."""
 
     snapshot_bytes: int = SNAPSHOT_BYTES
     """Bytes of records after which a conversation is written down whole."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rojak_ray.agents.activities import AgentActivities, OnDelta
-from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.requests import Ask, Reply
@@ -26,6 +26,23 @@ class StepExecutor(Protocol):
         Crash safety:
             Nothing is kept. The same step may be executed again, with the same idempotency key.
         """
+        ...
+
+
+Phase = Literal["found", "working", "settled", "gone"]
+"""Of a conversation: found in storage, with something under way, with nothing under way, let go by its host."""
+
+Needs = Callable[[Owner, Sequence[FunctionRef], Phase], None]
+"""Told by a host which functions its conversation names, whenever that may have changed. One that its host lets go
+still names what it named. What no conversation names and no program has may be forgotten."""
+
+
+@runtime_checkable
+class KeepsFunctions(Protocol):
+    """A `StepExecutor` that also keeps the functions it runs, as long as conversations name them."""
+
+    def needs(self, owner: Owner, refs: Sequence[FunctionRef], phase: Phase) -> None:
+        """See `Needs`."""
         ...
 
 
@@ -55,8 +72,24 @@ class Gateway(Protocol):
         """The callable behind a reference if this process knows it, else its name."""
         ...
 
-    async def publish(self, agent_type: str) -> None:
-        """Make every callable referred to so far, and this process's settings for an agent type, known to the steps."""
+    async def keep(self, holder: str, refs: Sequence[FunctionRef]) -> None:
+        """Hold functions for what may name them at any time, such as a schedule, besides those it holds already."""
+        ...
+
+    async def release(self, holder: str) -> None:
+        """Hold nothing for it any more."""
+        ...
+
+    async def publish(self, agent: AgentSpec) -> None:
+        """Make the callables that an agent brings known to the steps. Whoever calls holds them."""
+        ...
+
+    async def providers(self) -> dict[str, str]:
+        """Make the providers that this program's environment brings known to the steps.
+
+        Returns:
+            What names them in a run, by agent type.
+        """
         ...
 
     async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:

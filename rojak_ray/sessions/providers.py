@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.errors import ConfigError, ProviderNotFound
 from rojak_ray.providers.builtin import builtin_activities
+from rojak_ray.providers.environment import captured_providers
 from rojak_ray.retrievers.base import RetrieverActivities
 
 Activities = AgentActivities | RetrieverActivities
@@ -16,8 +17,8 @@ Activities = AgentActivities | RetrieverActivities
 class ProviderSource(Protocol):
     """Finds who answers for a type."""
 
-    async def agent_activities(self, agent_type: str) -> AgentActivities:
-        """Who asks models for agents of this type; raises ProviderNotFound."""
+    async def agent_activities(self, agent_type: str, captured: str | None = None) -> AgentActivities:
+        """Who asks models for agents of this type, or the one of a program's environment; raises ProviderNotFound."""
         ...
 
     async def retriever_activities(self, retriever_type: str) -> RetrieverActivities:
@@ -31,6 +32,8 @@ class ProviderRegistry:
     def __init__(self) -> None:
         """Know the built-in providers only."""
         self._agents: dict[str, AgentActivities] = {}
+        self._builtin: dict[str, AgentActivities] = {}
+        self._captured: dict[str, AgentActivities] = {}
         self._retrievers: dict[str, RetrieverActivities] = {}
 
     def register(self, activities: Iterable[Any]) -> None:
@@ -46,14 +49,33 @@ class ProviderRegistry:
             else:
                 self._agents[one.type] = one
 
-    async def agent_activities(self, agent_type: str) -> AgentActivities:
-        """Who asks models for agents of this type."""
-        found = self._agents.get(agent_type)
+    def capture(self, environ: Mapping[str, str], namespace: str) -> dict[str, str]:
+        """Take the vendors that an environment reaches, but for types that were registered.
+
+        Returns:
+            What names them in a run, by agent type.
+        """
+        named: dict[str, str] = {}
+        for one in captured_providers(environ):
+            if one.type not in self._agents:
+                name = named[one.type] = one.fingerprint(namespace)
+                if name not in self._captured:
+                    self._captured[name] = one.activities()
+        return named
+
+    async def agent_activities(self, agent_type: str, captured: str | None = None) -> AgentActivities:
+        """Who asks models for agents of this type, or the one of a program's environment."""
+        if captured is not None:
+            known = self._captured.get(captured)
+            if known is None:
+                raise program_gone(agent_type)
+            return known
+        if agent_type in self._agents:
+            return self._agents[agent_type]
+        found = self._builtin.get(agent_type) or builtin_activities(agent_type)
         if found is None:
-            found = builtin_activities(agent_type)
-            if found is None:
-                raise nobody_serves("agent", agent_type)
-            self._agents[agent_type] = found
+            raise nobody_serves("agent", agent_type)
+        self._builtin[agent_type] = found
         return found
 
     async def retriever_activities(self, retriever_type: str) -> RetrieverActivities:
@@ -65,7 +87,12 @@ class ProviderRegistry:
 
     async def aclose(self) -> None:
         """Release every connection."""
-        for one in (*self._agents.values(), *self._retrievers.values()):
+        for one in (
+            *self._agents.values(),
+            *self._builtin.values(),
+            *self._captured.values(),
+            *self._retrievers.values(),
+        ):
             await one.aclose()
 
 
@@ -84,10 +111,21 @@ def check_activities(given: Any) -> Activities:
     return given
 
 
+def program_gone(agent_type: str) -> ProviderNotFound:
+    """The error for a run whose program brought a provider that is not known any more."""
+    return ProviderNotFound(
+        f"The run was asked for by a program that brought its own provider for agents of type {agent_type!r} (a key "
+        "and address in its environment), and no program with these settings is there. Start one, or a worker with "
+        "them; nobody else's provider answers in its place. Or cancel the run and ask again.",
+        missing=agent_type,
+    )
+
+
 def nobody_serves(kind: str, name: str) -> ProviderNotFound:
     """The error for a type without a provider; it says what to register."""
     base = "AgentActivities" if kind == "agent" else "RetrieverActivities"
     return ProviderNotFound(
         f"No worker serves the {kind} type {name!r}. Start one with "
-        f"create_worker([...]) whose {base} has type = {name!r}."
+        f"create_worker([...]) whose {base} has type = {name!r}.",
+        missing=name,
     )

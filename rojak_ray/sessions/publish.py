@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from rojak_ray.core.events import (
     AnswerAwaited,
+    CodeAwaited,
     ConfigUpdated,
     Event,
     FunctionReturned,
@@ -72,18 +73,8 @@ def publish(before: SessionState, event: Event, after: SessionState, number: int
             _tell_answer(telling, event, after)
         case FunctionReturned():
             _tell_result(telling, event, after)
-        case AnswerAwaited():
-            run = active_run(before)
-            call = run.calls[call_index(run, event.step_id)].planned.call
-            telling.tell(
-                WaitingEvent,
-                reason="answer",
-                detail=event.question,
-                call_id=public_call_id(before, event.step_id),
-                tool_call_id=call.id,
-                options=event.options,
-                until=event.until,
-            )
+        case AnswerAwaited() | CodeAwaited() | SetAside():
+            _tell_wait(telling, event)
         case StepFailed():
             telling.tell(
                 RetryEvent,
@@ -97,8 +88,6 @@ def publish(before: SessionState, event: Event, after: SessionState, number: int
             )
         case Recovered() if event.interrupted:
             _tell_recovery(telling)
-        case SetAside():
-            telling.tell(WaitingEvent, reason="set_aside", detail=event.reason)
         case Resumed() if after.run is not None:
             _tell_agent(telling, after)
         case RunEnded():
@@ -109,6 +98,28 @@ def publish(before: SessionState, event: Event, after: SessionState, number: int
         case _:
             pass
     return telling.events
+
+
+def _tell_wait(telling: _Telling, event: AnswerAwaited | CodeAwaited | SetAside) -> None:
+    if isinstance(event, SetAside):
+        telling.tell(WaitingEvent, reason="set_aside", detail=event.reason)
+    elif isinstance(event, CodeAwaited):
+        detail = f"{event.what} {event.name} of agent {telling.agent}"
+        telling.tell(
+            WaitingEvent, reason="worker", detail=detail, what=event.what, name=event.name, agent=telling.agent
+        )
+    else:
+        run = active_run(telling.before)
+        call = run.calls[call_index(run, event.step_id)].planned.call
+        telling.tell(
+            WaitingEvent,
+            reason="answer",
+            detail=event.question,
+            call_id=public_call_id(telling.before, event.step_id),
+            tool_call_id=call.id,
+            options=event.options,
+            until=event.until,
+        )
 
 
 def is_answer(step_id: str) -> bool:

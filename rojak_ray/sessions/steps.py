@@ -114,7 +114,7 @@ class StepRunner:
     async def _call_model(self, step: CallModel, on_delta: OnDelta | None) -> ModelResult:
         agent = step.agent
         offers = [await self._functions.offer(ref) for ref in agent.functions]
-        activities = await self._providers.agent_activities(agent.type)
+        activities = await self._providers.agent_activities(agent.type, step.provider)
         params = AgentCallParams(
             messages=[
                 ConversationMessage(role="system", content=step.instructions),

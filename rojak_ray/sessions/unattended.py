@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rojak_ray.agents.activities import AgentActivities, OnDelta
-from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.clock import SystemClock
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.errors import ConfigError
@@ -46,8 +46,18 @@ class StorageGateway:
         """The name: no function is known here."""
         return ref.name
 
-    async def publish(self, agent_type: str) -> None:
+    async def keep(self, holder: str, refs: Sequence[FunctionRef]) -> None:
+        """Nobody could refer to any."""
+
+    async def release(self, holder: str) -> None:
+        """There is nothing to let go."""
+
+    async def publish(self, agent: AgentSpec) -> None:
         """There is nobody to tell."""
+
+    async def providers(self) -> dict[str, str]:
+        """None: whatever this program's environment says, it runs nothing."""
+        return {}
 
     async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
         """Refused: nothing would ever be asked."""

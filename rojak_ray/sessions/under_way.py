@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
@@ -62,10 +63,16 @@ class UnderWay:
     def start(self, step: Step) -> None:
         """Run a step, unless it is under way or nothing may begin."""
         key = (step.step_id, step.attempt)
-        if key not in self._tasks and self._awake.is_set():
+        known = self._tasks.get(key)
+        done = known is None or known.done()  # done: the same attempt again, as its code was missing
+        if done and self._awake.is_set():
             task = asyncio.create_task(self._run(step), name=f"step {step.step_id}")
             self._tasks[key] = task
-            task.add_done_callback(lambda _, key=key: self._tasks.pop(key, None))
+            task.add_done_callback(functools.partial(self._ended, key))
+
+    def _ended(self, key: StepKey, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
 
     def only(self, wanted: Iterable[Step], reported: Collection[StepKey]) -> None:
         """Stop what is not wanted any more and run what is, except steps whose results have come already."""

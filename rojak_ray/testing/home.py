@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from rojak_ray.agents.activities import AgentActivities
-from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.errors import ConfigError
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.ports import Gateway
@@ -70,9 +70,21 @@ class GatewayAtHome:
         """Bring `ask` to the owner's host."""
         return await self._home.run(lambda: self._gateway.ask(owner, ask))
 
-    async def publish(self, agent_type: str) -> None:
+    async def keep(self, holder: str, refs: Sequence[FunctionRef]) -> None:
+        """Hold functions for a schedule."""
+        await self._home.run(lambda: self._gateway.keep(holder, refs))
+
+    async def release(self, holder: str) -> None:
+        """Let go of them."""
+        await self._home.run(lambda: self._gateway.release(holder))
+
+    async def publish(self, agent: AgentSpec) -> None:
         """Make callables known to the steps."""
-        await self._home.run(lambda: self._gateway.publish(agent_type))
+        await self._home.run(lambda: self._gateway.publish(agent))
+
+    async def providers(self) -> dict[str, str]:
+        """The providers that this program's environment brings."""
+        return await self._home.run(self._gateway.providers)
 
     async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
         """Make providers and named functions known."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
-from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.concurrency import background
-from rojak_ray.core.steps import Step, StepError, StepResult
+from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.reign.duties import follow
@@ -31,8 +32,11 @@ from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.runs import GatewayRuns
 from rojak_ray.schedules.service import SchedulerService, has_schedules
 from rojak_ray.sessions.alarm import AlarmClock, has_timers
+from rojak_ray.sessions.missing import missing_code, owner_of, patience
+from rojak_ray.sessions.naming import functions_in
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
+from rojak_ray.sessions.ports import Phase
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.sessions.steps import Offer, StepRunner, offer_of
@@ -42,9 +46,6 @@ from rojak_ray.storage.open import open_store
 from rojak_ray.testing.home import GatewayAtHome, HomeLoop
 
 logger = logging.getLogger(__name__)
-
-_MISSING_CODE = frozenset({"FunctionNotFound", "ProviderNotFound"})
-_RECOVERY_WAIT_S = 600.0
 
 
 class InProcessGateway:
@@ -61,14 +62,13 @@ class InProcessGateway:
     ) -> None:
         """Nothing is opened before `connect`; without a keeper this process works as if it were alone."""
         self.functions = FunctionRegistry()
-        self.providers = ProviderRegistry()
+        self.providers_known = ProviderRegistry()
         self._store = store
         self._clock = clock
         self._paths = Paths(namespace)
         self._keeper = keeper
         self.reign = keeper.reign if keeper is not None else Reign.sole()
-        runner = StepRunner(_Local(self.functions), self.providers, self.functions.refer)
-        self._patient = _PatientRunner(runner)
+        self._patient = _PatientRunner(self.functions, self.providers_known, settings)
         self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings, reign=self.reign)
         self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
         self._ringing: asyncio.Task[None] | None = None
@@ -114,6 +114,7 @@ class InProcessGateway:
         await _stop(keeping)
 
     async def _begin(self) -> None:
+        await self.providers()
         await self._pool.recover(lambda owner: True)
         await self.scheduler.start()
         if self._ringing is None:
@@ -141,26 +142,43 @@ class InProcessGateway:
         await _stop(ringing)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
-        """Ask the pool."""
+        """Ask the pool. What the commands bring is held from here on, whatever becomes of whoever asks."""
+        brought = functions_in(ask.commands)
+        if brought:
+            self.functions.pin(owner, brought)
+            self._patient.try_again()
         return await self._pool.ask(owner, ask)
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable."""
-        ref = self.functions.refer(fn, writes_instructions=writes_instructions)
-        self._patient.try_again()
-        return ref
+        return self.functions.refer(fn, writes_instructions=writes_instructions)
 
     def restore(self, ref: FunctionRef) -> Any:
         """The callable behind a reference."""
         return self.functions.restore(ref)
 
-    async def publish(self, agent_type: str) -> None:
-        """Steps run here: there is nobody to tell."""
+    async def keep(self, holder: str, refs: Sequence[FunctionRef]) -> None:
+        """Hold functions for a schedule."""
+        self.functions.pin(holder, refs)
+
+    async def release(self, holder: str) -> None:
+        """Let go of them."""
+        self.functions.needs(holder, (), settled=True)
+
+    async def publish(self, agent: AgentSpec) -> None:
+        """Steps run here: those that wait look again."""
+        self._patient.try_again()
+
+    async def providers(self) -> dict[str, str]:
+        """Those of this process's environment."""
+        named = self.providers_known.capture(os.environ, self._paths.namespace)
+        self._patient.try_again()
+        return named
 
     async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
         """Register with this process."""
         implementations = distinct(functions)
-        self.providers.register(activities)
+        self.providers_known.register(activities)
         self.functions.register(implementations)
         self._patient.try_again()
 
@@ -172,7 +190,8 @@ class InProcessGateway:
         await self.scheduler.close()
         await self._pool.close()
         await self._stop_ruling()  # the reign was renewed until nothing was open any more
-        await self.providers.aclose()
+        await self.providers_known.aclose()
+        self.functions.release_all()
         await self._store.aclose()
 
     def statistics(self) -> PoolStatistics:
@@ -254,13 +273,15 @@ async def _stop(task: asyncio.Task[None] | None) -> None:
 
 
 class _PatientRunner:
-    """Runs steps; one that an earlier runtime left unfinished waits until its code is registered again.
+    """Runs steps; one whose code is not known waits until it is registered.
 
     The runtime goes on with unfinished work when it is entered, before the program had a chance to register anything.
     """
 
-    def __init__(self, runner: StepRunner) -> None:
-        self._runner = runner
+    def __init__(self, functions: FunctionRegistry, providers: ProviderRegistry, settings: PoolSettings) -> None:
+        self._settings = settings
+        self._functions = functions
+        self._providers = providers
         self._news = asyncio.Event()
 
     def try_again(self) -> None:
@@ -269,20 +290,32 @@ class _PatientRunner:
         self._news = asyncio.Event()
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
+        runner = StepRunner(_Local(self._functions), self._providers, functools.partial(self._refer, owner_of(step)))
         news = self._news
-        result = await self._runner.execute(step, on_delta)
-        if not step.recovered or not isinstance(result, StepError) or result.error_type not in _MISSING_CODE:
-            return result
-        logger.info("step %s waits for what runs it to be registered: %s", step.step_id, result.message)
+        result = await runner.execute(step, on_delta)
+        missing = missing_code(step, result)
+        if missing is None or not step.awaits_code:
+            return missing or result
         try:
-            async with asyncio.timeout(_RECOVERY_WAIT_S):
-                while isinstance(result, StepError) and result.error_type in _MISSING_CODE:
+            async with asyncio.timeout(patience(self._settings, step)):
+                while missing_code(step, result) is not None:
                     await news.wait()
                     news = self._news
-                    result = await self._runner.execute(step, on_delta)
+                    result = await runner.execute(step, on_delta)
         except TimeoutError:
             logger.warning("step %s: nobody registered what runs it", step.step_id)
         return result
+
+    def needs(self, owner: Owner, refs: Sequence[FunctionRef], phase: Phase) -> None:
+        """See `Needs`: what is named is held here."""
+        if phase != "gone":
+            self._functions.needs(owner, refs, settled=phase == "settled")
+
+    def _refer(self, owner: Owner, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
+        """Name a callable of an agent that a function hands over to: nobody but us may hold it."""
+        ref = self._functions.refer(fn, writes_instructions=writes_instructions)
+        self._functions.pin(owner, (ref,))
+        return ref
 
 
 class _Local:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 QUESTIONS = {
     "What happens to a conversation that keeps killing its process?": "`Recovered` is written before a host",
     "How do I delete a session and what remains of it?": "`Deleted` is an event",
-    "Which function is meant when two have the same name?": "An agent's `functions` hold callables and names",
+    "Which function is meant when two have the same name?": "took two callables for one wherever they differed",
     "How are large values stored?": "has its large values",
     "How does a custom provider get the schemas of functions?": "carries each function's schema to a provider",
     "How is the removal of the last record noticed?": "Every record is witnessed by the next one",

@@ -64,7 +64,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """A world whose model is registered."""
     # On an instant clock a sweep would spin, and so would the alarm clock; tests that want sweeps ask for them.
-    made = World(store, replace(settings or PoolSettings(sweep_s=NEVER_S), timers_s=NEVER_S), **options)
+    given = settings or PoolSettings(sweep_s=NEVER_S, code_wait_s=0.05)
+    made = World(store, replace(given, timers_s=NEVER_S), **options)
     async with made.rojak:
         await made.rojak.create_worker([made.model])
         yield made

@@ -46,6 +46,7 @@ from rojak_ray.core.steps import (
     CallFunction,
     CallModel,
     FunctionResult,
+    MissingCode,
     ModelResult,
     Retrieve,
     Step,
@@ -158,6 +159,15 @@ class Scheduler:
                 self.tell(stale)
                 assert self.story.told == ()
         elif steps:
+            self.outside(number, random)
+
+    def outside(self, number: int, random: Random) -> None:
+        """A step comes back from the outside."""
+        steps = self.story.steps
+        if number == 99:
+            self.report(steps[0], MissingCode(what="function", name="f"))
+            assert self.story.steps[0].awaits_code
+        else:
             step = random.choice(steps)
             self.report(step, random.choice(ERRORS) if number < 55 else random_result(step, random))
 

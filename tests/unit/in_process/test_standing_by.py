@@ -224,7 +224,8 @@ async def forever() -> str:
 async def main():
     async with InProcessRuntime({folder!r}) as rojak:
         await rojak.create_worker([WatchedPlan()])
-        agent = PlanAgent(name="A", functions=[forever])
+        await rojak.create_worker(functions=[forever])
+        agent = PlanAgent(name="A", functions=["forever"])
         await rojak.run("r", agent, plan([["forever", {{}}]], "done"))
 
 asyncio.run(main())
@@ -247,8 +248,7 @@ async def test_a_program_that_was_killed_is_followed_at_once_on_its_machine(tmp_
     async with asyncio.timeout(HANG_S):
         async with InProcessRuntime(str(tmp_path / "storage")) as after:
             assert after._local.reign.rules
-            await after.create_worker([WatchedPlan()])
-            after._gateway.refer(forever)
+            await after.create_worker([WatchedPlan()], functions=[forever])
             response = await after.get_run_result("r")
     assert response.messages[-1].content == "done"
 

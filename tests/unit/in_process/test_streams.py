@@ -110,14 +110,15 @@ async def test_a_run_is_told_from_its_start_to_its_end() -> None:
 async def test_a_streamed_and_a_plain_run_write_the_same_journal_and_answer() -> None:
     responses: list[Any] = []
     journals: list[list[Any]] = []
+    agent = make_agents()
     for streamed in (False, True):
         store = MemoryStore()
         async with world(store) as w:
             await w.rojak.create_worker([StreamingPlan()])
             if streamed:
-                await told(w.rojak.stream("r", make_agents(), TWO_AGENTS))
+                await told(w.rojak.stream("r", agent, TWO_AGENTS))
             else:
-                await w.rojak.run("r", make_agents(), TWO_AGENTS)
+                await w.rojak.run("r", agent, TWO_AGENTS)
             responses.append(await w.rojak.get_run_result("r"))
         journals.append(await journal_of(store, "run", "r"))
 

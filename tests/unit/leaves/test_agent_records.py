@@ -1,10 +1,11 @@
 """Agents as stored, and the way back to the caller's class."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.functions import Plain, agent_b, plain, returning
+from support.functions import Plain, plain, returning
 
 from rojak_ray.agents.agent import (
     Agent,
@@ -190,7 +191,10 @@ def test_agent_with_one_retriever_is_stored_as_it_was_before_there_could_be_seve
 
 
 def test_callables_not_known_here_come_back_as_names():
-    spec = encode_agent(OpenAIAgent(functions=[plain], instructions=agent_b), FunctionRegistry().refer)
+    gone = json.dumps({"name": "plain", "ref": "f" * 16 + ".1"})  # given by a program that is gone
+    spec = encode_agent(OpenAIAgent(functions=["plain"], instructions="x"), FunctionRegistry().refer)
+    ref = FunctionRef.model_validate_json(gone)
+    spec = spec.model_copy(update={"functions": (ref,), "instructions": ref})
     back = decode_agent(spec, {}, FunctionRegistry().restore)
     assert back.functions == ["plain"]
     assert isinstance(back.instructions, AgentInstructionOptions)

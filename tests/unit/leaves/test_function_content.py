@@ -1,4 +1,4 @@
-"""A fingerprint is the same in every process and differs when the function or what it captured does."""
+"""The digest of a function is the same in every process, differs when it or what it reaches does, or is not given."""
 
 import datetime
 import decimal
@@ -18,17 +18,25 @@ import pytest
 from support.functions import FUNCTIONS, Place, Plain, plain, returning, returning_both, wrapped
 
 from rojak_ray.agents.agent import OpenAIAgent
-from rojak_ray.agents.reference import fingerprint, origin_of
+from rojak_ray.agents.content import content_of
+from rojak_ray.agents.reference import origin_of
+
+
+def digest(fn):
+    found = content_of(fn)
+    assert found is not None
+    return found.digest
+
 
 TESTS = Path(__file__).resolve().parents[2]
 ELSEWHERE = """
 import json
-from rojak_ray.agents.reference import fingerprint
+from rojak_ray.agents.content import content_of
 from support.functions import FUNCTIONS
 found = {}
 for name, fn in FUNCTIONS.items():
     try:
-        found[name] = fingerprint(fn)
+        found[name] = content_of(fn).digest
     except Exception as error:
         found[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(found))
@@ -37,7 +45,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """Fingerprints in two processes with other hash seeds and another environment."""
+    """Digests in two processes with other hash seeds and another environment."""
     started = [
         subprocess.Popen(
             [sys.executable, "-c", ELSEWHERE],
@@ -51,24 +59,24 @@ def elsewhere():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_fingerprint_is_the_same_in_other_processes(elsewhere, name):
-    here = fingerprint(FUNCTIONS[name])
+def test_digest_is_the_same_in_other_processes(elsewhere, name):
+    here = digest(FUNCTIONS[name])
     assert re.fullmatch("[0-9a-f]{32}", here)
     assert [found[name] for found in elsewhere] == [here, here]
 
 
-def test_fingerprints_of_different_functions_differ():
-    found = {name: fingerprint(fn) for name, fn in FUNCTIONS.items() if name not in {"module", "logger"}}
+def test_digests_of_different_functions_differ():
+    found = {name: digest(fn) for name, fn in FUNCTIONS.items() if name not in {"module", "logger"}}
     assert len(set(found.values())) == len(found)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_fingerprint_does_not_change_when_taken_again(name):
-    assert len({fingerprint(FUNCTIONS[name]) for _ in range(3)}) == 1
+def test_digest_does_not_change_when_taken_again(name):
+    assert len({digest(FUNCTIONS[name]) for _ in range(3)}) == 1
 
 
-def test_fingerprint_of_equal_closures_is_equal():
-    assert fingerprint(returning([1, {"a": Place("x")}])) == fingerprint(returning([1, {"a": Place("x")}]))
+def test_digest_of_equal_closures_is_equal():
+    assert digest(returning([1, {"a": Place("x")}])) == digest(returning([1, {"a": Place("x")}]))
 
 
 class Color(enum.Enum):
@@ -107,19 +115,19 @@ DIFFERENT = {
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT.keys())
 def test_closures_with_different_captures_differ(one, other):
-    assert fingerprint(returning(one)) != fingerprint(returning(other))
+    assert digest(returning(one)) != digest(returning(other))
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT.keys())
 def test_difference_behind_an_equal_capture_of_the_same_kind_is_seen(one, other):
-    assert fingerprint(returning_both([one], [one])) != fingerprint(returning_both([one], [other]))
+    assert digest(returning_both([one], [one])) != digest(returning_both([one], [other]))
 
 
 def test_difference_between_captured_closures_after_a_captured_closure_is_seen():
     """Ids of objects that only lived during the walk must not be taken for ones seen before."""
     for number in range(2, 30):
         pair = [returning_both(returning(1), returning(other)) for other in (number, number + 1)]
-        assert fingerprint(pair[0]) != fingerprint(pair[1])
+        assert digest(pair[0]) != digest(pair[1])
 
 
 def made(source, **names):
@@ -151,23 +159,23 @@ def made(source, **names):
 )
 def test_changed_code_differs(one, other):
     """What a model is shown of a function (parameters, types, words) belongs to what it is."""
-    assert fingerprint(made(one)) == fingerprint(made(one))
-    assert fingerprint(made(one)) != fingerprint(made(other))
+    assert digest(made(one)) == digest(made(one))
+    assert digest(made(one)) != digest(made(other))
 
 
 def test_builtin_functions_differ():
-    assert len({fingerprint(fn) for fn in (math.sin, math.cos, len, abs)}) == 4
+    assert len({digest(fn) for fn in (math.sin, math.cos, len, abs)}) == 4
 
 
-def test_function_that_captures_a_module_or_logger_has_a_fingerprint_that_stays():
+def test_function_that_captures_a_module_or_logger_has_a_digest_that_stays():
     logger = logging.getLogger("rojak.tests.captured")
     captured = [returning(os), returning(logger), returning(logging)]
-    before = [fingerprint(fn) for fn in captured]
+    before = [digest(fn) for fn in captured]
     os.environ["ROJAK_TEST_FINGERPRINT"] = "changed"
     try:
         logging.getLogger("rojak.tests.another.one")
         logger.isEnabledFor(logging.DEBUG)
-        assert [fingerprint(fn) for fn in captured] == before
+        assert [digest(fn) for fn in captured] == before
     finally:
         del os.environ["ROJAK_TEST_FINGERPRINT"]
 
@@ -176,7 +184,7 @@ def test_deep_and_looped_captures_end():
     deep: list = []
     for _ in range(5000):
         deep = [deep]
-    assert fingerprint(returning(deep))
+    assert content_of(returning(deep)) is None, "too deep to be read whole"
 
 
 def test_origin_names_module_and_function_behind_wrappers():

@@ -1,0 +1,139 @@
+"""`Publisher`: what a program brings to an installation, told to its catalog, and told again if that is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from rojak_ray.agents.activities import AgentActivities
+from rojak_ray.agents.program import Implementation, this_program
+from rojak_ray.agents.registry import FunctionRegistry, distinct
+from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.clock import SystemClock
+from rojak_ray.concurrency import background
+from rojak_ray.ids import RandomIds
+from rojak_ray.providers.environment import CapturedProvider, captured_providers
+from rojak_ray.runtime.catalog import Version
+from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.shipping import ship_function, ship_provider
+from rojak_ray.sessions.naming import callables
+from rojak_ray.sessions.providers import check_activities
+
+_KEEPALIVE_S = 2.0
+_LEAVING_S = 2.0
+
+
+class Publisher:
+    """Functions and providers of one client. The functions that agents bring are not held: see `Program`."""
+
+    def __init__(self, catalog: CatalogAccess, namespace: str) -> None:
+        """Nothing is told yet."""
+        self._catalog = catalog
+        self._namespace = namespace
+        self._program = f"{this_program().id}{RandomIds().new_id()[:8]}"
+        self._functions = FunctionRegistry()
+        self._gone = this_program().watch()
+        self._published: dict[str, FunctionRef] = {}
+        self._captured: dict[str, CapturedProvider] = {}
+        """Providers of the environment that are told, by what names them."""
+
+        self._registrations: list[tuple[list[Any], list[Implementation]]] = []
+        self._own_types: set[str] = set()
+        """Agent types that this program registered a provider for: its options win over its environment."""
+
+        self._keeper: asyncio.Task[None] | None = None
+        self.version: Version = ("", 0)
+        """The catalog's, as far as it was heard of."""
+
+    def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
+        """Name a callable, to be published before it is used."""
+        return self._functions.refer(fn, writes_instructions=writes_instructions)
+
+    def restore(self, ref: FunctionRef) -> Any:
+        """The callable behind a reference if this program has it, else its name."""
+        return self._functions.restore(ref)
+
+    async def publish(self, agent: AgentSpec) -> None:
+        """Ship the callables of an agent that are not shipped yet. Whoever calls holds the agent.
+
+        Raises:
+            ConfigError: One cannot be shipped; the others of this agent are not shipped either.
+        """
+        refs = [ref for ref in callables([agent]) if ref.ref not in self._published]
+        fresh = [found for ref in refs if (found := self._functions.known(ref)) is not None]
+        if fresh:
+            await self._ship(fresh)
+
+    async def providers(self) -> dict[str, str]:
+        """What names, in a run, the vendors that this program's environment reaches: by agent type."""
+        found = [one for one in captured_providers(os.environ) if one.type not in self._own_types]
+        named = {one.type: one.fingerprint(self._namespace) for one in found}
+        fresh = [one for one in found if named[one.type] not in self._captured]
+        if fresh:
+            await self._ship((), captured=fresh)
+        return named
+
+    async def register(self, activities: Sequence[AgentActivities], functions: Sequence[Callable[..., Any]]) -> None:
+        """Ship a worker's providers and functions, and again whenever the catalog begins a new life."""
+        for one in activities:
+            check_activities(one)
+        implementations = distinct(functions)
+        await self._ship(implementations, list(activities), named=True)
+        self._registrations.append((list(activities), implementations))
+        self._own_types |= {one.type for one in activities if isinstance(one, AgentActivities)}
+        await self.providers()  # a run that waits for them may be why this worker was started
+
+    async def close(self) -> None:
+        """Stop staying. What was registered by name and what conversations name stays."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+            await self._catalog.tell("leave", self._program, within_s=_LEAVING_S)
+
+    async def _ship(
+        self,
+        functions: Sequence[Implementation],
+        providers: Sequence[Any] = (),
+        captured: Sequence[CapturedProvider] = (),
+        *,
+        named: bool = False,
+    ) -> None:
+        shipped = [ship_function(implementation, self._program) for implementation in functions]
+        exclusive = any(getattr(one, "exclusive", False) for one in providers)
+        node = ray.get_runtime_context().get_node_id() if exclusive else ""
+        offered = [ship_provider(one, node=node) for one in providers]
+        fingerprints = {one.fingerprint(self._namespace): one for one in captured}
+        offered += [ship_provider(one.activities(), fingerprint=name) for name, one in fingerprints.items()]
+        parcels = [parcel for _, parcel in (*shipped, *offered)]
+        entries, provided = [entry for entry, _ in shipped], [entry for entry, _ in offered]
+        version: Version = await self._catalog.call("register", self._program, entries, provided, parcels, named=named)
+        self._published |= {one.token: one.ref for one in functions}
+        self._captured |= fingerprints
+        lost = version[0] != self.version[0]
+        self.version = version
+        if lost:
+            await self._register_again()
+        if self._keeper is None:
+            self._keeper = background("stay registered", self._stay, SystemClock(), longest_pause_s=_KEEPALIVE_S)
+
+    async def _stay(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEPALIVE_S)
+            gone = [token for token in self._gone.take() if self._published.pop(token, None) is not None]
+            version, known = await self._catalog.call("stay", self._program, gone)
+            lost = version[0] != self.version[0] or not known
+            self.version = version
+            if lost:
+                await self._register_again()
+
+    async def _register_again(self) -> None:
+        """The catalog was lost, or had given this program up: tell it all that this program has."""
+        every = [found for ref in self._published.values() if (found := self._functions.known(ref)) is not None]
+        await self._ship(every, captured=list(self._captured.values()))
+        for activities, implementations in list(self._registrations):
+            await self._ship(implementations, activities, named=True)
