@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rojak_ray.errors import InvalidMessage
-from rojak_ray.messages import Content, FilePart, ImagePart, TextPart, read_parts
+from rojak_ray.messages import Content, FilePart, ImagePart, Part, TextPart, read_parts
 
 _SHOWN = (ImagePart, FilePart)
 _PARTS = (TextPart, *_SHOWN)
@@ -23,12 +23,12 @@ def shown(value: Any, as_text: Callable[[Any], str]) -> Content | None:
 
     Raises nothing: the function has run. What cannot be shown is told in words, for the model and who reads along.
     """
-    if _is_one_of(value, _PARTS):
-        return _read([value])
-    if _is_one_of(value, (list, tuple)):
-        items: list[Any] = list(value)
-        if any(_is_one_of(item, _SHOWN) for item in items):
-            return _read([item if _is_one_of(item, _PARTS) else _told(item, as_text) for item in items])
+    parts = _parts_in(value, as_text)
+    if parts is not None:
+        try:
+            return _content(read_parts(parts, "What the function returned"))
+        except InvalidMessage as error:
+            return f"InvalidMessage: {error}"
     if _is_one_of(value, (bytes, bytearray, memoryview)):
         return f"TypeError: the function returned {type(value).__name__}, which cannot be shown. {_HOW_TO_SHOW}"
     if type(value).__module__.startswith("PIL."):
@@ -57,15 +57,29 @@ def _holds_one(value: Any, depth: int = 0) -> bool:
     return any(_holds_one(item, depth + 1) for item in inner)
 
 
+def answered(value: Any, as_text: Callable[[Any], str]) -> Content:
+    """What somebody answers for a function: a part, a list with some, or what is told as text.
+
+    Raises:
+        InvalidMessage: A part cannot be taken; the text says why.
+    """
+    parts = _parts_in(value, as_text)
+    return _content(read_parts(parts, "The answer")) if parts is not None else as_text(value)
+
+
+def _parts_in(value: Any, as_text: Callable[[Any], str]) -> list[Any] | None:
+    if _is_one_of(value, _PARTS):
+        return [value]
+    if _is_one_of(value, (list, tuple)) and any(_is_one_of(item, _SHOWN) for item in value):
+        return [item if _is_one_of(item, _PARTS) else _told(item, as_text) for item in value]
+    return None
+
+
 def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
     return issubclass(type(value), kinds)
 
 
-def _read(parts: list[Any]) -> Content:
-    try:
-        read = read_parts(parts, "What the function returned")
-    except InvalidMessage as error:
-        return f"InvalidMessage: {error}"
+def _content(read: tuple[Part, ...]) -> Content:
     if all(isinstance(part, TextPart) for part in read):
         return "\n".join(part.text for part in read if isinstance(part, TextPart))
     return read

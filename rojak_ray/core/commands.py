@@ -11,7 +11,7 @@ from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, Limit
 from rojak_ray.core.steps import StepResult
-from rojak_ray.messages import Message, Record
+from rojak_ray.messages import Content, Message, Record
 
 
 class OpenSession(Record):
@@ -107,7 +107,7 @@ class AnswerCall(Record):
     """Ours, or the vendor's while it names one call only."""
 
     answer_id: str
-    output: str
+    output: Content
 
 
 class CheckTimers(Record):

@@ -45,7 +45,7 @@ from rojak_ray.core.state import (
     SettledCall,
 )
 from rojak_ray.ids import digest
-from rojak_ray.messages import Message
+from rojak_ray.messages import Message, plain_content
 
 
 def fold(state: SessionState, events: Iterable[Event]) -> SessionState:
@@ -228,7 +228,7 @@ def _settled_call(state: SessionState, call: CallState, event: FunctionReturned)
         tool_call_id=call.planned.call.id,
         how="answered" if answered else "expired",
         answer_id=event.answer_id,
-        answer_digest=digest(event.output) if answered else None,
+        answer_digest=digest(plain_content(event.output)) if answered else None,
     )
 
 

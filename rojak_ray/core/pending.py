@@ -13,7 +13,7 @@ from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.core.state import Attempts, ContextPatch, RunState, SessionState
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, Step
 from rojak_ray.errors import InternalError
-from rojak_ray.messages import Content, content_text
+from rojak_ray.messages import content_text, plain_content
 
 RETRIEVED_PREFIX = "\nHere is the context to use to answer the user's question:\n"
 
@@ -122,12 +122,7 @@ def _new_to_the_model(run: RunState, found: str | None) -> str:
     then lets a function run again with another result, and the vendor must not take the new question for the old.
     """
     results = itertools.takewhile(lambda message: message.role == "tool", reversed(run.messages))
-    return json.dumps([run.instructions, found, *(_plain(message.content) for message in results)])
-
-
-def _plain(content: Content | None) -> JsonValue:
-    """A result as JSON."""
-    return [part.model_dump(mode="json") for part in content] if isinstance(content, tuple) else content
+    return json.dumps([run.instructions, found, *(plain_content(message.content) for message in results)])
 
 
 def _common(state: SessionState, run: RunState, place: str, asked: str = "") -> dict[str, Any]:

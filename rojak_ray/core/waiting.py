@@ -11,6 +11,7 @@ from rojak_ray.core.pending import call_id_of, pending, public_call_id
 from rojak_ray.core.state import CallState, RunState, SessionState, SettledCall
 from rojak_ray.errors import CallNotWaiting, RequestConflict
 from rojak_ray.ids import digest
+from rojak_ray.messages import plain_content
 
 
 def answer(state: SessionState, command: AnswerCall) -> list[FunctionReturned]:
@@ -35,7 +36,8 @@ def _taken_before(state: SessionState, command: AnswerCall) -> bool:
     taken = next((call for call in _settled(state) if call.answer_id == command.answer_id), None)
     if taken is None:
         return False
-    if command.call_id not in (taken.call_id, taken.tool_call_id) or digest(command.output) != taken.answer_digest:
+    same = digest(plain_content(command.output)) == taken.answer_digest
+    if command.call_id not in (taken.call_id, taken.tool_call_id) or not same:
         raise RequestConflict(
             f"The answer id {command.answer_id!r} belongs to another answer, to call {taken.call_id!r}; choose another."
         )

@@ -18,6 +18,7 @@ from rojak_ray.messages.parts import TextPart as TextPart
 from rojak_ray.messages.parts import content_text as content_text
 from rojak_ray.messages.parts import describe_content as describe_content
 from rojak_ray.messages.parts import describe_part as describe_part
+from rojak_ray.messages.parts import plain_content as plain_content
 from rojak_ray.messages.public import ConversationMessage as ConversationMessage
 from rojak_ray.messages.public import to_public as to_public
 from rojak_ray.messages.reading import MessageInput as MessageInput

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 DATA_BYTES = 16 * 1024
 """Data of a part that takes more than this is stored once, beside the records and snapshots that hold it."""
@@ -76,6 +76,11 @@ def content_text(content: Content | list[Any] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(part.text for part in content if isinstance(part, TextPart) and part.text)
+
+
+def plain_content(content: Content | None) -> JsonValue:
+    """A content as plain JSON data: text as it is, parts as objects."""
+    return [part.model_dump(mode="json") for part in content] if isinstance(content, tuple) else content
 
 
 def describe_content(content: Content | list[Any] | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.invoke import result_text
+from rojak_ray.agents.shown import answered
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
 from rojak_ray.errors import InternalError
@@ -239,7 +240,7 @@ async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
 
 async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any, request_id: str | None) -> None:
     answer_id = check_id(request_id, "request") if request_id is not None else caller.ids.new_id()
-    command = AnswerCall(call_id=call_id, answer_id=answer_id, output=result_text(answer))
+    command = AnswerCall(call_id=call_id, answer_id=answer_id, output=answered(answer, result_text))
     await caller.ask(owner, Ask(commands=(command,)))
 
 

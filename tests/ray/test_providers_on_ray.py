@@ -1,6 +1,7 @@
 """The programs of the README on a real Ray, with the vendors' real SDKs against a loopback server."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest_asyncio
 from support.vendor import Calls, Hold, Status, Text, Vendor
 from support.waiting import HANG_S, until
 
-from rojak_ray import AnthropicAgent, OpenAIAgent, Rojak, errors
+from rojak_ray import AnthropicAgent, ImagePart, OpenAIAgent, Rojak, TextPart, errors
 from rojak_ray.agents import (
     AnthropicAgentActivities,
     AnthropicAgentOptions,
@@ -130,3 +131,37 @@ async def test_without_any_key_the_error_names_the_variable(fresh: Rojak, monkey
     async with asyncio.timeout(HANG_S):
         with pytest.raises(errors.RunFailed, match="OPENAI_API_KEY"):
             await fresh.run(agent=OpenAIAgent(name="A"), messages="hi")
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4096
+
+
+def photograph() -> ImagePart:
+    """Take a photograph, in a Ray task."""
+    return ImagePart(data=PICTURE)
+
+
+async def scan() -> list[Any]:
+    """Scan a page, on a step worker."""
+    return ["the page:", ImagePart(data=PICTURE)]
+
+
+async def test_images_of_a_megabyte_pass_every_channel_whole(fresh: Rojak, vendor: Vendor) -> None:
+    calls = Calls([("photograph", {}), ("scan", {})])
+    vendor.enqueue(calls, Text("Seen."), Text("Still seen."))
+    options = AnthropicAgentOptions(api_key="k", base_url=vendor.anthropic_url)
+    await fresh.create_worker([AnthropicAgentActivities(options)])
+    session = await fresh.create_session(agent=AnthropicAgent(model="m", functions=[photograph, scan]))
+    asked = [{"role": "user", "content": [TextPart(text="Look."), ImagePart(data=PICTURE)]}]
+
+    response = await session.send_messages(asked)
+    again = await session.send_messages("And now?")
+
+    assert (response.output, again.output) == ("Seen.", "Still seen.")
+    data = base64.b64encode(PICTURE).decode()
+    for request in vendor.requests[1:]:
+        blocks = [block for message in request.body["messages"][:3] for block in message["content"]]
+        shown = [part for block in blocks for part in [block, *(block.get("content") or [])] if part["type"] == "image"]
+        assert [part["source"]["data"] == data for part in shown] == [True] * 3
+    history = await session.history()
+    assert sum(isinstance(message.content, list) for message in history) == 3

@@ -1,12 +1,13 @@
 """Messages of parts, and what a vendor must get back, through a run, a session, storage and a restart."""
 
 import base64
+from typing import Any
 
 import pytest
 from support.plan import PlanAgent, plan
 from support.worlds import NEVER_S, world
 
-from rojak_ray import errors
+from rojak_ray import WaitForAnswer, errors
 from rojak_ray.agents.spec import encode_agent
 from rojak_ray.messages import DATA_BYTES, FilePart, ImagePart, TextPart, VendorState, read_messages
 from rojak_ray.sessions.caller import input_digest, messages_identity
@@ -63,6 +64,33 @@ async def test_large_data_is_stored_once_however_long_the_session_lives():
         await session.send_messages(plan("again"))
         (shown,) = [m for m in w.model.asked[-1].messages if isinstance(m.content, list)]
     assert shown.content[1].data == image.data
+
+
+async def test_an_answer_from_outside_may_be_an_image():
+    def ask_person() -> Any:
+        """Ask a person."""
+        return WaitForAnswer(question="Which one?")
+
+    async with world() as w:
+        agent = PlanAgent(functions=[ask_person])
+        handle = await w.rojak.start_run(agent=agent, messages=plan([["ask_person", {}]], "seen"))
+        [question] = await _open_questions(handle)
+        with pytest.raises(errors.InvalidMessage, match="The answer, part 0"):
+            await handle.answer(question.call_id, ImagePart())
+        for _ in range(2):
+            await handle.answer(question.call_id, ["this", ImagePart(data=PNG)], request_id="a1")
+        assert (await handle.result()).output == "seen"
+        with pytest.raises(errors.RequestConflict):
+            await handle.answer(question.call_id, ["that", ImagePart(data=PNG)], request_id="a1")
+        [told] = [message.content for message in w.model.asked[-1].messages if message.role == "tool"]
+    assert [part.type for part in told] == ["text", "image"]
+
+
+async def _open_questions(handle):
+    async for event in handle.events():
+        if event.kind == "waiting" and event.reason == "answer":
+            return await handle.open_questions()
+    return []
 
 
 async def test_vendor_state_goes_back_with_its_message_also_after_a_restart():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from support.strict_vendors import (
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.core.evolve import truncate
-from rojak_ray.messages import ConversationMessage, Message, to_public
+from rojak_ray.messages import ConversationMessage, ImagePart, Message, to_public
 from rojak_ray.providers.anthropic import message_request
 from rojak_ray.providers.history import Origin
 from rojak_ray.providers.openai import chat_request
@@ -126,3 +127,50 @@ def test_what_a_vendor_wants_back_reaches_no_other(history: list[Message]) -> No
         for origin in (None, Origin("openai/here:1", "m"), Origin("openai/here", "m2"), Origin("anthropic/there", "c")):
             text = json.dumps(write(question, None, origin).body)
             assert not re.search(r"signature|reasoning|thinking|server_tool_use|redacted|yet_to_come", text)
+
+
+def long_history(turns: int) -> list[ConversationMessage]:
+    """Turns that need every rule: one id for all calls, an odd name, broken arguments, a system message between."""
+    history: list[ConversationMessage] = []
+    for _ in range(turns):
+        call = {"id": "call:0", "type": "function", "function": {"name": "functions.x", "arguments": "{oops"}}
+        history += [
+            ConversationMessage("user", "u"),
+            ConversationMessage("assistant", None, tool_calls=[call]),
+            ConversationMessage("system", "s"),
+            ConversationMessage("tool", [ImagePart(url="https://example.com/a.png")], tool_call_id="call:0"),
+            ConversationMessage("assistant", "a"),
+        ]
+    return history
+
+
+def operations(write: Any, origin: Origin, turns: int) -> int:
+    """How many calls of Python and C functions it takes to write a request."""
+    question = AgentCallParams(messages=long_history(turns), model=origin.model)
+    counted = 0
+
+    def count(*_: Any) -> None:
+        nonlocal counted
+        counted += 1
+
+    sys.setprofile(count)
+    try:
+        write(question, None, origin)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("write", "origin"),
+    [
+        (chat_request, HERE),
+        (chat_request, Origin("openai/api.mistral.ai", "mistral-large")),
+        (chat_request, Origin("openai/gpu", "kimi-k2")),
+        (message_request, CLAUDE),
+    ],
+    ids=["openai", "mistral", "kimi", "anthropic"],
+)
+def test_ten_times_the_history_is_ten_times_the_work(write: Any, origin: Origin) -> None:
+    few, many = (operations(write, origin, turns) for turns in (20, 200))
+    assert many < 11 * few
