@@ -50,6 +50,7 @@ from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.ports import Phase
 from rojak_ray.sessions.providers import nobody_serves, program_gone
 from rojak_ray.sessions.steps import Offer, StepRunner
+from rojak_ray.sessions.user_code import UserCode
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class RayStepExecutor:
         self._holding = Holding(self._catalog, clock)
         self._turn = itertools.count(os.getpid())  # or everyone would begin with the same step worker
         self._pace = Pace()
+        self._user_code = UserCode()
         self._warm = False
         self._host = host
         self._functions = FunctionPool(clock, RandomIds().new_id())
@@ -275,7 +277,8 @@ class RayStepExecutor:
         await code.fetch((), assignment.provider)
         sources = _OffersOnly(self._finder, code, assignment)
         refer = functools.partial(code.refer, assignment.program)
-        return await StepRunner(sources, sources, refer, self._pace).execute(assignment.step, on_delta)
+        runner = StepRunner(sources, sources, refer, self._pace, self._user_code)
+        return await runner.execute(assignment.step, on_delta)
 
     async def _run_on_worker(self, assignment: Assignment, limit: float, on_delta: OnDelta | None = None) -> StepResult:
         name = await self._when_reachable(self._step_worker)

@@ -34,12 +34,14 @@ from rojak_ray.schedules.service import SchedulerService, has_schedules
 from rojak_ray.sessions.alarm import AlarmClock, has_timers
 from rojak_ray.sessions.missing import missing_code, owner_of, patience
 from rojak_ray.sessions.naming import functions_in
+from rojak_ray.sessions.pieces import Pace
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.ports import Phase
 from rojak_ray.sessions.providers import ProviderRegistry
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.sessions.steps import Offer, StepRunner, offer_of
+from rojak_ray.sessions.user_code import UserCode
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.storage.open import open_store
@@ -282,6 +284,8 @@ class _PatientRunner:
         self._settings = settings
         self._functions = functions
         self._providers = providers
+        self._pace = Pace()
+        self._user_code = UserCode()
         self._news = asyncio.Event()
 
     def try_again(self) -> None:
@@ -290,7 +294,8 @@ class _PatientRunner:
         self._news = asyncio.Event()
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
-        runner = StepRunner(_Local(self._functions), self._providers, functools.partial(self._refer, owner_of(step)))
+        refer = functools.partial(self._refer, owner_of(step))
+        runner = StepRunner(_Local(self._functions), self._providers, refer, self._pace, self._user_code)
         news = self._news
         result = await runner.execute(step, on_delta)
         missing = missing_code(step, result)
