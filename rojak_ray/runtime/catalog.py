@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,18 @@ logger = logging.getLogger(__name__)
 
 Version = tuple[str, int]
 """Which life of the catalog, and how many changes it has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStatistics:
+    """A look at a catalog."""
+
+    functions: int
+    needed_functions: int
+    """Those that a program has, or a conversation, a schedule or a name."""
+
+    parcels: int
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,11 @@ class Catalog:
     async def parcel(self, key: str) -> Parcel | None:
         """A parcel by its key; None if it was registered in an earlier life only."""
         return self._parcels.get(key) or self._functions.parcel(key)
+
+    async def statistics(self) -> CatalogStatistics:
+        """Counts for people."""
+        known = self._functions
+        return CatalogStatistics(len(known), known.needed, len(self._parcels) + known.parcels, os.getpid())
 
     async def place_step_workers(self, names: tuple[str, ...]) -> None:
         """Say which step workers there are."""

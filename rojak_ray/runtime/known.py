@@ -62,6 +62,16 @@ class KnownFunctions:
         """Callables known."""
         return len(self._entries)
 
+    @property
+    def needed(self) -> int:
+        """Those of them that a program has or something names; the others are about to be forgotten."""
+        return len(self._entries) - len(self._idle)
+
+    @property
+    def parcels(self) -> int:
+        """Parcels of code that are kept."""
+        return len(self._parcels)
+
     def parcel(self, key: str) -> Parcel | None:
         """A function's code."""
         return self._parcels.get(key)

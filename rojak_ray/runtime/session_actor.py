@@ -97,6 +97,11 @@ class _Shell:
         except RojakError as error:
             logger.warning("could not wake what was left unfinished: %s", error)
 
+    @property
+    def settled(self) -> bool:
+        """Whether this process may end: nothing is open, and the catalog knows what was named here."""
+        return self.pool.settled and self.executor.settled
+
     async def _ask_packed(self, packed: bytes) -> Answer:
         return await self.ask(Envelope.unpack(packed))
 
@@ -221,7 +226,7 @@ class SessionActor:
         idle_before = False
         while True:
             await asyncio.sleep(_RETIRE_CHECK_S)
-            idle = self._recovery.done() and not self._shell.asking and self._shell.pool.settled
+            idle = self._recovery.done() and not self._shell.asking and self._shell.settled
             if idle and idle_before:
                 ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
             idle_before = idle
