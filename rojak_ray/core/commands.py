@@ -53,6 +53,8 @@ class UpdateConfig(Record):
     history_size: int | None = None
     debug: bool | None = None
     unlimited: tuple[Limit, ...] = ()
+    request_id: str | None = None
+    """The same again is the same change, not a second one."""
 
 
 class CancelRun(Record):
@@ -60,12 +62,16 @@ class CancelRun(Record):
 
     kind: Literal["cancel"] = "cancel"
     run_id: str | None = None
+    request_id: str | None = None
+    """The same again is the same request: what began since then goes on."""
 
 
 class Resume(Record):
     """Go on with a conversation that was set aside; no effect on others."""
 
     kind: Literal["resume"] = "resume"
+    request_id: str | None = None
+    """The same again is the same request: a conversation that was set aside anew stays so."""
 
 
 class Delete(Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -36,6 +36,7 @@ from rojak_ray.core.events import (
     Opened,
     ProbationPassed,
     Recovered,
+    RequestTaken,
     Rested,
     Resumed,
     Retrieved,
@@ -46,7 +47,7 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
-from rojak_ray.core.evolve import evolve
+from rojak_ray.core.evolve import config_content, evolve
 from rojak_ray.core.pending import pending
 from rojak_ray.core.retrying import retry_wait
 from rojak_ray.core.state import SessionState
@@ -63,10 +64,14 @@ from rojak_ray.core.steps import (
     TextResult,
     WaitingResult,
 )
+from rojak_ray.core.taken import content_digest
 from rojak_ray.core.waiting import answer, may_rest, overdue
 from rojak_ray.errors import InternalError, RequestConflict, RunNotFound, SessionNotFound, SessionSetAside
 
 Events = list[Event]
+
+_CANCEL_ALL, _RESUME = "/cancel everything", "/resume"
+"""What requests without arguments ask for; no run has such an id."""
 
 
 def decide(state: SessionState, command: Command) -> Events:
@@ -86,11 +91,13 @@ def decide(state: SessionState, command: Command) -> Events:
         case StartRun():
             return _start_run(state, command)
         case UpdateConfig():
-            return [ConfigUpdated(**command.model_dump(exclude={"kind"}))]
+            return _update_config(state, command)
         case CancelRun():
-            return _cancel(state, command.run_id)
+            content = command.run_id or _CANCEL_ALL
+            return _once(state, command.request_id, content, lambda: _cancel(state, command.run_id))
         case Resume():
-            return [Resumed()] if state.set_aside is not None else []
+            resumed: Events = [Resumed()] if state.set_aside is not None else []
+            return _once(state, command.request_id, _RESUME, lambda: resumed)
         case Delete():
             return [*_cancel(state), Deleted()] if state.opened else []
         case Recover():
@@ -149,10 +156,12 @@ def _start_run(state: SessionState, command: StartRun) -> Events:
     same = next((run for run in known if run.run_id == command.run_id), None)
     if same is not None:
         if same.input_digest != command.input_digest:
-            raise RequestConflict(
-                f"The id {command.run_id!r} belongs to a run with different input; choose another id, or pass the "
-                "same agent and messages to join it."
-            )
+            raise _other_input(command.run_id)
+        return []
+    forgotten = state.taken.content("run", command.run_id)
+    if forgotten is not None:
+        if forgotten != content_digest(command.input_digest):
+            raise _other_input(command.run_id)
         return []
     if state.set_aside is not None:
         raise SessionSetAside(set_aside_text(state))
@@ -169,6 +178,36 @@ def _start_run(state: SessionState, command: StartRun) -> Events:
     )
     _start_next(story)
     return story.events
+
+
+def _other_input(run_id: str) -> RequestConflict:
+    return RequestConflict(
+        f"The id {run_id!r} belongs to a run with different input; choose another id, or pass the same agent and "
+        "messages to join it."
+    )
+
+
+def _update_config(state: SessionState, command: UpdateConfig) -> Events:
+    change = ConfigUpdated(**command.model_dump(exclude={"kind"}))
+    taken = _changed_before(state, command.request_id, config_content(change)) if command.request_id else False
+    return [] if taken else [change]
+
+
+def _once(state: SessionState, request_id: str | None, content: str, events: Callable[[], Events]) -> Events:
+    """What a request leads to, the first time: what came since then is not what was meant."""
+    if request_id is None:
+        return events()
+    if _changed_before(state, request_id, content):
+        return []
+    return [*events(), RequestTaken(request_id=request_id, content=content)]
+
+
+def _changed_before(state: SessionState, request_id: str, content: str) -> bool:
+    """Whether this very change was taken before; raises RequestConflict if its id belongs to another."""
+    known = state.taken.content("change", request_id)
+    if known is not None and known != content_digest(content):
+        raise RequestConflict(f"The request id {request_id!r} belongs to a request with other content; choose another.")
+    return known is not None
 
 
 def _start_next(story: _Story) -> None:

@@ -257,6 +257,16 @@ class ConfigUpdated(Record):
     history_size: int | None = None
     debug: bool | None = None
     unlimited: tuple[Limit, ...] = ()
+    request_id: str | None = None
+
+
+class RequestTaken(Record):
+    """A request was taken that may leave no other trace: if it comes again it does nothing."""
+
+    kind: Literal["request_taken"] = "request_taken"
+    request_id: str
+    content: str
+    """What it asks for, in a word."""
 
 
 class RunEnded(Record):
@@ -293,6 +303,7 @@ Event: TypeAlias = Annotated[
     | Resumed
     | Deleted
     | ConfigUpdated
+    | RequestTaken
     | RunEnded,
     Field(discriminator="kind"),
 ]

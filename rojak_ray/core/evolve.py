@@ -19,6 +19,7 @@ from rojak_ray.core.events import (
     Opened,
     ProbationPassed,
     Recovered,
+    RequestTaken,
     Rested,
     Resumed,
     Retrieved,
@@ -87,8 +88,8 @@ def _evolve(state: SessionState, event: Event) -> SessionState:
             return _recovered(state, event)
         case ProbationPassed() | SetAside() | Resumed() | Deleted() | Rested():
             return _supervised(state, event)
-        case ConfigUpdated():
-            return _config_updated(state, event)
+        case ConfigUpdated() | RequestTaken():
+            return _changed(state, event)
         case RunEnded():
             return _run_ended(state, event)
         case _:
@@ -283,7 +284,9 @@ def _recovered(state: SessionState, event: Recovered) -> SessionState:
     return _with_run(state, state.run.model_copy(update=changes))
 
 
-def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:
+def _changed(state: SessionState, event: ConfigUpdated | RequestTaken) -> SessionState:
+    if isinstance(event, RequestTaken):
+        return state.model_copy(update={"taken": state.taken.then("change", event.request_id, event.content)})
     update: dict[str, Any] = dict.fromkeys(event.unlimited)
     if event.messages is not None:
         update["history"] = event.messages
@@ -291,7 +294,14 @@ def _config_updated(state: SessionState, event: ConfigUpdated) -> SessionState:
         value = getattr(event, name)
         if value is not None:
             update[name] = value
+    if event.request_id is not None:
+        update["taken"] = state.taken.then("change", event.request_id, config_content(event))
     return state.model_copy(update=update)
+
+
+def config_content(change: ConfigUpdated) -> str:
+    """What makes two changes of settings the same."""
+    return digest(change.model_dump(mode="json", exclude={"kind", "request_id"}))
 
 
 def _run_ended(state: SessionState, event: RunEnded) -> SessionState:
@@ -317,7 +327,7 @@ def _run_ended(state: SessionState, event: RunEnded) -> SessionState:
     )
     update: dict[str, object] = {
         "run": None,
-        "outcomes": (*state.outcomes, outcome)[-KEPT_OUTCOMES:],
+        **_with_outcome(state, outcome),
         "set_aside": None,
     }
     if completed:
@@ -340,7 +350,19 @@ def _queued_run_ended(state: SessionState, event: RunEnded) -> SessionState:
         error=event.error,
     )
     rest = tuple(other for other in state.queue if other is not queued)
-    return state.model_copy(update={"queue": rest, "outcomes": (*state.outcomes, outcome)[-KEPT_OUTCOMES:]})
+    return state.model_copy(update={"queue": rest, **_with_outcome(state, outcome)})
+
+
+def _with_outcome(state: SessionState, outcome: RunOutcome) -> dict[str, Any]:
+    """The outcomes with one more; of those that are forgotten for it the ids stay."""
+    outcomes = (*state.outcomes, outcome)
+    taken = state.taken
+    for forgotten in outcomes[:-KEPT_OUTCOMES]:
+        taken = taken.then("run", forgotten.run_id, forgotten.input_digest)
+        for call in forgotten.settled:
+            if call.answer_id is not None:
+                taken = taken.then("answer", call.answer_id, call.answer_digest or "")
+    return {"outcomes": outcomes[-KEPT_OUTCOMES:], "taken": taken}
 
 
 def truncate(history: tuple[Message, ...], size: int | None) -> tuple[Message, ...]:

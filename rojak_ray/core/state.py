@@ -10,13 +10,15 @@ from pydantic import Field, JsonValue
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, CodeKind, PlannedCall, RunStatus
+from rojak_ray.core.taken import Taken
 from rojak_ray.messages import Content, Message, Record, Usage
 
 KEPT_BURIED = 64
 """Deleted incarnations remembered per session; one is forgotten once as many were deleted after it."""
 
 KEPT_OUTCOMES = 16
-"""Outcomes remembered per session, so that a caller whose reply was lost can ask again."""
+"""Outcomes remembered whole per session, so that a caller whose reply was lost can ask again. Of those before them
+the ids are remembered, and the journal has the rest."""
 
 
 class ContextPatch(Record):
@@ -226,6 +228,9 @@ class SessionState(Record):
     outcomes: tuple[RunOutcome, ...] = ()
     """The latest, oldest first."""
 
+    taken: Taken = Taken()
+    """Requests whose outcomes are forgotten, and those that have none."""
+
     set_aside: str | None = None
     """Why nothing of this conversation is run until somebody resumes it."""
 
@@ -261,6 +266,10 @@ class SessionState(Record):
     def outcome(self, run_id: str) -> RunOutcome | None:
         """The remembered outcome of a run."""
         return next((outcome for outcome in reversed(self.outcomes) if outcome.run_id == run_id), None)
+
+    def knows(self, run_id: str) -> bool:
+        """Whether a run of this id was ever accepted."""
+        return self.status(run_id) is not None or self.taken.content("run", run_id) is not None
 
     def status(self, run_id: str) -> RunStatus | None:
         """Where a run stands; None if it is not known (any more)."""

@@ -9,6 +9,7 @@ from rojak_ray.core.commands import AnswerCall, CheckTimers, Rest
 from rojak_ray.core.events import FunctionReturned
 from rojak_ray.core.pending import call_id_of, pending, public_call_id
 from rojak_ray.core.state import CallState, RunState, SessionState, SettledCall
+from rojak_ray.core.taken import content_digest
 from rojak_ray.errors import CallNotWaiting, RequestConflict
 from rojak_ray.ids import digest
 from rojak_ray.messages import plain_content
@@ -32,6 +33,11 @@ def answer(state: SessionState, command: AnswerCall) -> list[FunctionReturned]:
 
 def _taken_before(state: SessionState, command: AnswerCall) -> bool:
     if state.run is not None and command.answer_id in state.run.answers:
+        return True
+    forgotten = state.taken.content("answer", command.answer_id)
+    if forgotten is not None:
+        if forgotten != content_digest(digest(command.output)):
+            raise RequestConflict(f"The answer id {command.answer_id!r} belongs to another answer; choose another.")
         return True
     taken = next((call for call in _settled(state) if call.answer_id == command.answer_id), None)
     if taken is None:

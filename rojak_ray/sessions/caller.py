@@ -143,6 +143,15 @@ def read_model_calls(given: int | float | None) -> int | None:
     return read_limit(given, "max_model_calls", least=1)
 
 
+def agent_identity(spec: AgentSpec) -> dict[str, Any]:
+    """What makes two agents the same to a request: functions count by name, so that new code may join an old run."""
+    agent = spec.identity()
+    agent["functions"] = [function.name for function in spec.functions]
+    if not isinstance(spec.instructions, str):
+        agent["instructions"] = spec.instructions.name
+    return agent
+
+
 def input_digest(
     spec: AgentSpec, messages: list[Any], context: dict[str, Any], limit: int | None, model_calls: int | None
 ) -> str:
@@ -150,10 +159,7 @@ def input_digest(
 
     Requests from before `max_model_calls` existed are the same as those that leave it at its default.
     """
-    agent = spec.identity()
-    agent["functions"] = [function.name for function in spec.functions]
-    if not isinstance(spec.instructions, str):
-        agent["instructions"] = spec.instructions.name
+    agent = agent_identity(spec)
     request = {"agent": agent, "messages": messages, "context": context, "max_turns": limit}
     if model_calls != DEFAULT_MODEL_CALLS:
         request["max_model_calls"] = model_calls

@@ -227,8 +227,12 @@ class Client:
         await self._caller.ask(owner, Ask(view=True))
         return Session(self._caller, owner)
 
-    async def resume_session(self, session_id: str) -> None:
+    async def resume_session(self, session_id: str, *, request_id: str | None = None) -> None:
         """Go on with a session that was set aside because it kept ending its process; no effect on others.
+
+        Args:
+            session_id: Which.
+            request_id: Names this request, so that it may be repeated: a session set aside anew since then stays so.
 
         Raises:
             SessionNotFound: No session has this id.
@@ -237,7 +241,7 @@ class Client:
             Durable when it returns; repeating it is harmless.
         """
         owner = Owner("session", check_id(session_id, "session"))
-        await self._caller.ask(owner, Ask(commands=(Resume(),)))
+        await self._caller.ask(owner, Ask(commands=(_resume(request_id),)))
 
     async def delete_session(self, session_id: str) -> None:
         """Cancel what a session runs and remove what it ever stored. Its id may be used again, for another session.
@@ -256,9 +260,9 @@ class Client:
         owner = Owner("session", check_id(session_id, "session"))
         await self._caller.ask(owner, Ask(commands=(Delete(),)))
 
-    async def resume_run(self, id: str) -> None:
+    async def resume_run(self, id: str, *, request_id: str | None = None) -> None:
         """Go on with a run outside sessions that was set aside. See `resume_session`."""
-        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(Resume(),)))
+        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(_resume(request_id),)))
 
     async def delete_run(self, id: str) -> None:
         """Cancel a run outside sessions and remove what it stored. See `delete_session`."""
@@ -323,3 +327,7 @@ class Client:
 
     def _new_id(self) -> str:
         return self._caller.ids.new_id()
+
+
+def _resume(request_id: str | None) -> Resume:
+    return Resume(request_id=check_id(request_id, "request") if request_id is not None else None)

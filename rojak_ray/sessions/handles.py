@@ -18,7 +18,7 @@ from rojak_ray.errors import InternalError
 from rojak_ray.ids import check_id, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
-from rojak_ray.sessions.caller import Caller, messages_identity, read_flag, read_limit, read_model_calls
+from rojak_ray.sessions.caller import Caller, agent_identity, messages_identity, read_flag, read_limit, read_model_calls
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
@@ -58,9 +58,14 @@ class RunHandle:
         """
         return follow_run(self._caller, self._owner, self.id, after)
 
-    async def cancel(self) -> None:
-        """Stop the run; steps under way are stopped too. A run that has ended stays as it is."""
-        await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id),)))
+    async def cancel(self, *, request_id: str | None = None) -> None:
+        """Stop the run; steps under way are stopped too. A run that has ended stays as it is, so this may be repeated.
+
+        Args:
+            request_id: Names this request, for programs that name all of theirs.
+        """
+        named = check_id(request_id, "request") if request_id is not None else None
+        await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id, request_id=named),)))
 
     async def open_questions(self) -> list[AwaitedCall]:
         """The calls that wait for an answer from outside."""
@@ -80,29 +85,35 @@ class Session:
         self._caller = caller
         self._owner = owner
 
-    async def send_messages(self, messages: MessageInput, agent: Agent | None = None) -> OrchestratorResponse:
+    async def send_messages(
+        self, messages: MessageInput, agent: Agent | None = None, *, request_id: str | None = None
+    ) -> OrchestratorResponse:
         """Send messages and wait for the answer.
 
         Args:
             messages: A string, a message, or a list of messages.
             agent: Who answers; None: the agent that spoke last.
+            request_id: Names this request (and its run), so that it may be repeated: it is answered once, and the
+                repetition gets the same answer, from the record. None makes one up.
 
         Returns:
             The messages sent, what was appended, and the agent that would answer next.
 
         Raises:
             RequestError: The messages are wrong; nothing was stored.
+            RequestConflict: The request id belongs to a request with other messages or another agent.
             RunError: This run failed or was cancelled. History and context are as they were before it.
-            StorageError: The outcome is unknown; `history` tells.
+            StorageError: The outcome is unknown; the same request id asks again.
 
         Crash safety:
-            The request has an id of its own: whatever is retried on the way, it is answered once.
+            Whatever is retried on the way, it is answered once. With a request id of your own, so is what you repeat
+            after an error, a crash or a day.
         """
-        command = await self._request(messages, agent)
+        command = await self._request(messages, agent, request_id)
         return await self._caller.answer(self._owner, command.run_id, (command,))
 
     async def stream_messages(
-        self, messages: MessageInput, agent: Agent | None = None
+        self, messages: MessageInput, agent: Agent | None = None, *, request_id: str | None = None
     ) -> AsyncGenerator[SessionEvent, None]:
         """Send messages and see what happens until they are answered: `async for event in ...`.
 
@@ -112,7 +123,7 @@ class Session:
 
         Args, Raises, Crash safety: as of `send_messages`.
         """
-        command = await self._request(messages, agent)
+        command = await self._request(messages, agent, request_id)
         async with aclosing(stream_run(self._caller, self._owner, command.run_id, (command,))) as events:
             async for event in events:
                 yield event
@@ -133,14 +144,19 @@ class Session:
         """
         return follow(self._caller, self._owner, after, until_idle=until_idle)
 
-    async def _request(self, messages: MessageInput, agent: Agent | None) -> StartRun:
+    async def _request(self, messages: MessageInput, agent: Agent | None, request_id: str | None = None) -> StartRun:
+        named = check_id(request_id, "request") if request_id is not None else None
         records = read_messages(messages)
         spec = await self._caller.prepare(agent) if agent is not None else None
-        run_id = self._caller.ids.new_id()
-        content = digest(messages_identity(records))
+        content = digest([messages_identity(records), agent_identity(spec) if spec is not None else None])
         await self._caller.gateway.connect()
-        providers = await self._caller.gateway.providers()
-        return StartRun(run_id=run_id, input_digest=content, messages=records, agent=spec, providers=providers)
+        return StartRun(
+            run_id=named or self._caller.ids.new_id(),
+            input_digest=content,
+            messages=records,
+            agent=spec,
+            providers=await self._caller.gateway.providers(),
+        )
 
     async def get_result(self) -> OrchestratorResponse:
         """The latest answer; before the first one, a response without messages and agent."""
@@ -165,12 +181,18 @@ class Session:
         """The messages the next run will see."""
         return [to_public(message) for message in (await self._view()).history]
 
-    async def update_config(self, params: UpdateConfigParams) -> None:
+    async def update_config(self, params: UpdateConfigParams, *, request_id: str | None = None) -> None:
         """Change settings; fields that are None stay. Durable when it returns; a run in progress sees them too.
 
+        Args:
+            params: What changes.
+            request_id: Names this change, so that it may be repeated and is made once, whatever was changed since.
+
         Raises:
-            RequestError: A value is wrong; nothing changed.
+            RequestError: A value is wrong, or the request id belongs to another change; nothing changed.
+            StorageError: The outcome is unknown; the same request id asks again.
         """
+        named = self._named(request_id)
         messages = params.messages
         if messages is not None:
             empty = isinstance(messages, Sequence) and not messages
@@ -188,15 +210,22 @@ class Session:
             history_size=limits["history_size"],
             debug=None if params.debug is None else read_flag(params.debug, "debug"),
             unlimited=tuple(name for name in limits if limits[name] is None and getattr(params, name) is not None),
+            request_id=named,
         )
         await self._caller.ask(self._owner, Ask(commands=(command,)))
 
-    async def cancel(self) -> None:
+    async def cancel(self, *, request_id: str | None = None) -> None:
         """Stop what is running and drop what waits; those who wait for an answer get RunCancelled.
 
         The conversation itself stays and answers the next message.
+
+        Args:
+            request_id: Names this request, so that it may be repeated: what began since the first time goes on.
         """
-        await self._caller.ask(self._owner, Ask(commands=(CancelRun(),)))
+        await self._caller.ask(self._owner, Ask(commands=(CancelRun(request_id=self._named(request_id)),)))
+
+    def _named(self, request_id: str | None) -> str:
+        return check_id(request_id, "request") if request_id is not None else self._caller.ids.new_id()
 
     async def open_questions(self) -> list[AwaitedCall]:
         """The calls that wait for an answer from outside. Looking wakes nobody."""

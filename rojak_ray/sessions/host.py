@@ -223,7 +223,7 @@ class SessionHost:
         self._feed.want()
         if ask.follow.after is not None:
             return ask.follow
-        known = any(isinstance(c, StartRun) and self._state.status(c.run_id) is not None for c in ask.commands)
+        known = any(isinstance(c, StartRun) and self._state.knows(c.run_id) for c in ask.commands)
         return ask.follow.model_copy(update={"after": 0 if known else self._feed.position})
 
     def _view(self) -> SessionView:
@@ -245,10 +245,12 @@ class SessionHost:
         answers = [self._inbox.post(command, answered=True) for command in commands]
         return any([await answer for answer in answers])
 
-    async def _await_run(self, run_id: str, wait_s: float) -> RunView:
-        """The run as it stands after at most `wait_s` seconds, sooner if it ends."""
+    async def _await_run(self, run_id: str, wait_s: float) -> RunView | None:
+        """The run as it stands after at most `wait_s` seconds, sooner if it ends; None if only the record has it."""
         run = view_run(self._state, run_id)
         if run is None:
+            if self._state.knows(run_id):
+                return None
             raise RunNotFound(f"Run {run_id!r} is not known to {self.owner}.")
         if wait_s <= 0 or self._state.outcome(run_id) is not None:
             return run

@@ -36,7 +36,7 @@ from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.ports import KeepsFunctions, StepExecutor
 from rojak_ray.sessions.probation import Probation, Suspicion
 from rojak_ray.sessions.requests import Ask, Reply
-from rojak_ray.sessions.stored import answer_from_storage, look_at_storage, read_stored
+from rojak_ray.sessions.stored import answer_from_storage, look_at_storage, read_stored, recall_run
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class HostPool:
                 new = stored.new
             try:
                 host = await self._host(owner, new=new)
-                reply = await host.ask(ask)
+                reply = await self._recalled(owner, ask, await host.ask(ask))
             except HostClosed:
                 if self._closed:
                     raise
@@ -175,6 +175,13 @@ class HostPool:
         if self._closed:
             raise HostClosed("This process was closed; ask again.")
         return None
+
+    async def _recalled(self, owner: Owner, ask: Ask, reply: Reply) -> Reply:
+        """The reply with the run that was asked for, if the host has forgotten all but its id."""
+        if not ask.await_run or reply.run is not None:
+            return reply
+        run = await recall_run(self._store, self._paths, owner, ask.await_run)
+        return reply.model_copy(update={"run": run})
 
     async def _with_batch(self, owner: Owner, ask: Ask, reply: Reply) -> Reply:
         """The reply, with what its host could not tell a follower."""

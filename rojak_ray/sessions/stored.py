@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rojak_ray.core.commands import Command, Delete, OpenSession
 from rojak_ray.core.decide import decide, set_aside_text
+from rojak_ray.core.events import RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import RequestConflict, RequestError, RunNotFound, SessionNotFound
@@ -15,7 +16,7 @@ from rojak_ray.journal.replay import exists, read_stretch, replay
 from rojak_ray.sessions.batches import Batch, Follow, cut
 from rojak_ray.sessions.events import SessionEvent, number_of
 from rojak_ray.sessions.publish import publish
-from rojak_ray.sessions.requests import Ask, Reply, view_run, view_session
+from rojak_ray.sessions.requests import Ask, Reply, RunView, view_run, view_session
 from rojak_ray.storage.base import Store
 
 
@@ -91,6 +92,26 @@ async def answer_from_storage(store: Store, paths: Paths, owner: Owner, ask: Ask
     return StoredAnswer(Reply(run=run) if run else None)
 
 
+async def recall_run(store: Store, paths: Paths, owner: Owner, run_id: str) -> RunView:
+    """A run whose outcome the state has forgotten, out of the record.
+
+    It reads the conversation from its beginning, which is as much work as the conversation is long: for a request
+    that is repeated after many others, and seldom is.
+
+    Raises:
+        RunNotFound: The record does not have it.
+        JournalDamaged: A record is missing or cannot be trusted.
+    """
+    stretch = await read_stretch(store, paths, owner, CONVERSATION, 0)
+    state = stretch.state
+    for record in stretch.records:
+        for event in record.events:
+            state = evolve(state, event)
+            if isinstance(event, RunEnded) and event.run_id == run_id and (run := view_run(state, run_id)):
+                return run
+    raise RunNotFound(f"Run {run_id!r} is not known to {owner}.")
+
+
 async def look_at_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) -> Reply | None:
     """The answer where nothing may be opened: what is recorded, of a run as far as it has got.
 
@@ -111,6 +132,8 @@ async def look_at_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) ->
         return None
     state = _opened(owner, state)
     run = view_run(state, ask.await_run) if ask.await_run else None
+    if ask.await_run and run is None and state.knows(ask.await_run):
+        run = await recall_run(store, paths, owner, ask.await_run)
     if ask.await_run and run is None:
         raise RunNotFound(f"Run {ask.await_run!r} is not known to {owner}.")
     return Reply(run=run, view=view_session(state) if ask.view or not ask.await_run else None)

@@ -147,7 +147,8 @@ class Scheduler:
             self.tell(Recover())
             self.tell(random.choice((Recover(most_recoveries=1), PassProbation(), Delete())))
         elif number < 20:
-            self.tell(CancelRun(run_id=random.choice((None, *self.accepted))))
+            named = random.choice((None, f"cancel {len(self.story.history)}"))
+            self.tell(CancelRun(run_id=random.choice((None, *self.accepted)), request_id=named))
         elif number < 25:
             self.tell(random_update(random))
         elif number < 28 and self.story.state.awaited:
