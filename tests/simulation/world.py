@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from rojak_ray.concurrency import background
 from rojak_ray.core.commands import StartRun
 from rojak_ray.errors import InternalError, RojakError, StoreUnavailable
 from rojak_ray.journal.paths import Owner, Paths
@@ -104,7 +105,11 @@ class Process:
         self._world = world
         alarm = AlarmClock(self.wire, PATHS, LaneClock(loop), lambda owner, ask: world.ask(Sequencer(name), owner, ask))
         loop.create_task(self._recover(), context=self.lane.context)
-        loop.create_task(alarm.run(1.0), context=self.lane.context)
+        loop.create_task(self._ring(alarm), context=self.lane.context)
+
+    async def _ring(self, alarm: AlarmClock) -> None:
+        """Look for timers for ever, and begin again whenever storage fails, as the scheduler's actor does."""
+        await background("ring timers", lambda: alarm.run(1.0), LaneClock(self._world.loop))
 
     async def _recover(self) -> None:
         """What the actors do when they begin."""
