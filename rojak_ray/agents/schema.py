@@ -9,47 +9,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import json
-import operator
 import re
-import types
 import typing
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any
 
 import docstring_parser
-import typing_extensions
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import GenerateJsonSchema
 
 from rojak_ray.agents.activities import FunctionSchema
-from rojak_ray.agents.function import FunctionSettings, ToolContext, settings_of
+from rojak_ray.agents.annotations import CONTEXT_PARAMETER, is_tool_context, parameter_types
+from rojak_ray.agents.arguments import read_object, validated
+from rojak_ray.agents.function import FunctionSettings, settings_of
+from rojak_ray.agents.json_schema import PlainJsonSchema, json_schema
 from rojak_ray.errors import InvalidAgent
 
-CONTEXT_PARAMETER = "context_variables"
-
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_TOOL_CONTEXT_IN_TEXT = re.compile(r"(?:[\w.]*Optional\[)?(?:\w+\.)*ToolContext(?:\]|\|None)?")
-_UNUSABLE = (PydanticUserError, PydanticUndefinedAnnotation, NameError, TypeError, RecursionError)
-_MOST_PROBLEMS, _LONGEST_PROBLEM = 10, 300
-
-_REF = "#/$defs/"
-_NAMED = {"properties", "patternProperties", "$defs"}
-_VERBATIM = {"default", "const", "enum", "examples"}
-_NOISE = {"title", "discriminator"}  # a discriminator's mapping would name definitions that are inlined
-_JSON_TYPES = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
-_TYPE_OF_DEFAULT: Mapping[type, dict[str, Any]] = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    list: {"type": "array", "items": {}},
-    dict: {"type": "object"},
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +67,12 @@ class FunctionDefinition:
             TypeError: An argument is missing or unexpected.
             ValueError: The text is not a JSON object, or a value does not fit; every such value is named.
         """
-        given = {name: v for name, v in _read_object(self.name, arguments).items() if name not in self.hidden}
+        given = {name: v for name, v in read_object(self.name, arguments).items() if name not in self.hidden}
         for name, parameter in self.signature.parameters.items():
             # `limit: int = None` says int, and means that null is as good as nothing.
             if parameter.default is None and given.get(name, ...) is None:
                 del given[name]
-        try:
-            read = self.arguments_model.model_validate_json(json.dumps(given))
-        except ValidationError as error:
-            _refuse(self.name, error)
+        read = validated(self.name, self.arguments_model, given)
         fields = type(read).model_fields
         values = {
             str(field.alias): getattr(read, key)
@@ -131,22 +107,39 @@ def define_function(fn: Callable[..., Any], *, show_context: bool = False) -> Fu
     """
     name = name_of(fn)
     try:
+        return _read(fn, name, show_context=show_context)
+    except InvalidAgent:
+        raise
+    except Exception as error:  # a callable is an object of whatever class
+        raise InvalidAgent(
+            f"Function {name!r} cannot be read: {type(error).__name__}: {error}. Write it as a plain function."
+        ) from error
+
+
+def _read(fn: Callable[..., Any], name: str, *, show_context: bool) -> FunctionDefinition:
+    try:
         signature = signature_of(fn)
     except (ValueError, TypeError) as error:
         raise InvalidAgent(f"Failed to get signature for function {name}: {error}") from error
     bound = _bound_by_partials(fn)
     free = {key: p for key, p in signature.parameters.items() if key not in bound and p.kind not in _VARIADIC}
-    annotations = _annotations(name, free, _namespace(fn))
-    tool_contexts = tuple(key for key, annotation in annotations.items() if _is_tool_context(annotation))
+    annotations = parameter_types(name, free, _namespace(fn), _owner(fn))
+    tool_contexts = tuple(key for key, annotation in annotations.items() if is_tool_context(annotation))
     context = CONTEXT_PARAMETER if CONTEXT_PARAMETER in annotations and CONTEXT_PARAMETER not in tool_contexts else None
     filled = {*tool_contexts, *([context] if context and not show_context else [])}
     shown = {key: annotation for key, annotation in annotations.items() if key not in filled}
     description, documented = _read_docstring(fn, signature.parameters)
+    for key in shown:
+        if not _PARAMETER.fullmatch(key):
+            raise InvalidAgent(
+                f"Parameter {key!r} of function {name!r} must be named with 1 to 64 of the characters A-Z, a-z, 0-9 "
+                "and _, because vendors accept no others; rename it."
+            )
     model = _arguments_model(name, signature, shown, documented)
     return FunctionDefinition(
         fn=fn,
         name=name,
-        schema=FunctionSchema(name=name, description=description, parameters=_json_schema(model, signature)),
+        schema=FunctionSchema(name=name, description=description, parameters=json_schema(model, signature)),
         settings=_settings(fn),
         is_async=is_async(fn),
         context_parameter=context,
@@ -229,7 +222,13 @@ def _settings(fn: Callable[..., Any]) -> FunctionSettings:
     return next((settings for settings in found if settings != default), default)
 
 
-# Annotations
+def _owner(fn: Callable[..., Any]) -> type | None:
+    """What `Self` means: the class a method was got from, or of an object with `__call__`."""
+    target = _without_partials(fn)
+    holder = getattr(target, "__self__", None)
+    if holder is None or inspect.ismodule(holder):
+        return target if inspect.isclass(target) else None if inspect.isroutine(target) else type(target)
+    return holder if inspect.isclass(holder) else type(holder)
 
 
 def _namespace(fn: Callable[..., Any]) -> dict[str, Any]:
@@ -245,70 +244,6 @@ def _namespace(fn: Callable[..., Any]) -> dict[str, Any]:
     return names
 
 
-def _annotations(name: str, parameters: Mapping[str, inspect.Parameter], namespace: dict[str, Any]) -> dict[str, Any]:
-    """The type of each parameter. Types that only we look at may be named in text without being importable."""
-    found: dict[str, Any] = {}
-    for key, parameter in parameters.items():
-        if _is_tool_context(parameter.annotation):
-            found[key] = ToolContext
-        elif key == CONTEXT_PARAMETER and isinstance(parameter.annotation, str):
-            found[key] = dict[str, Any]
-        else:
-            found[key] = _resolve(parameter.annotation, namespace, f"Parameter {key!r} of function {name!r}")
-    return found
-
-
-def _is_tool_context(annotation: Any) -> bool:
-    """Whether the annotation is `ToolContext`, optional, annotated or in text; text need not be importable."""
-    if isinstance(annotation, str):
-        return _TOOL_CONTEXT_IN_TEXT.fullmatch(annotation.replace(" ", "")) is not None
-    members = typing.get_args(annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _is_tool_context(members[0])
-    if origin in (typing.Union, types.UnionType):
-        return all(member is types.NoneType or _is_tool_context(member) for member in members)
-    return annotation is ToolContext
-
-
-def _resolve(annotation: Any, namespace: dict[str, Any], subject: str) -> Any:
-    """The type that an annotation means; `Parameter.empty` stays."""
-    if annotation is inspect.Parameter.empty:
-        return annotation
-    holder = types.SimpleNamespace(__annotations__={"it": annotation})
-    try:
-        return _readable(typing.get_type_hints(holder, namespace, namespace, include_extras=True)["it"])
-    except Exception as error:  # text that a user wrote as an annotation can raise anything
-        raise InvalidAgent(
-            f"{subject} has an annotation that cannot be resolved: {error}. Types named in text must be importable "
-            "from the function's module."
-        ) from error
-
-
-def _readable(annotation: Any) -> Any:
-    """The annotation with `typing.TypedDict` classes as `typing_extensions` ones, which pydantic needs before 3.12."""
-    if typing.is_typeddict(annotation):
-        return _readable_typed_dict(annotation)
-    origin, members = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is None or origin is typing.Literal:
-        return annotation
-    readable = tuple(_readable(member) for member in members)
-    if all(new is old for new, old in zip(readable, members, strict=True)):
-        return annotation
-    if origin is types.UnionType:
-        return functools.reduce(operator.or_, readable)
-    return cast("Any", typing.Annotated if origin is typing.Annotated else origin)[readable]
-
-
-def _readable_typed_dict(annotation: Any) -> Any:
-    fields: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(annotation, include_extras=True).items():
-        bare = typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Required, typing.NotRequired) else hint
-        need: Any = typing.Required if name in annotation.__required_keys__ else typing.NotRequired
-        fields[name] = need[_readable(bare)]
-    return cast("Any", typing_extensions.TypedDict)(annotation.__name__, fields)
-
-
 # Docstrings
 
 
@@ -318,7 +253,7 @@ def _read_docstring(fn: Callable[..., Any], names: Collection[str]) -> tuple[str
     text = inspect.getdoc(core) or (inspect.getdoc(fn) if getattr(core, "__name__", "") == "__call__" else None) or ""
     try:
         parsed = docstring_parser.parse(text)
-    except docstring_parser.ParseError:
+    except Exception:  # noqa: BLE001  (its parsers raise more than ParseError on text that only looks like fields)
         return text, {}
     documented = {
         name: " ".join((entry.description or "").split())
@@ -340,23 +275,31 @@ def _arguments_model(
 ) -> type[BaseModel]:
     """A model with one field per parameter, so named that no parameter clashes with pydantic's own attributes."""
     takes_more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    config = ConfigDict(extra="allow" if takes_more else "forbid", coerce_numbers_to_str=True)
+    config = ConfigDict(extra="allow" if takes_more else "forbid")
     fields: dict[str, Any] = {
         f"p{index}": _field(signature.parameters[key], annotation, documented.get(key))
         for index, (key, annotation) in enumerate(shown.items())
     }
     try:
         model = create_model("Arguments", __config__=config, **fields)
-        model.model_json_schema(schema_generator=_PlainJsonSchema)
-    except _UNUSABLE as error:
+        model.model_json_schema(schema_generator=PlainJsonSchema)
+    except Exception as error:  # the classes of parameters may have hooks of their own
         if len(shown) > 1:
             for key, annotation in shown.items():
                 _arguments_model(name, signature, {key: annotation}, documented)
         raise InvalidAgent(
-            f"Parameter {next(iter(shown))!r} of function {name!r} has a type that cannot be described to a model: "
-            f"{str(error).splitlines()[0]}"
+            f"Parameter {next(iter(shown), '')!r} of function {name!r} has a type that cannot be described to a model: "
+            f"{_first_line(error)} Use a type that JSON can hold (a dataclass, a TypedDict or a pydantic model for "
+            "several values), or set the parameter with functools.partial."
         ) from error
     return model
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it refers to itself without end."
+    line = str(error).partition("\n")[0].strip() or type(error).__name__
+    return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
 def _field(parameter: inspect.Parameter, annotation: Any, text: str | None) -> tuple[Any, Any]:
@@ -373,119 +316,3 @@ def _field(parameter: inspect.Parameter, annotation: Any, text: str | None) -> t
     if not is_field and parameter.default is not parameter.empty:
         settings["default"] = parameter.default
     return annotation, Field(**settings)
-
-
-def _read_object(name: str, text: str) -> dict[str, Any]:
-    """The JSON object in a model's text."""
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant) if text.strip() else None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"arguments of {name} are not valid JSON: {error}") from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        kind = _JSON_TYPES[type(value)]
-        raise ValueError(f"arguments of {name} must be a JSON object, not {kind}")  # noqa: TRY004  (it is a value)
-    return cast("dict[str, Any]", value)
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _refuse(name: str, error: ValidationError) -> NoReturn:
-    """Raise what a model can make use of: which argument is wrong, and why."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    missing, unexpected = (
-        [_clip(repr(each["loc"][0])) for each in found if each["type"] == kind and len(each["loc"]) == 1]
-        for kind in ("missing", "extra_forbidden")
-    )
-    problems: list[str] = []
-    if missing:
-        problems.append(f"missing required argument{'s' * (len(missing) > 1)}: {', '.join(missing)}")
-    if unexpected:
-        one = len(unexpected) == 1
-        problems.append(f"got {'an ' * one}unexpected argument{'s' * (not one)} {', '.join(unexpected)}")
-    if problems:
-        raise TypeError(f"{name}() {'; '.join(problems)}") from None
-    if found[0]["type"] == "json_invalid":
-        raise ValueError(f"arguments of {name} are not valid JSON: {found[0]['msg']}") from None
-    lines = [_clip(f"{'.'.join(map(str, one['loc']))}: {one['msg']}") for one in found[:_MOST_PROBLEMS]]
-    if len(found) > _MOST_PROBLEMS:
-        lines.append(f"and {len(found) - _MOST_PROBLEMS} more")
-    raise ValueError(f"{name}() got wrong arguments: {'; '.join(lines)}") from None
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= _LONGEST_PROBLEM else text[: _LONGEST_PROBLEM - 3] + "..."
-
-
-# JSON schema
-
-
-class _PlainJsonSchema(GenerateJsonSchema):
-    """Leaves defaults out that JSON cannot hold, without warning whoever uses such a default."""
-
-    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
-
-
-def _json_schema(model: type[BaseModel], signature: inspect.Signature) -> dict[str, Any]:
-    """The model's schema without titles, with definitions inlined that are used once or just list values."""
-    raw = model.model_json_schema(schema_generator=_PlainJsonSchema)
-    definitions: dict[str, Any] = raw.pop("$defs", {})
-    uses = Counter(_references([raw, *definitions.values()]))
-    inlined = {name: body for name, body in definitions.items() if uses[name] == 1 or "enum" in body}
-    schema = _tidy(raw, inlined)
-    kept = {name: _tidy(body, inlined) for name, body in definitions.items() if name not in inlined}
-    if not schema["additionalProperties"]:
-        del schema["additionalProperties"]
-    for name, shown in schema.get("properties", {}).items():
-        _show_unannotated(shown, signature.parameters[name])
-    return {"type": "object", "properties": {}, "required": []} | schema | ({"$defs": kept} if kept else {})
-
-
-def _references(node: Any) -> Iterator[str]:
-    """The names of the definitions that a schema refers to, as often as it does."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "$ref":
-                yield value.removeprefix(_REF)
-            elif key not in _VERBATIM:
-                yield from _references(list(value.values()) if key in _NAMED else value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _references(item)
-
-
-def _tidy(node: Any, inlined: Mapping[str, Any]) -> Any:
-    """A schema without titles and with references to `inlined` definitions replaced by them."""
-    if isinstance(node, list):
-        return [_tidy(item, inlined) for item in node]
-    if not isinstance(node, Mapping):
-        return node
-    tidied: dict[str, Any] = {}
-    for key, value in node.items():
-        if key == "$ref" and value.removeprefix(_REF) in inlined:
-            tidied = _tidy(inlined[value.removeprefix(_REF)], inlined) | tidied
-        elif key in _NAMED:
-            tidied[key] = {name: _tidy(schema, inlined) for name, schema in value.items()}
-        elif key in _VERBATIM:
-            if _is_json(value):
-                tidied[key] = value
-        elif key not in _NOISE:
-            tidied[key] = _tidy(value, inlined)
-    return tidied
-
-
-def _show_unannotated(shown: dict[str, Any], parameter: inspect.Parameter) -> None:
-    """Give a parameter without annotation a type: any value is accepted, but vendors want one named."""
-    if parameter.annotation is parameter.empty:
-        shown |= _TYPE_OF_DEFAULT.get(type(parameter.default), {"type": "string"}) | shown
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
