@@ -160,11 +160,13 @@ class _Reader:
         given = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(annotation), strict=False))
         hints = typing.get_type_hints(origin, localns={origin.__name__: origin}, include_extras=True)
         needed: set[str] = set()
+        fields: dict[str, Any] = {}
         for name, hint in hints.items():
             bare, required = _without_qualifiers(hint)
             if required or (required is None and name in origin.__required_keys__):
                 needed.add(name)
-            made.__annotations__[name] = self.read(_with_arguments(bare, given))
+            fields[name] = self.read(_with_arguments(bare, given))
+        made.__annotations__ = fields
         made.__required_keys__ = frozenset(needed)
         made.__optional_keys__ = frozenset(hints) - needed
         made.__doc__ = origin.__doc__

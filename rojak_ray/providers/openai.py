@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
@@ -44,6 +45,9 @@ _OPENAI = Vendor(
     path="/chat/completions",
 )
 _CHOICE_WORDS = ("auto", "required", "none")
+_OPENAIS_OWN = ("openai.com", "openai.azure.com")
+_LONGEST_DESCRIPTION = 1024
+"""OpenAI answers 400 to a longer description of a function ("string_above_max_length"); other servers do not."""
 
 
 @dataclass(repr=False)
@@ -86,7 +90,8 @@ def chat_request(
     dialect = dialect_of(origin.address, params.model)
     body: dict[str, Any] = {"model": params.model, "messages": chat_messages(params.messages, origin, dialect)}
     if params.functions:
-        body["tools"] = [_tool(schema) for schema in params.functions]
+        longest = _LONGEST_DESCRIPTION if origin.address.endswith(_OPENAIS_OWN) else sys.maxsize
+        body["tools"] = [_tool(schema, longest) for schema in params.functions]
         if params.tool_choice is not None:
             body["tool_choice"] = _tool_choice(params.tool_choice, params.functions)
         if not params.parallel_tool_calls:
@@ -94,10 +99,11 @@ def chat_request(
     return make_request(body, config, streaming_of(defaults, params.inference_config))
 
 
-def _tool(schema: FunctionSchema) -> dict[str, Any]:
+def _tool(schema: FunctionSchema, longest: int) -> dict[str, Any]:
     function: dict[str, Any] = {"name": schema.name, "parameters": schema.parameters}
     if schema.description:
-        function["description"] = schema.description
+        too_long = len(schema.description) > longest
+        function["description"] = f"{schema.description[: longest - 3]}..." if too_long else schema.description
     return {"type": "function", "function": function}
 
 

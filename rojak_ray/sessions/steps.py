@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rojak_ray.agents.activities import AgentActivities, AgentCallParams, FunctionSchema, OnDelta
+from rojak_ray.agents.activities import AgentCallParams, FunctionSchema, OnDelta
 from rojak_ray.agents.choice import released
 from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.function import ToolContext
@@ -44,10 +44,10 @@ from rojak_ray.core.steps import (
 )
 from rojak_ray.errors import FunctionNotFound, ModelCutShort, ModelMisbehaved
 from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, content_text, to_public
-from rojak_ray.sessions.failures import describe, error_of, overran, timed_out
+from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
-from rojak_ray.sessions.user_code import StepFailed, UserCode
+from rojak_ray.sessions.user_code import StepFailed, UserCode, in_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +131,20 @@ class StepRunner:
             timeout_s=agent.retry.timeout_s,
         )
         plans = {offer.schema.name: offer.plan for offer in offers}
+        limit_s, what = agent.retry.timeout_s, f"The model call of agent {agent.name!r}"
         async with contextlib.AsyncExitStack() as held:
-            await held.enter_async_context(_place(activities, agent.retry.timeout_s))
+            place = held.enter_async_context(activities.slot())  # waiting for it is not the call's time
+            await in_time(place, limit_s, f"Waiting for a place among the calls of {activities.type!r} models")
             if on_delta is not None:
                 params.on_delta = held.enter_context(Pieces(on_delta, self._pace)).add
+            if type(activities).__module__.startswith("rojak_ray.providers."):
+                return read_response(await in_time(activities.call(params), limit_s, what), plans)
             return await self._user_code.run(
                 lambda: activities.call(params),
                 lambda response: read_response(response, plans),
                 waits=is_async(activities.call),
-                limit_s=agent.retry.timeout_s,
-                what=f"The model call of agent {agent.name!r}",
+                limit_s=limit_s,
+                what=what,
             )
 
     async def _call_function(self, step: CallFunction) -> FunctionResult | WaitingResult:
@@ -173,19 +177,6 @@ class StepRunner:
             what=f"Retriever {activities.type!r}",
         )
         return TextResult(text=text)
-
-
-@contextlib.asynccontextmanager
-async def _place(activities: AgentActivities, limit_s: float) -> AsyncGenerator[None]:
-    """A place among the calls that a provider makes at once; waiting for it is not the call's time."""
-    async with contextlib.AsyncExitStack() as held:
-        try:
-            async with asyncio.timeout(limit_s):
-                await held.enter_async_context(activities.slot())
-        except TimeoutError:
-            what = f"Waiting for a place among the calls of {activities.type!r} models"
-            raise StepFailed(timed_out(overran(what, limit_s))) from None
-        yield
 
 
 def named_function(step: CallFunction) -> FunctionRef:

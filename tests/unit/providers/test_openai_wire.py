@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.messages import ConversationMessage
+from rojak_ray.providers.history import Origin
 from rojak_ray.providers.openai import chat_request, read_completion
 from rojak_ray.providers.wire import UnusableReply
 
@@ -201,3 +202,15 @@ def test_senseless_usage_costs_no_answer(usage: Any) -> None:
 def test_wrong_shapes(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         read_completion(wrong)
+
+
+@pytest.mark.parametrize(
+    ("address", "length"),
+    [("api.openai.com", 1024), ("mine.openai.azure.com", 1024), ("localhost:8000", 5000), ("", 5000)],
+)
+def test_long_description_of_a_function_is_cut_where_openai_would_refuse_it(address: str, length: int) -> None:
+    schema = FunctionSchema(name="add", description="x" * 5000, parameters={"type": "object", "properties": {}})
+    question = AgentCallParams(messages=[ConversationMessage("user", "u")], model="m", functions=[schema])
+    sent = chat_request(question, None, Origin(f"openai/{address}", "m")).body["tools"][0]["function"]
+    assert len(sent["description"]) == length
+    assert sent["description"].endswith("...") is (length == 1024)
