@@ -137,7 +137,7 @@ def define_function(fn: Callable[..., Any], *, show_context: bool = False) -> Fu
     bound = _bound_by_partials(fn)
     free = {key: p for key, p in signature.parameters.items() if key not in bound and p.kind not in _VARIADIC}
     annotations = _annotations(name, free, _namespace(fn))
-    tool_contexts = tuple(key for key, annotation in annotations.items() if _is_tool_context(annotation))
+    tool_contexts = tuple(key for key, annotation in annotations.items() if is_tool_context(annotation))
     context = CONTEXT_PARAMETER if CONTEXT_PARAMETER in annotations and CONTEXT_PARAMETER not in tool_contexts else None
     filled = {*tool_contexts, *([context] if context and not show_context else [])}
     shown = {key: annotation for key, annotation in annotations.items() if key not in filled}
@@ -249,7 +249,7 @@ def _annotations(name: str, parameters: Mapping[str, inspect.Parameter], namespa
     """The type of each parameter. Types that only we look at may be named in text without being importable."""
     found: dict[str, Any] = {}
     for key, parameter in parameters.items():
-        if _is_tool_context(parameter.annotation):
+        if is_tool_context(parameter.annotation):
             found[key] = ToolContext
         elif key == CONTEXT_PARAMETER and isinstance(parameter.annotation, str):
             found[key] = dict[str, Any]
@@ -258,16 +258,16 @@ def _annotations(name: str, parameters: Mapping[str, inspect.Parameter], namespa
     return found
 
 
-def _is_tool_context(annotation: Any) -> bool:
+def is_tool_context(annotation: Any) -> bool:
     """Whether the annotation is `ToolContext`, optional, annotated or in text; text need not be importable."""
     if isinstance(annotation, str):
         return _TOOL_CONTEXT_IN_TEXT.fullmatch(annotation.replace(" ", "")) is not None
     members = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        return _is_tool_context(members[0])
+        return is_tool_context(members[0])
     if origin in (typing.Union, types.UnionType):
-        return all(member is types.NoneType or _is_tool_context(member) for member in members)
+        return all(member is types.NoneType or is_tool_context(member) for member in members)
     return annotation is ToolContext
 
 
