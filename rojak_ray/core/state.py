@@ -12,6 +12,9 @@ from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, CodeKind, PlannedCall, RunStatus
 from rojak_ray.messages import Content, Message, Record, Usage
 
+KEPT_TIMERS = 16
+"""Each is one object in storage, and goes when it rings; more than a few to come are rare."""
+
 KEPT_BURIED = 64
 """Deleted incarnations remembered per session; one is forgotten once as many were deleted after it."""
 
@@ -225,6 +228,9 @@ class SessionState(Record):
     run: RunState | None = None
     outcomes: tuple[RunOutcome, ...] = ()
     """The latest, oldest first."""
+
+    timers: tuple[datetime, ...] = ()
+    """The latest times at which it was to be woken from storage, so that whoever deletes it finds its timers."""
 
     set_aside: str | None = None
     """Why nothing of this conversation is run until somebody resumes it."""
