@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from support.plan import PlanAgent, plan
+from support.plan import PlanActivities, PlanAgent, plan
 from support.worlds import NEVER_S
 
 from rojak_ray.journal.paths import Owner, Paths
@@ -46,6 +46,7 @@ async def test_follower_of_a_session_at_rest_looks_less_and_less_often():
     store, clock = Counting(), FakeClock()
     settings = PoolSettings(sweep_s=1, session_idle_s=2, timers_s=NEVER_S)
     async with InProcessRuntime(store, clock=clock, settings=settings) as runtime:
+        await runtime.create_worker([PlanActivities()])
         await runtime.create_session("s", PlanAgent())
         await clock.advance(10)
         assert runtime.statistics().open_hosts == 0
