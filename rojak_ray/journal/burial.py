@@ -75,14 +75,19 @@ class Looked:
     """How many of its objects are gone."""
 
 
-async def is_buried(store: Store, paths: Paths, owner: Owner, replayed: Replayed[SessionState]) -> bool:
-    """Whether nothing is left of a deleted conversation but what keeps its id: there is nothing more to delete."""
-    if replayed.state.opened:
-        return False
+async def is_buried(store: Store, paths: Paths, owner: Owner) -> bool:
+    """Whether nothing is left of a deleted conversation but what keeps its id: there is nothing more to delete.
+
+    One listing, and nothing else where there is more.
+    """
     keys = await store.list(paths.owner(owner))
+    log = [key for key in keys if key.startswith(paths.log(owner))]
+    rest = [key for key in keys if not key.startswith((paths.log(owner), paths.epochs(owner)))]
+    if len(rest) != 1 or not rest[0].startswith(paths.snapshots(owner)):
+        return False
+    replayed = await replay(_Listed(store, keys), paths, owner)
     fences = {paths.slot(owner, slot) for slot in replayed.fences}
-    rest = [key for key in keys if key not in fences and not key.startswith(paths.epochs(owner))]
-    return len(rest) == 1 and rest[0].startswith(paths.snapshots(owner))
+    return not replayed.state.opened and fences.issuperset(log)
 
 
 async def owner_of(store: Store, kind: OwnerKind, folder: str, keys: Sequence[str]) -> Owner:

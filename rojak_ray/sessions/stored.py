@@ -79,14 +79,11 @@ async def answer_from_storage(store: Store, paths: Paths, owner: Owner, ask: Ask
         raise not_found(owner)
     looks = not ask.commands and not ask.await_run
     deletes = any(isinstance(command, Delete) for command in ask.commands)
-    if owner.kind == "session" and not looks and not deletes:
-        return StoredAnswer()
-    replayed = await replay(store, paths, owner)
-    if deletes and len(ask.commands) == 1 and await is_buried(store, paths, owner, replayed):
+    if deletes and len(ask.commands) == 1 and await is_buried(store, paths, owner):
         return StoredAnswer(Reply())
     if owner.kind == "session" and not looks:
         return StoredAnswer()
-    state = replayed.state
+    state = (await replay(store, paths, owner)).state
     if looks:
         return StoredAnswer(Reply(view=view_session(_opened(owner, state))))
     if not state.opened or not state.idle or state.set_aside is not None or deletes:
