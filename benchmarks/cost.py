@@ -13,11 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import compare, counting_s3, measure, report, servers
+from benchmarks import compare, counting_s3, measure, report, requests, servers
 from benchmarks.envs import Unavailable
 from benchmarks.processes import Watch
 from benchmarks.systems import CONTENDERS, Contender
@@ -169,6 +170,7 @@ def plan(quick: bool) -> dict[str, Callable[[], list[str]]]:
         "money.openai-agents-temporal": lambda: temporal_line("openai-agents-temporal", turns),
         "rest.shared": lambda: rest_line("rojak-ray", many, rest_s),
         "rest.dedicated": lambda: rest_line("rojak-ray-dedicated", few, rest_s),
+        **{f"requests.{number}": partial(requests.line, name) for number, name in enumerate(requests.CASES)},
         "rest.in-process": lambda: rest_line("rojak-ray-in-process", many, rest_s),
     }
 
@@ -178,7 +180,8 @@ def page(folder: Path, names: Sequence[str]) -> str:
     lines = {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
     money = report.table(MONEY, [line for name, line in lines.items() if name.startswith("money")])
     rest = report.table(REST, [line for name, line in lines.items() if name.startswith("rest")])
-    return f"{money}\n\nPrices:\n\n" + "\n".join(f"- {_said(price)}" for price in PRICES) + f"\n\n{rest}"
+    asked = report.table(requests.HEAD, [line for name, line in lines.items() if name.startswith("requests")])
+    return f"{money}\n\nPrices:\n\n" + "\n".join(f"- {_said(price)}" for price in PRICES) + f"\n\n{rest}\n\n{asked}"
 
 
 def _said(price: Price) -> str:

@@ -38,7 +38,10 @@ class FunctionSettings:
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What a function can know about the call it serves: annotate a parameter with this class to get it."""
+    """What a function can know about the call it serves: annotate a parameter with this class to get it.
+
+    Functions that write instructions get it, too; they serve no call, so that `tool_call_id` is empty.
+    """
 
     run_id: str
     session_id: str | None

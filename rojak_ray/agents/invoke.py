@@ -21,9 +21,10 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rojak_ray.agents.agent import Agent
+from rojak_ray.agents.annotations import CONTEXT_PARAMETER, is_tool_context
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
-from rojak_ray.agents.schema import CONTEXT_PARAMETER, FunctionDefinition, signature_of
+from rojak_ray.agents.schema import FunctionDefinition, signature_of
 from rojak_ray.agents.shown import shown
 from rojak_ray.errors import InvalidAgent, InvalidContext
 from rojak_ray.messages import Content, FilePart, ImagePart, TextPart, clean_text, read_context
@@ -252,15 +253,18 @@ def is_a(value: Any, kind: type) -> bool:
     return issubclass(type(value), kind)
 
 
-def instructions_call(fn: Callable[..., Any], context_variables: dict[str, Any]) -> Callable[[], Any]:
+def instructions_call(
+    fn: Callable[..., Any], context_variables: dict[str, Any], tool_context: ToolContext | None = None
+) -> Callable[[], Any]:
     """The call that has a callable write instructions.
 
-    It gets the context variables if it has a parameter of that name, or one required positional parameter.
+    It gets the context variables if it has a parameter of that name, or one required positional parameter; and what
+    it can know about its run in parameters annotated with `ToolContext`.
 
     Raises:
         InvalidAgent: It asks for parameters that nobody can fill.
     """
-    arguments, keywords = _instruction_arguments(fn, name_of_writer(fn), context_variables)
+    arguments, keywords = _instruction_arguments(fn, name_of_writer(fn), context_variables, tool_context)
     return functools.partial(fn, *arguments, **keywords)
 
 
@@ -286,29 +290,30 @@ def name_of_writer(fn: Callable[..., Any]) -> str:
 
 
 def _instruction_arguments(
-    fn: Callable[..., Any], name: str, context_variables: dict[str, Any]
+    fn: Callable[..., Any], name: str, context_variables: dict[str, Any], tool_context: ToolContext | None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     try:
         parameters = signature_of(fn).parameters
     except ValueError:  # a builtin that does not tell what it takes
         return (), {}
+    told = {key: tool_context for key, p in parameters.items() if is_tool_context(p.annotation)}
     required = [key for key, p in parameters.items() if p.default is p.empty and p.kind not in _VARIADIC]
-    named = parameters.get(CONTEXT_PARAMETER)
+    required = [key for key in required if key not in told]
+    named = parameters.get(CONTEXT_PARAMETER) if CONTEXT_PARAMETER not in told else None
+    given: dict[str, Any] = {}
     if named is not None and named.kind not in _VARIADIC:
         required = [key for key in required if key != CONTEXT_PARAMETER]
-        arguments = ((context_variables,), {})
-        if named.kind is not named.POSITIONAL_ONLY:
-            arguments = ((), {CONTEXT_PARAMETER: context_variables})
+        given = {CONTEXT_PARAMETER: context_variables}
     elif len(required) == 1 and parameters[required[0]].kind in _POSITIONAL:
-        required = []
-        arguments = ((context_variables,), {})
-    else:
-        arguments = ((), {})
+        given, required = {required[0]: context_variables}, []
     if required:
         raise InvalidAgent(
-            f"The instructions {name!r} ask for {', '.join(map(repr, required))}; only {CONTEXT_PARAMETER!r} is passed."
+            f"The instructions {name!r} ask for {', '.join(map(repr, required))}; only {CONTEXT_PARAMETER!r} and "
+            "parameters annotated with ToolContext are passed."
         )
-    return arguments
+    given |= told
+    first = [key for key, p in parameters.items() if p.kind is p.POSITIONAL_ONLY and key in given]
+    return tuple(given.pop(key) for key in first), given
 
 
 def _is_same(before: Any, new: JsonValue) -> bool:

@@ -1,4 +1,4 @@
-"""`rojak storage check`: whether a place keeps the promises that durability is built on, in words."""
+"""`rojak storage`: whether a place keeps the promises that durability is built on, and removing what is old there."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at places for storage.", no_args_is_help=True)
+app = typer.Typer(help="Look at places for storage, and remove what is old there.", no_args_is_help=True)
 
 
 @app.callback()
 def root() -> None:
-    """Look at places for storage."""
+    """Look at places for storage, and remove what is old there."""
 
 
 @app.command()
@@ -29,6 +29,35 @@ def check(
     prepare_streams()
     with errors_reported():
         asyncio.run(_check(url, as_json=as_json))
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        str,
+        typer.Option("--older-than", metavar="DURATION", help="For how long nothing was written to it, as 30d or 12h."),
+    ],
+    only: Annotated[str | None, typer.Option(metavar="runs|sessions", help="Only these; both without it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    storage: Annotated[
+        str | None, typer.Option(metavar="PATH|URL", help="Where everything is kept.", envvar="ROJAK_STORAGE")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="The installation.")] = "rojak",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object.")] = False,
+) -> None:
+    """Remove runs that ended, and sessions in which nothing runs or waits, that are older than this.
+
+    One small object is left of each, so that its id still answers truthfully. What is under way, waits for an answer
+    or was set aside stays, and so does what cannot be read. It may be stopped and begun again at any time, also
+    beside a cluster that works.
+    """
+    from rojak_ray.cli.output import errors_reported, prepare_streams
+    from rojak_ray.cli.pruning import PruneOptions, prune_storage
+
+    prepare_streams()
+    with errors_reported():
+        options = PruneOptions(older_than, only, dry_run, storage, namespace, as_json)
+        asyncio.run(prune_storage(options))
 
 
 async def _check(url: str, *, as_json: bool) -> None:

@@ -34,6 +34,7 @@ from rojak_ray.core.pending import active_run, call_index, pending, public_call_
 from rojak_ray.core.state import (
     KEPT_BURIED,
     KEPT_OUTCOMES,
+    KEPT_TIMERS,
     Attempts,
     AwaitedAnswer,
     AwaitedCode,
@@ -147,7 +148,9 @@ def _supervised(state: SessionState, event: ProbationPassed | SetAside | Resumed
         buried = (*state.buried, state.incarnation)[-KEPT_BURIED:]
         return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id, buried=buried)
     if isinstance(event, Rested):
-        return _with_run(state, active_run(state).model_copy(update={"rested": True}))
+        rested = _with_run(state, active_run(state).model_copy(update={"rested": True}))
+        timers = rested.timers if event.until is None else (*rested.timers, event.until)[-KEPT_TIMERS:]
+        return rested.model_copy(update={"timers": timers})
     if isinstance(event, SetAside):
         return state.model_copy(update={"set_aside": event.reason})
     run = state.run.model_copy(update={"recoveries": 0}) if state.run is not None else None

@@ -13,6 +13,9 @@ from rojak_ray.core.events import DEFAULT_MODEL_CALLS, CodeKind, PlannedCall, Ru
 from rojak_ray.core.taken import Taken
 from rojak_ray.messages import Content, Message, Record, Usage
 
+KEPT_TIMERS = 16
+"""Each is one object in storage, and goes when it rings; more than a few to come are rare."""
+
 KEPT_BURIED = 64
 """Deleted incarnations remembered per session; one is forgotten once as many were deleted after it."""
 
@@ -230,6 +233,9 @@ class SessionState(Record):
 
     taken: Taken = Taken()
     """Requests whose outcomes are forgotten, and those that have none."""
+
+    timers: tuple[datetime, ...] = ()
+    """The latest times at which it was to be woken from storage, so that whoever deletes it finds its timers."""
 
     set_aside: str | None = None
     """Why nothing of this conversation is run until somebody resumes it."""

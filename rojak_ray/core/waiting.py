@@ -150,6 +150,12 @@ def next_deadline(state: SessionState) -> datetime | None:
     return earliest(call.awaited.until for call in state.awaited if call.awaited)
 
 
+def timers_of(state: SessionState) -> tuple[datetime, ...]:
+    """When a conversation was or is to be woken from storage: where its timers may be."""
+    due = next_due(state)
+    return state.timers if due is None else (*state.timers, due)
+
+
 def next_due(state: SessionState) -> datetime | None:
     """When the next thing is to be done, if everything outstanding waits: an attempt, or giving up on an answer."""
     return earliest((next_deadline(state), *(step.due for step in pending(state))))

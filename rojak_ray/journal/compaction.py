@@ -61,7 +61,10 @@ async def compact(store: Store, paths: Paths, owner: Owner, blobs: Blobs) -> Non
 
 
 async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot_key: str) -> None:
-    """Remove everything except one snapshot, the fences and the claims, and what was written after the snapshot.
+    """Remove everything except one snapshot, the fences, and what was written after the snapshot.
+
+    Claims up to the snapshot's go as well: whoever claims one of their numbers again finds the snapshot, which is not
+    older, and claims a later one.
 
     Raises:
         StorageError: Some of it may be removed; repeating goes on.
@@ -71,14 +74,15 @@ async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot
     log = await store.list(paths.log(owner))
     records = [key for key in log if listed_number(key) <= slot and listed_number(key) not in kept.fences]
     snapshots = [key for key in await store.list(paths.snapshots(owner)) if key < snapshot_key]
-    tails = [key for key in await store.list(paths.tails(owner)) if listed_number(key) < slot]
+    tails = [key for key in await store.list(paths.tails(owner)) if listed_number(key) <= slot]
     archives = [key for key in await store.list(paths.archives(owner)) if last_slot(key) <= slot]
     stored = await _stored(store, paths, owner)
     values = [key for key, ref in stored.items() if ref.epoch <= blobs.epoch and ref.slot <= slot]
     for key in values:
         blobs.forget(stored[key])
     needed = {key_of(paths, owner, ref) for ref in kept.blobs}
-    gone = [*records, *snapshots, *tails, *archives, *(key for key in values if key not in needed)]
+    claims = [key for key in await store.list(paths.epochs(owner)) if listed_number(key) <= kept.position.epoch]
+    gone = [*records, *snapshots, *tails, *archives, *claims, *(key for key in values if key not in needed)]
     await _delete(store, gone, _CALLS_AT_ONCE)
 
 

@@ -222,13 +222,13 @@ class AggregateJournal(Generic[StateT, EventT]):
     async def purge(self, state: StateT) -> None:
         """Remove everything but `state`, which is the fold of exactly what was appended so far.
 
-        Fences and claims stay, and a snapshot: an older writer must not find the slots free. No other snapshot may
-        be on its way.
+        Fences stay, and a snapshot: an older writer must not find the slots free. No other snapshot may be on its way.
 
         Raises:
             StorageError: Some of it may be removed; call it again, here or after the next `open`.
         """
         self._begins = self._position
+        self._tail = self._position.slot  # the snapshot witnesses it
         snapshot = self.take_snapshot(state)
         key, self._snapshot_bytes = await write_snapshot(
             self._store, self._paths, self.owner, snapshot, self._blobs, self._ids.new_id()

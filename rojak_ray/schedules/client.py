@@ -15,6 +15,7 @@ from rojak_ray.schedules.commands import CreateSchedule, Request
 from rojak_ray.schedules.definitions import encode
 from rojak_ray.schedules.edges import shown
 from rojak_ray.schedules.handle import ScheduleHandle, holder_of
+from rojak_ray.schedules.index import place_of
 from rojak_ray.schedules.ports import Scheduler
 from rojak_ray.schedules.requests import ListedRun, ScheduleAsk
 from rojak_ray.schedules.spec import SchedulePolicy, ScheduleSpec, ScheduleState
@@ -47,6 +48,15 @@ class SchedulingClient(Client):
         """Cheap: nothing is connected before the first use."""
         super().__init__(gateway, ids)
         self._scheduler = scheduler
+
+    async def delete_run(self, id: str) -> None:
+        """Cancel a run outside sessions and remove what it stored. See `delete_session`.
+
+        A run that a schedule started is listed no more.
+        """
+        await super().delete_run(id)
+        if place_of(id) is not None:
+            await self._scheduler.ask(ScheduleAsk(unlist=id))
 
     async def create_schedule(
         self,

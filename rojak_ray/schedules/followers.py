@@ -110,7 +110,10 @@ class Followers:
         status = ended.status
         if status == "cancelled" and self._terminated(schedule, start.number):
             status = "terminated"
-        await self._insist(lambda: self._index.end(schedule.schedule_id, start, copy, status))
+        if ended.gone:
+            await self._insist(lambda: self._index.remove(run_id))
+        else:
+            await self._insist(lambda: self._index.end(schedule.schedule_id, start, copy, status))
         result = ended.result[:LONGEST_RESULT] if ended.result else ended.result
         news = RecordEnd(number=start.number, status=ended.status, result=result, error=ended.error)
         self._post(schedule.schedule_id, news)
@@ -168,7 +171,8 @@ class Followers:
             try:
                 ended = await self._runs.outcome(run_id, _WAIT_S)
             except RunNotFound:
-                return Outcome("failed", error="RunNotFound: the run is gone; it was deleted, or its storage was lost")
+                why = "RunNotFound: the run is gone; it was deleted, or its storage was lost"
+                return Outcome("failed", error=why, gone=True)
             except (SessionSetAside, JournalDamaged, SchemaTooNew) as error:
                 # Whatever becomes of it later, it will not end by itself: nobody may have to wait for it.
                 return Outcome("failed", error=f"{type(error).__name__}: {error}")

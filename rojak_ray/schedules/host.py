@@ -131,6 +131,13 @@ class SchedulerHost:
         self._arrived.set()
         await answer
 
+    def retentions(self) -> dict[str, timedelta]:
+        """For how long schedules keep their runs, where they do not for ever; none while the clock is not trusted."""
+        if not self._watch.trusted:
+            return {}
+        kept = ((one, record.definition.policy.keep_runs) for one, record in self._state.schedules.items())
+        return {schedule_id: keep for schedule_id, keep in kept if keep is not None}
+
     def asked_before(self, schedule_id: str, named: NamedRequest) -> bool:
         """Whether a request that its caller named was taken before.
 

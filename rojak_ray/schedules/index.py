@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -58,6 +59,23 @@ class RunIndex:
             last = keys[-1]
         return list(found.values())[:limit]
 
+    async def remove(self, run_id: str) -> None:
+        """List a run no more; nothing happens to one that no schedule started."""
+        place = place_of(run_id)
+        if place is None:
+            return
+        schedule_id, name = place
+        folder = f"{self._root}{id_key(schedule_id)}/"
+        before = name[:-1] + chr(ord(name[-1]) - 1) + "~"
+        for key in await self._store.list(folder, after=f"{folder}{before}", limit=8):
+            if key.removeprefix(folder).partition(".")[0] == name:
+                await self._store.delete(key)
+
+    async def list_before(self, schedule_id: str, moment: datetime, after: str, limit: int) -> list[ListedRun]:
+        """As `list`, of times before a moment."""
+        begin = f"{_COUNT_FROM - int(moment.timestamp()):0{_DIGITS}}-1"
+        return await self.list(schedule_id, after or begin, limit)
+
     async def _put(self, key: str, about: dict[str, Any]) -> None:
         with contextlib.suppress(ObjectExists):
             await self._store.put_new(key, json.dumps(about, ensure_ascii=True).encode("ascii"))
@@ -71,6 +89,21 @@ def run_id_of(schedule_id: str, start: Start, copy: int = 1) -> str:
     """The id of the run a start leads to: the schedule's and the nominal time, and a number from the second copy on."""
     run_id = f"{schedule_id}-{start.nominal.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return run_id if copy == 1 else f"{run_id}-{copy}"
+
+
+_SCHEDULED = re.compile(r"(.+)-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)(?:-([1-9]\d{0,5}))?", re.DOTALL)
+
+
+def place_of(run_id: str) -> tuple[str, str] | None:
+    """The schedule that a run's id names, and the run's place in the list; None if no schedule gave this id."""
+    found = _SCHEDULED.fullmatch(run_id)
+    if found is None:
+        return None
+    try:
+        nominal = datetime.strptime(found[2], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return found[1], f"{_COUNT_FROM - int(nominal.timestamp()):0{_DIGITS}}-{found[3] or 1}"
 
 
 def _run_id(schedule_id: str, place: str) -> str:

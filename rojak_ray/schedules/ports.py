@@ -19,6 +19,8 @@ class Outcome:
     """What it answered last."""
 
     error: str | None = None
+    gone: bool = False
+    """Whether it is not there any more."""
 
 
 class Runs(Protocol):

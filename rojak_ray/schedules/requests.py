@@ -32,6 +32,8 @@ class ScheduleAsk(Record):
     """List runs of the schedule, the latest first, that come after this place."""
 
     limit: int = 100
+    unlist: str | None = None
+    """List this run, which is gone, no more."""
 
 
 class ScheduleView(Record):

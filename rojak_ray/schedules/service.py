@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from rojak_ray.clock import Clock
 from rojak_ray.concurrency import background
@@ -18,6 +19,7 @@ from rojak_ray.schedules.index import RunIndex
 from rojak_ray.schedules.ports import Runs
 from rojak_ray.schedules.reading import SCHEDULER, SCHEDULES, read_schedules
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
+from rojak_ray.schedules.retention import Retention
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class SchedulerService:
         self._index = RunIndex(store, paths)
         self._opening: asyncio.Task[SchedulerHost] | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._retention = Retention(store, paths, clock, ids, self._retentions)
+        self._retaining: asyncio.Task[None] | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -65,6 +69,9 @@ class SchedulerService:
             RequestError: The command was refused; nothing changed.
             StorageError: It may or may not have been taken; the same again is taken once.
         """
+        if ask.unlist is not None:
+            await self._index.remove(ask.unlist)
+            return ScheduleReply()
         if ask.runs_after is not None:
             return ScheduleReply(runs=tuple(await self._index.list(ask.schedule_id, ask.runs_after, ask.limit)))
         if not self._reign.rules:
@@ -97,10 +104,11 @@ class SchedulerService:
 
     async def pause(self) -> None:
         """Leave the schedules to another cluster; they may be opened again here."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        working = [task for task in (self._keeper, self._retaining) if task is not None]
+        self._keeper = self._retaining = None
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
         opening, self._opening = self._opening, None
         if opening is not None:
             if not opening.done():
@@ -129,7 +137,15 @@ class SchedulerService:
             self._keeper = background(
                 "keep the schedules open", self._keep_open, self._clock, first_pause_s=_FIRST_PAUSE_S
             )
+        if self._retaining is None:
+            self._retaining = background("remove old runs of schedules", self._retention.run, self._clock)
         return host
+
+    def _retentions(self) -> dict[str, timedelta]:
+        opening = self._opening
+        if opening is None or not opening.done() or opening.cancelled() or opening.exception() is not None:
+            return {}
+        return opening.result().retentions()
 
     def _ended(self, host: SchedulerHost) -> None:
         """The host ended by itself: whoever asks next opens another one, if `_keep_open` was not faster."""

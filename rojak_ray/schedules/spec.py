@@ -21,6 +21,9 @@ _STORED = ConfigDict(extra="forbid")
 
 DEFAULT_CATCHUP_WINDOW = timedelta(days=365)
 SHORTEST_CATCHUP_WINDOW = timedelta(seconds=10)
+SHORTEST_RETENTION = timedelta(hours=1)
+"""So long nobody stands still who has a conversation open; see `journal.burial`."""
+
 _MOST_ACTIONS = 10**15
 
 
@@ -158,6 +161,9 @@ class SchedulePolicy:
     pause_on_failure: bool = False
     """Pause when a run fails or times out. Cancelled runs do not count."""
 
+    keep_runs: timedelta | None = None
+    """Remove its runs when they have ended for so long, at least an hour. None: keep them."""
+
 
 @dataclass
 class ScheduleState:
@@ -199,6 +205,8 @@ def check_policy(policy: SchedulePolicy) -> None:
     if policy.catchup_window is not None:
         check_duration(policy.catchup_window, "policy.catchup_window")
     check_flag(policy.pause_on_failure, "policy.pause_on_failure")
+    if policy.keep_runs is not None and check_duration(policy.keep_runs, "policy.keep_runs") < SHORTEST_RETENTION:
+        raise InvalidSchedule(f"policy.keep_runs is {policy.keep_runs}; it must be at least {SHORTEST_RETENTION}.")
 
 
 def check_overlap(overlap: object, field_name: str) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import CheckTimers
@@ -45,12 +45,10 @@ async def has_timers(store: Store, paths: Paths) -> bool:
     return bool(await store.list(paths.timers, limit=1))
 
 
-async def remove_timers(store: Store, paths: Paths, owner: Owner) -> None:
-    """Remove all timers of an owner that is gone."""
-    ending = paths.timer(owner, datetime.min.replace(tzinfo=UTC)).rsplit("/", 1)[1]
-    for key in await store.list(paths.timers):
-        if key.endswith(f"/{ending}"):
-            await store.delete(key)
+async def remove_timers(store: Store, paths: Paths, owner: Owner, times: Iterable[datetime]) -> None:
+    """Remove the timers of an owner that is gone; one that is left rings for nobody and is removed then."""
+    for key in {paths.timer(owner, at) for at in times}:
+        await store.delete(key)
 
 
 class AlarmClock:

@@ -14,6 +14,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.concurrency import at_most, background
 from rojak_ray.core.commands import Delete
 from rojak_ray.core.events import RunStatus
+from rojak_ray.core.waiting import timers_of
 from rojak_ray.errors import (
     Fenced,
     JournalDamaged,
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
 _HANDOVER_LOOK_S = 0.5
-_LOOK_S = 1.0
+_LOOK_S, _LONGEST_LOOK_S = 1.0, 16.0
 """How often storage is looked at for a follower of something that is not open here."""
 
 
@@ -140,6 +141,7 @@ class HostPool:
                 new = stored.new
             try:
                 host = await self._host(owner, new=new)
+                timers = timers_of(host.state)
                 reply = await self._recalled(owner, ask, await host.ask(ask))
             except HostClosed:
                 if self._closed:
@@ -152,7 +154,7 @@ class HostPool:
             else:
                 if any(isinstance(command, Delete) for command in ask.commands):
                     await self._let_go(host)
-                    await remove_timers(self._store, self._paths, owner)
+                    await remove_timers(self._store, self._paths, owner, timers)
                 return await self._with_batch(owner, ask, reply)
 
     async def _answer_unopened(self, owner: Owner, ask: Ask) -> Reply | None:
@@ -207,16 +209,17 @@ class HostPool:
         return stored.batch
 
     async def _news_of(self, owner: Owner, slot: int, wait_s: float) -> None:
-        """Wait for an owner to be opened here, or written by anybody."""
-        ends_at = self._clock.monotonic() + wait_s
+        """Wait for an owner to be opened here, or written by anybody; the latter is looked for less and less often."""
+        ends_at, look_s = self._clock.monotonic() + wait_s, _LOOK_S
         while not self._closed and owner not in self._hosts and (rest := ends_at - self._clock.monotonic()) > 0:
-            sleeping = asyncio.create_task(self._clock.sleep(min(rest, _LOOK_S)))
+            sleeping = asyncio.create_task(self._clock.sleep(min(rest, look_s)))
             opening = asyncio.create_task(self._opened_one.wait())
             try:
                 await asyncio.wait({sleeping, opening}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 sleeping.cancel()
                 opening.cancel()
+            look_s = min(4 * look_s, _LONGEST_LOOK_S)
             if await self._store.list(self._paths.log(owner), after=self._paths.slot(owner, slot), limit=1):
                 return
 

@@ -157,8 +157,18 @@ class StepRunner:
     async def _render(self, step: RenderInstructions) -> TextResult:
         write = await self._functions.writer(step.function)
         context = copy.deepcopy(step.context_variables)
+        about = ToolContext(
+            run_id=step.run_id,
+            session_id=step.session_id,
+            agent_name=step.agent.name,
+            tool_call_id="",
+            idempotency_key=step.idempotency_key,
+            attempt=step.attempt,
+            context_variables=context,
+            schedule=step.schedule,
+        )
         text = await self._user_code.run(
-            lambda: instructions_call(write, context)(),
+            lambda: instructions_call(write, context, about)(),
             lambda value: read_instructions(write, value),
             waits=is_async(write),
             limit_s=step.agent.retry.timeout_s,

@@ -11,6 +11,7 @@ from rojak_ray.core.evolve import evolve
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import RequestConflict, RequestError, RunNotFound, SessionNotFound
 from rojak_ray.journal.aggregate import CONVERSATION
+from rojak_ray.journal.burial import is_buried
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, read_stretch, replay
 from rojak_ray.sessions.batches import Batch, Follow, cut
@@ -78,12 +79,14 @@ async def answer_from_storage(store: Store, paths: Paths, owner: Owner, ask: Ask
             return StoredAnswer(new=True)
         raise not_found(owner)
     looks = not ask.commands and not ask.await_run
+    deletes = any(isinstance(command, Delete) for command in ask.commands)
+    if deletes and len(ask.commands) == 1 and await is_buried(store, paths, owner):
+        return StoredAnswer(Reply())
     if owner.kind == "session" and not looks:
         return StoredAnswer()
     state = (await replay(store, paths, owner)).state
     if looks:
         return StoredAnswer(Reply(view=view_session(_opened(owner, state))))
-    deletes = any(isinstance(command, Delete) for command in ask.commands)
     if not state.opened or not state.idle or state.set_aside is not None or deletes:
         return StoredAnswer()
     if any(decide(state, command) for command in ask.commands):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from rojak_ray.clock import SystemClock
 from rojak_ray.errors import InvalidStorage, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.storage.base import Store
 
 PROBE_PREFIX = "probe/"
+VERDICT_PREFIX = f"{PROBE_PREFIX}kept/"
+PROBE_VERSION = 1
+"""Grows with the promises that are tested: a verdict about fewer does not count."""
+
+_VERDICT = b"This place keeps the promises that rojak-ray needs.\n"
 
 _RACERS = 8
 
@@ -60,8 +69,16 @@ async def probe(store: Store, *, ids: IdSource | None = None) -> ProbeReport:
     return ProbeReport(store.url, tuple(replace(check, why=_WHY[check.name]) for check in checks))
 
 
-async def check_durable(store: Store) -> None:
+async def check_durable(store: Store, now: datetime | None = None) -> None:
     """Refuse a store that cannot hold what must survive.
+
+    A good verdict is kept in the store for the rest of the week, under the name of its URL: whoever starts next, in
+    any process, reads one object in place of a test with some forty requests. A store that was copied elsewhere has
+    another URL, and is tested there.
+
+    Args:
+        store: The store.
+        now: For the week; the machine's clock by default. A wrong one costs a test.
 
     Raises:
         InvalidStorage: Other processes would not see its data.
@@ -71,13 +88,41 @@ async def check_durable(store: Store) -> None:
     if not store.shared:
         words = f"{store.url} lives in one process and cannot be shared. Use a directory or a bucket."
         raise InvalidStorage(words)
+    verdict = _verdict_key(store, now or SystemClock().now())
+    if await _kept(store, verdict):
+        return
     report = await probe(store)
     if report.ok:
+        await _keep(store, verdict)
         return
     words = f"{store.url} cannot be used as storage. " + " ".join(check.words for check in report.failures)
     if any(isinstance(check.error, StoreUnavailable) for check in report.failures):
         raise StoreUnavailable(words)
     raise StoreRefused(words)
+
+
+def _verdict_key(store: Store, now: datetime) -> str:
+    """Where a good verdict of this week is kept."""
+    year, week, _ = now.isocalendar()
+    url = hashlib.sha256(store.url.encode("utf-8", "replace")).hexdigest()[:32]
+    return f"{VERDICT_PREFIX}{url}/{PROBE_VERSION}-{year:04}-{week:02}"
+
+
+async def _kept(store: Store, verdict: str) -> bool:
+    try:
+        return await store.get(verdict) == _VERDICT
+    except StorageError:
+        return False  # the test will tell what is wrong
+
+
+async def _keep(store: Store, verdict: str) -> None:
+    """Keep a good verdict, and forget those of earlier weeks; whether it can be kept is no part of it."""
+    folder = verdict.rsplit("/", 1)[0] + "/"
+    with contextlib.suppress(StorageError):
+        await store.put_new(verdict, _VERDICT)
+        for key in await store.list(folder):
+            if key < verdict:
+                await store.delete(key)
 
 
 async def _run(name: str, check: Callable[[Store, str], Awaitable[str]], store: Store, folder: str) -> ProbeCheck:

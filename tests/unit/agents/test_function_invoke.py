@@ -385,6 +385,20 @@ def test_instructions_that_ask_for_more_are_refused() -> None:
         instructions_call(greedy, {})
 
 
+def test_instructions_are_told_about_their_run_wherever_they_ask_for_it() -> None:
+    def alone(about: ToolContext) -> str:
+        return about.run_id
+
+    def both(variables: dict[str, Any], /, about: ToolContext) -> str:
+        return f"{variables['user']} in {about.run_id}"
+
+    def defaulted(*, context_variables: dict[str, Any], about: ToolContext | None = None) -> str:
+        return f"{context_variables['user']} in {about and about.run_id}"
+
+    for fn, text in ((alone, "r"), (both, "Ann in r"), (defaulted, "Ann in r")):
+        assert instructions_call(fn, {"user": "Ann"}, TOOL_CONTEXT)() == text
+
+
 @pytest.mark.parametrize("value", [42, True, ["text"], {"text": 1}, generator(), b"text", Hostile, Point(1)])
 def test_instructions_that_are_no_text_are_refused_in_words(value: Any) -> None:
     value = Hostile() if value is Hostile else value

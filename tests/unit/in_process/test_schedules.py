@@ -120,6 +120,23 @@ async def test_run_learns_about_its_schedule_and_keeps_a_variable_of_that_name()
     ]
 
 
+async def test_instructions_learn_about_the_schedule_beside_the_context():
+    written: list[str] = []
+
+    def write(context_variables: dict[str, Any], about: ToolContext) -> str:
+        written.append(f"{context_variables['guest']} after {about.schedule and about.schedule.last_result}")
+        return written[-1]
+
+    async with world() as here:
+        agent = PlanAgent(instructions=write)
+        await here.rojak.create_schedule("s", MINUTELY, agent, SAYS_HI, context_variables={"guest": "Mei"})
+        for number in (1, 2):
+            await here.clock.advance(60)
+            await here.until(lambda number=number: _long(here, number))
+        await here.rojak.run(agent=agent, messages=SAYS_HI, context_variables={"guest": "Ann"})
+    assert written == ["Mei after None", "Mei after hi", "Ann after None"]
+
+
 async def _long(here: World, count: int) -> bool:
     return len(await here.runs(statuses=["Completed"])) == count
 

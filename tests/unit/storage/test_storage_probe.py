@@ -1,4 +1,6 @@
 import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -92,8 +94,62 @@ async def test_a_good_store_passes_in_words_and_stays_clean() -> None:
     report = await probe(store)
     assert report.ok
     assert all(check.words.endswith(".") for check in report.checks)
-    await check_durable(store)
     assert store.snapshot() == {"existing": b"x"}
+
+
+class Counting(Shared):
+    """Counts requests, by method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    async def get(self, key: str) -> bytes:
+        self.counts["get"] += 1
+        return await super().get(key)
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        self.counts["put"] += 1
+        await super().put_new(key, data)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        self.counts["list"] += 1
+        return await super().list(prefix, after=after, limit=limit)
+
+
+async def test_good_verdict_is_kept_for_a_week_and_whoever_starts_next_reads_one_object() -> None:
+    store, monday = Counting(), datetime(2026, 6, 1, tzinfo=UTC)
+    await check_durable(store, monday)
+    assert len(store.snapshot()) == 1
+    store.counts.clear()
+    for day in range(7):
+        await check_durable(store, monday + timedelta(days=day))
+    assert store.counts == {"get": 7}
+    await check_durable(store, monday + timedelta(days=7))
+    assert store.counts["put"] > 10
+    assert len(store.snapshot()) == 1, "the verdict of the week before is kept"
+
+
+async def test_verdict_about_another_place_or_of_other_content_does_not_count() -> None:
+    here = Counting()
+    await check_durable(here, datetime(2026, 6, 1, tzinfo=UTC))
+    ((key, _),) = here.snapshot().items()
+
+    class Elsewhere(Counting):
+        url = "memory://elsewhere"
+
+    for store, content in ((Elsewhere(), here.snapshot()[key]), (Counting(), b"damaged")):
+        await store.put_new(key, content)
+        store.counts.clear()
+        await check_durable(store, datetime(2026, 6, 1, tzinfo=UTC))
+        assert store.counts["put"] > 10
+
+
+async def test_bad_verdict_is_not_kept() -> None:
+    store = NeverDeletes()
+    for _ in range(2):
+        with pytest.raises(StoreRefused):
+            await check_durable(store)
 
 
 async def test_a_lost_reply_is_no_broken_promise() -> None:
