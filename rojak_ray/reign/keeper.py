@@ -214,7 +214,7 @@ class ReignKeeper:
 
     async def _look(self) -> Sight:
         """One LIST of claims; one more of renewals if somebody else's are of interest."""
-        numbers, ended = await self._list_claims()
+        numbers, ended = await list_claims(self._store, self._paths)
         if not numbers:
             return Sight()
         number = max(numbers)
@@ -235,14 +235,6 @@ class ReignKeeper:
             earlier=before,
             mine_before=max(filter(self._is_mine, open_before), default=0),
         )
-
-    async def _list_claims(self) -> tuple[set[int], set[int]]:
-        numbers, ended = set[int](), set[int]()
-        for key in await self._store.list(self._paths.reigns):
-            number, _, end = key.rsplit("/", 1)[1].partition(".")
-            if number.isdecimal() and end in {"", "end"}:  # what somebody else put there says nothing
-                (ended if end else numbers).add(int(number))
-        return numbers, ended
 
     async def _read(self, number: int) -> None:
         if self._claims.get(number) is not None:
@@ -306,6 +298,16 @@ class ReignKeeper:
                 for renewal in await self._store.list(self._paths.renewals(int(old))):
                     await self._store.delete(renewal)
                 await self._store.delete(key)
+
+
+async def list_claims(store: Store, paths: Paths) -> tuple[set[int], set[int]]:
+    """The numbers of the reigns that were claimed, and of those that are over."""
+    numbers, ended = set[int](), set[int]()
+    for key in await store.list(paths.reigns):
+        number, _, end = key.rsplit("/", 1)[1].partition(".")
+        if number.isdecimal() and end in {"", "end"}:  # what somebody else put there says nothing
+            (ended if end else numbers).add(int(number))
+    return numbers, ended
 
 
 async def _at_once(number: int) -> bool:
