@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from rojak_ray.concurrency import background
 from rojak_ray.core.commands import StartRun
 from rojak_ray.errors import InternalError, RojakError, StoreUnavailable
 from rojak_ray.journal.paths import Owner, Paths
@@ -104,7 +106,8 @@ class Process:
         self._world = world
         alarm = AlarmClock(self.wire, PATHS, LaneClock(loop), lambda owner, ask: world.ask(Sequencer(name), owner, ask))
         loop.create_task(self._recover(), context=self.lane.context)
-        loop.create_task(alarm.run(1.0), context=self.lane.context)
+        ring = functools.partial(background, "ring timers", lambda: alarm.run(1.0), LaneClock(loop))
+        self.ringing = self.lane.context.run(ring)
 
     async def _recover(self) -> None:
         """What the actors do when they begin."""
