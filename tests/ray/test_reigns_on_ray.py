@@ -9,7 +9,7 @@ import pytest
 from support.effects import count, effects_in, story
 from support.plan import plan
 from support.rival import Rival
-from support.waiting import until
+from support.waiting import HANG_S, until
 
 from benchmarks.chaos.nodes import Cluster
 
@@ -97,7 +97,7 @@ async def test_the_second_leaves_the_first_ones_work_alone_and_takes_over_both_w
     assert answer == "quick answer"
     Path(f"{effects}.go").touch()
     for sent in stories.values():  # asked at the first one, and answered there whoever does the rest
-        _, answer, results = await asyncio.wait_for(sent)
+        _, answer, results = await asyncio.wait_for(sent, HANG_S)
         assert answer == "done"
         assert results == ["first", "went", "paid", "last"]
     assert repeated(effects) == {}
