@@ -52,7 +52,7 @@ async def take_over(place: Place, address: str | None) -> None:
             standing = await _ruling(rojak)
         voice.say(f"This cluster works on {place.storage} now, as reign {standing.number}.")
         if before.ruler:
-            drain_s = rojak.settings.reign.drain_s
+            drain_s = rojak.settings.pool.reign.drain_s
             voice.say(f"It followed {before.ruler}, whose running steps have {drain_s:g} s to end.")
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 from rojak_ray.errors import InvalidSetting, InvalidStorage
 from rojak_ray.ids import check_id
 from rojak_ray.reign.reign import Standing
-from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.runtime import cluster
 from rojak_ray.runtime.settings import AUTO_HOSTS, MOST_HOSTS, Placement, RuntimeSettings
 from rojak_ray.schedules.client import SchedulingClient
@@ -38,7 +37,6 @@ class Rojak(SchedulingClient):
         pool: PoolSettings | None = None,
         ray_options: Mapping[str, Any] | None = None,
         takeover: bool = False,
-        reign: ReignSettings | None = None,
     ) -> None:
         """Make a client.
 
@@ -60,7 +58,6 @@ class Rojak(SchedulingClient):
             ray_options: Arguments of `ray.init` for a Ray that is started here.
             takeover: Let this cluster work, whichever one does now: that one lets its running steps end for a minute
                 and hands everything over.
-            reign: How fast clusters notice each other, and how patient they are. The first client decides.
 
         Raises:
             InvalidStorage: The storage cannot be used.
@@ -80,7 +77,6 @@ class Rojak(SchedulingClient):
             hosts=_hosts(hosts),
             step_workers=step_workers or 1,
             pool=pool or PoolSettings(),
-            reign=reign or ReignSettings(),
         )
         options = dict(ray_options or {})
         cluster.prepare_environment()

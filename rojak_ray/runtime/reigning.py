@@ -53,7 +53,7 @@ class ClusterReign:
         self._paths = Paths(settings.namespace)
         self._store = store
         self._clock = SystemClock()
-        self._keeper = ReignKeeper(store, self._paths, _claim_of_cluster(settings), self._clock, settings.reign)
+        self._keeper = ReignKeeper(store, self._paths, _claim_of_cluster(settings), self._clock, settings.pool.reign)
         self._keeper.drained = self._is_drained
         self.reign = self._keeper.reign
         self._keeping: asyncio.Task[None] | None = None
@@ -90,8 +90,8 @@ class ReignNews:
         self._catalog = CatalogAccess(settings.ray_namespace)
         self._store = store
         self._paths = Paths(settings.namespace)
-        self._drain_s = settings.reign.drain_s
-        self.reign = Reign(self._clock, settings.reign.patience_s)
+        self._drain_s = settings.pool.reign.drain_s
+        self.reign = Reign(self._clock, settings.pool.reign.patience_s)
 
     async def run(self) -> None:
         """Listen for ever, for `background`."""

@@ -8,7 +8,6 @@ from typing import Literal
 
 from rojak_ray.ids import id_key
 from rojak_ray.journal.paths import Owner
-from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.sessions.pool_settings import PoolSettings
 
 Placement = Literal["auto", "dedicated", "shared"]
@@ -33,7 +32,6 @@ class RuntimeSettings:
     """Step worker actors on each node."""
 
     pool: PoolSettings = field(default_factory=PoolSettings)
-    reign: ReignSettings = field(default_factory=ReignSettings)
 
     @property
     def ray_namespace(self) -> str:

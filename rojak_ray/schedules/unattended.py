@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pydantic import JsonValue
-
+from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.clock import SystemClock
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Paths
@@ -47,7 +46,7 @@ class StorageScheduler:
 class _StartsNothing:
     """Leaves every run to whoever opens the schedules next."""
 
-    async def start(self, run_id: str, request: str, action: Action, schedule: dict[str, JsonValue]) -> None:
+    async def start(self, run_id: str, request: str, action: Action, schedule: ScheduledRun) -> None:
         await _never()
 
     async def outcome(self, run_id: str, wait_s: float) -> Outcome | None:
