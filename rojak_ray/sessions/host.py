@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import CheckTimers, Command, Delete, PassProbation, RecordStep, Recover, Rest, StartRun
-from rojak_ray.core.decide import decide, set_aside_text
+from rojak_ray.core.decide import set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
@@ -37,6 +37,7 @@ from rojak_ray.errors import (
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.deciding import decide_safely
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.inbox import Inbox, Item
@@ -344,8 +345,10 @@ class SessionHost:
         try:
             for item in items:
                 try:
-                    new = decide(state, item.command)
-                except RequestError as error:
+                    new = decide_safely(state, item.command)
+                except (RequestError, InternalError) as error:
+                    if isinstance(error, InternalError) and item.answer is None:
+                        raise
                     refused.append((item, error))
                     continue
                 accepted.append(item)
