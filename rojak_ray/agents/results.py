@@ -67,6 +67,10 @@ class AgentResponse:
             ]
 
 
+_LONGEST_S = 100 * 365 * 86_400.0
+"""Whoever waits longer waits for ever; calendars end in the year 9999."""
+
+
 @dataclass(frozen=True)
 class WaitForAnswer:
     """Returned by a function whose result comes later, from a person or another system.
@@ -80,7 +84,7 @@ class WaitForAnswer:
     """What is asked, for whoever lists open questions."""
 
     timeout_in_seconds: float | None = None
-    """After this time the model is told that nobody answered; None waits for ever."""
+    """After this time the model is told that nobody answered; None or infinity waits for ever."""
 
     options: Sequence[str] = ()
     """Answers to choose from, for whoever shows the question. Any other answer is taken, too."""
@@ -89,8 +93,11 @@ class WaitForAnswer:
         """Refuse a time that is over before it begins, and options that are no list of texts."""
         if isinstance(self.options, str) or not all(isinstance(option, str) for option in self.options):
             raise ValueError("options of WaitForAnswer must be a list of texts.")
-        if self.timeout_in_seconds is not None and self.timeout_in_seconds <= 0:
-            raise ValueError("timeout_in_seconds of WaitForAnswer must be more than 0.")
+        limit = self.timeout_in_seconds
+        if limit is not None and not limit > 0:  # nor NaN
+            raise ValueError(f"timeout_in_seconds of WaitForAnswer must be more than 0, not {limit!r}.")
+        if limit is not None and limit > _LONGEST_S:
+            object.__setattr__(self, "timeout_in_seconds", None)
 
 
 @dataclass

@@ -7,11 +7,9 @@ cluster where one runs, and otherwise claims the journal here, without running a
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import typer
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rojak_ray.cli.output import PipeConsole, Voice, as_json, fail
+from rojak_ray.cli.place import Place, client_of
 from rojak_ray.cli.rows import print_rows
 from rojak_ray.core.events import Limit
 from rojak_ray.core.evolve import evolve
@@ -30,42 +29,16 @@ from rojak_ray.ids import check_id
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import Replayed, exists, inspect, replay, stored_owners, written_at
 from rojak_ray.messages import describe_content
-from rojak_ray.sessions.client import Client
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.markers import active_owners
 from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.requests import view_awaited
-from rojak_ray.sessions.unattended import StorageGateway
 from rojak_ray.storage.base import Store
-from rojak_ray.storage.open import open_store, resolve_storage
+from rojak_ray.storage.open import open_store
 
 _READS_AT_ONCE = 16
 _SHOWN_MESSAGES = 20
 _COLUMNS = ("id", "status", "messages", "agent", "queued", "written")
-
-
-@dataclass(frozen=True)
-class Place:
-    """An installation: where it is stored, and its namespace."""
-
-    storage: str
-    namespace: str
-
-    @classmethod
-    def of(cls, storage: str | None, namespace: str) -> Place:
-        """From what was typed."""
-        return cls(resolve_storage(storage, os.environ, Path.home()), check_id(namespace, "namespace"))
-
-    @property
-    def paths(self) -> Paths:
-        """Its keys."""
-        return Paths(self.namespace)
-
-    def words(self) -> str:
-        """The storage for people; that a folder is not there, since it may be mistyped."""
-        folder = self.storage.removeprefix("file://")
-        missing = folder.startswith("/") and not Path(folder).exists()
-        return f"{self.storage}, which does not exist" if missing else self.storage
 
 
 def owner_of(kind: Literal["session", "run"], id: str) -> Owner:
@@ -259,7 +232,7 @@ class Tail:
 
 async def tail(place: Place, owner: Owner, address: str | None, how: Tail) -> None:
     """Print events as they come."""
-    async with _client(place, address) as client:
+    async with client_of(place, address, changes=False) as client:
         if owner.kind == "session":
             events = (await client.get_session(owner.id)).events(after=how.after, until_idle=how.until_idle)
         else:
@@ -279,14 +252,14 @@ def _line(event: SessionEvent) -> str:
 
 async def resume(place: Place, owner: Owner, address: str | None) -> None:
     """Let it go on."""
-    async with _client(place, address) as client:
+    async with client_of(place, address) as client:
         await (client.resume_session(owner.id) if owner.kind == "session" else client.resume_run(owner.id))
     Voice().say(f"{owner.kind} {owner.id} is resumed; without a cluster it goes on when one runs on this storage.")
 
 
 async def cancel(place: Place, owner: Owner, address: str | None) -> None:
     """Stop what it is doing."""
-    async with _client(place, address) as client:
+    async with client_of(place, address) as client:
         if owner.kind == "session":
             await (await client.get_session(owner.id)).cancel()
         else:
@@ -296,26 +269,6 @@ async def cancel(place: Place, owner: Owner, address: str | None) -> None:
 
 async def delete(place: Place, owner: Owner, address: str | None) -> None:
     """Remove it."""
-    async with _client(place, address) as client:
+    async with client_of(place, address) as client:
         await (client.delete_session(owner.id) if owner.kind == "session" else client.delete_run(owner.id))
     Voice().say(f"{owner.kind} {owner.id} is deleted.")
-
-
-@asynccontextmanager
-async def _client(place: Place, address: str | None) -> AsyncGenerator[Client]:
-    """A client of the cluster there, or of the storage alone where none runs.
-
-    A cluster that was not named, and on which nobody uses this installation, is somebody else's: nothing is started
-    on it.
-    """
-    from rojak_ray.runtime import cluster
-
-    named = address or os.environ.get("RAY_ADDRESS")
-    if cluster.join(address) and (named or cluster.hosts_installation(place.storage, place.namespace)):
-        from rojak_ray.runtime.client import Rojak
-
-        client: Client = Rojak(place.storage, address=address, namespace=place.namespace)
-    else:
-        client = Client(StorageGateway(open_store(place.storage), place.paths))
-    async with client:
-        yield client

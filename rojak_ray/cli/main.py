@@ -8,7 +8,7 @@ import typer
 
 from rojak_ray import __version__
 from rojak_ray.cli import schedules, storage_check
-from rojak_ray.cli.conversations import conversations
+from rojak_ray.cli.conversations import Address, Namespace, Storage, conversations
 
 app = typer.Typer(
     name="rojak",
@@ -76,6 +76,46 @@ def demo(
         raise typer.BadParameter("--address names a Ray cluster, --in-process runs without Ray; pass one of them.")
     with errors_reported():
         run_demo(DemoOptions(choice, storage, session, address, in_process))
+
+
+@app.command()
+def takeover(storage: Storage = None, namespace: Namespace = "rojak", address: Address = None) -> None:
+    """Let the cluster here work on a storage, whichever one does now.
+
+    That one lets its running steps end, for a minute at most, and hands everything over. Nothing is lost or run twice.
+    """
+    import asyncio
+
+    from rojak_ray.cli.output import errors_reported, prepare_streams
+
+    prepare_streams()
+    with errors_reported():
+        from rojak_ray.cli.place import Place
+        from rojak_ray.cli.reign_commands import take_over
+
+        asyncio.run(take_over(Place.of(storage, namespace), address))
+
+
+@app.command()
+def doctor(
+    storage: Storage = None,
+    namespace: Namespace = "rojak",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is known of a storage without touching it: whether it can be read, and which cluster works on it.
+
+    Ends with exit code 1 if something has to be looked at.
+    """
+    import asyncio
+
+    from rojak_ray.cli.output import errors_reported, prepare_streams
+
+    prepare_streams()
+    with errors_reported():
+        from rojak_ray.cli.place import Place
+        from rojak_ray.cli.reign_commands import doctor as examine
+
+        asyncio.run(examine(Place.of(storage, namespace), as_json=as_json))
 
 
 def main() -> None:

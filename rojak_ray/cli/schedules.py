@@ -17,8 +17,9 @@ Storage = Annotated[
 ]
 Namespace = Annotated[str, typer.Option(help="The installation.")]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to join (auto: one on this machine). Without it Ray starts here.")
+    str | None, typer.Option(help="Ray cluster to go through; without it one on this machine, if any runs.")
 ]
+Unused = Annotated[str | None, typer.Option(help="Not needed: looking reads storage.", hidden=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule.")]
 Note = Annotated[str | None, typer.Option(help="Why, for people.")]
@@ -28,16 +29,23 @@ _NAMESPACE = "rojak"
 
 
 def _run(
-    act: Callable[[SchedulingClient], Awaitable[None]], storage: str | None, namespace: str, address: str | None
+    act: Callable[[SchedulingClient], Awaitable[None]],
+    storage: str | None,
+    namespace: str,
+    address: str | None = None,
+    *,
+    looks: bool = False,
 ) -> None:
+    """Do it through the cluster there, or through the storage alone; a look always reads storage."""
     import asyncio
 
     from rojak_ray.cli.output import errors_reported, prepare_streams
-    from rojak_ray.runtime.client import Rojak
+    from rojak_ray.cli.place import Place, client_of, storage_client
 
     async def connected() -> None:
-        async with Rojak(storage, address=address, namespace=namespace) as rojak:
-            await act(rojak)
+        place = Place.of(storage, namespace)
+        async with storage_client(place) if looks else client_of(place, address) as client:
+            await act(client)
 
     prepare_streams()
     with errors_reported():
@@ -46,12 +54,12 @@ def _run(
 
 @app.command("list")
 def list_schedules(
-    storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None, as_json: AsJson = False
+    storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Unused = None, as_json: AsJson = False
 ) -> None:
     """Every schedule, with its next time."""
     from rojak_ray.cli.schedule_commands import list_all
 
-    _run(lambda rojak: list_all(rojak, as_json=as_json), storage, namespace, address)
+    _run(lambda rojak: list_all(rojak, as_json=as_json), storage, namespace, looks=True)
 
 
 @app.command()
@@ -59,13 +67,13 @@ def show(
     schedule_id: ScheduleId,
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
-    address: Address = None,
+    address: Unused = None,
     as_json: AsJson = False,
 ) -> None:
     """One schedule: what it does, when it acts next, and what came of the last times."""
     from rojak_ray.cli.schedule_commands import show as show_one
 
-    _run(lambda rojak: show_one(rojak, schedule_id, as_json=as_json), storage, namespace, address)
+    _run(lambda rojak: show_one(rojak, schedule_id, as_json=as_json), storage, namespace, looks=True)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from rojak_ray.journal.paths import Paths
 from rojak_ray.reign.records import Claim, decode_claim, encode_claim, encode_note
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.reign.succession import Memory, Move, ReignSettings, Sight, judge
-from rojak_ray.reign.witness import begin_life, end_life, is_dead
+from rojak_ray.reign.witness import begin_life, end_life, is_dead, lives
 from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class ReignKeeper:
         """How often the reign was renewed; None: not known since it was taken over from an earlier life."""
 
         self.ruler_lives = False
-        """Whether another ruler was seen to renew its reign since this keeper looked first."""
+        """Whether another ruler is known to live: its process does, or it has renewed its reign since it was seen."""
 
         self.has_work: Callable[[], Awaitable[bool]] = _always
         """Whether there is anything to go on with. Where there is not, nothing is claimed before somebody asks."""
@@ -92,7 +92,7 @@ class ReignKeeper:
 
         self._ordered = False
         self._hurry = asyncio.Event()
-        self.reign.on_want = self._want
+        self.reign.on_want = self.want
 
     def order(self) -> None:
         """Take over, whoever rules."""
@@ -100,7 +100,8 @@ class ReignKeeper:
             self._ordered = True
             self._hurry.set()
 
-    def _want(self) -> None:
+    def want(self) -> None:
+        """Claim what nobody holds: there is something to do."""
         self._wanted = True
         if self.reign.standing.duty is Duty.FREE:
             self._hurry.set()
@@ -146,6 +147,8 @@ class ReignKeeper:
                 break
             self._memory = memory
             await self._try_to_claim(sight.number + 1)
+        if move is Move.STAND_BY and (claim := self._claims.get(sight.number)) is not None:
+            self.ruler_lives |= lives(claim.witness)
         if move is Move.SIGN_OFF:
             await self._sign_off(self._memory.held)
         self._memory = memory
@@ -214,7 +217,7 @@ class ReignKeeper:
 
     async def _look(self) -> Sight:
         """One LIST of claims; one more of renewals if somebody else's are of interest."""
-        numbers, ended = await self._list_claims()
+        numbers, ended = await list_claims(self._store, self._paths)
         if not numbers:
             return Sight()
         number = max(numbers)
@@ -235,14 +238,6 @@ class ReignKeeper:
             earlier=before,
             mine_before=max(filter(self._is_mine, open_before), default=0),
         )
-
-    async def _list_claims(self) -> tuple[set[int], set[int]]:
-        numbers, ended = set[int](), set[int]()
-        for key in await self._store.list(self._paths.reigns):
-            number, _, end = key.rsplit("/", 1)[1].partition(".")
-            if number.isdecimal() and end in {"", "end"}:  # what somebody else put there says nothing
-                (ended if end else numbers).add(int(number))
-        return numbers, ended
 
     async def _read(self, number: int) -> None:
         if self._claims.get(number) is not None:
@@ -306,6 +301,30 @@ class ReignKeeper:
                 for renewal in await self._store.list(self._paths.renewals(int(old))):
                     await self._store.delete(renewal)
                 await self._store.delete(key)
+
+
+async def list_claims(store: Store, paths: Paths) -> tuple[set[int], set[int]]:
+    """The numbers of the reigns that were claimed, and of those that are over."""
+    numbers, ended = set[int](), set[int]()
+    for key in await store.list(paths.reigns):
+        number, _, end = key.rsplit("/", 1)[1].partition(".")
+        if number.isdecimal() and end in {"", "end"}:  # what somebody else put there says nothing
+            (ended if end else numbers).add(int(number))
+    return numbers, ended
+
+
+async def read_ruler(store: Store, paths: Paths) -> Claim | None:
+    """The latest claim, unless nobody rules. Whether its holder lives is another question.
+
+    Raises:
+        JournalDamaged: It cannot be read. SchemaTooNew: a newer rojak_ray wrote it.
+    """
+    numbers, ended = await list_claims(store, paths)
+    number = max(numbers, default=0)
+    if number == 0 or number in ended:
+        return None
+    key = paths.reign(number)
+    return decode_claim(key, await store.get(key))
 
 
 async def _at_once(number: int) -> bool:

@@ -11,6 +11,9 @@ from enum import StrEnum
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import StandsBy
 
+_FINDING_OUT = 2
+"""A cluster that has just started on a busy machine may need longer to find out; so many times as long."""
+
 
 class Duty(StrEnum):
     """What a cluster may do."""
@@ -133,9 +136,16 @@ class Reign:
         """
         if self.on_want is not None and not self.rules:
             self.on_want()
+        if not await self._comes_to_rule(self.patience_s) and (
+            self._standing.duty is not Duty.UNKNOWN or not await self._comes_to_rule(_FINDING_OUT * self.patience_s)
+        ):
+            raise self._standing.refusal()
+
+    async def _comes_to_rule(self, wait_s: float) -> bool:
         try:
-            async with asyncio.timeout(self.patience_s):
+            async with asyncio.timeout(wait_s):
                 while not self.rules:
                     await self._news.wait()
         except TimeoutError:
-            raise self._standing.refusal() from None
+            return False
+        return True

@@ -60,6 +60,11 @@ async def is_dead(witness: Witness | None, proc: Path = Path("/proc")) -> bool:
     return not witness.address or await _nobody_listens(witness.address)
 
 
+def lives(witness: Witness | None, proc: Path = Path("/proc")) -> bool:
+    """Whether the process is seen to run on this machine. In doubt, False."""
+    return witness is not None and _here(witness, proc) and _is_running(witness, proc)
+
+
 def _here(witness: Witness, proc: Path) -> bool:
     """Whether what this process sees of processes and networks is what the witness saw."""
     mine = witness_of(os.getpid(), proc=proc)

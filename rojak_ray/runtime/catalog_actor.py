@@ -7,11 +7,16 @@ loads this one. So what the actor itself needs is loaded when it starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
+
+if TYPE_CHECKING:
+    from rojak_ray.reign.reign import Standing
+    from rojak_ray.runtime.reigning import Told
 
 
 class CatalogActor(Catalog):
@@ -22,12 +27,25 @@ class CatalogActor(Catalog):
         # These load every actor's class; see above.
         from rojak_ray.runtime.placement import Placements
         from rojak_ray.runtime.placement_on_ray import RayCluster
+        from rojak_ray.runtime.reigning import ClusterReign
         from rojak_ray.runtime.upkeep import Upkeep
+        from rojak_ray.storage.open import open_store
 
         super().__init__(settings)
         self._placements = Placements(settings, RayCluster(settings), SystemClock())
-        self._upkeep = Upkeep(settings, self.place_step_workers)
+        store = open_store(settings.storage)
+        self._reign = ClusterReign(settings, store)
+        self._reign.start()
+        self._upkeep = Upkeep(settings, store, self._reign.reign, self.place_step_workers)
         self._upkeep.start()
+
+    async def reign(self, seen: Standing | None = None) -> Told:
+        """Where this cluster stands: see `ClusterReign.tell`."""
+        return await self._reign.tell(seen)
+
+    async def take_over(self) -> None:
+        """Let this cluster rule, whoever does now. It does so a moment later; repeating it is harmless."""
+        self._reign.take_over()
 
     async def place(self, session_id: str) -> str | None:
         """The Ray name of the actor that serves a session: see `Placements.place`."""

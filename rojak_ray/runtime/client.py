@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from rojak_ray.errors import InvalidSetting, InvalidStorage
 from rojak_ray.ids import check_id
+from rojak_ray.reign.reign import Standing
 from rojak_ray.runtime import cluster
 from rojak_ray.runtime.settings import AUTO_HOSTS, MOST_HOSTS, Placement, RuntimeSettings
 from rojak_ray.schedules.client import SchedulingClient
@@ -35,8 +36,12 @@ class Rojak(SchedulingClient):
         step_workers: int | None = None,
         pool: PoolSettings | None = None,
         ray_options: Mapping[str, Any] | None = None,
+        takeover: bool = False,
     ) -> None:
         """Make a client.
+
+        Of several clusters on one storage and namespace one works. The others stand by: they take registrations and
+        answer from storage, and refuse with `StandsBy` what would change something.
 
         Args:
             storage: URL (`s3://`, `gs://`, `az://`, `file://`) or path; None reads ROJAK_STORAGE, else uses a folder
@@ -51,6 +56,8 @@ class Rojak(SchedulingClient):
             step_workers: Step workers on each node; None means one.
             pool: How long idle conversations stay in memory.
             ray_options: Arguments of `ray.init` for a Ray that is started here.
+            takeover: Let this cluster work, whichever one does now: that one lets its running steps end for a minute
+                and hands everything over.
 
         Raises:
             InvalidStorage: The storage cannot be used.
@@ -77,7 +84,7 @@ class Rojak(SchedulingClient):
         from rojak_ray.runtime.gateway import RayGateway
         from rojak_ray.runtime.scheduler_access import RayScheduler
 
-        gateway = RayGateway(settings, lambda: cluster.connect(address, options))
+        gateway = RayGateway(settings, lambda: cluster.connect(address, options), takeover=takeover)
         super().__init__(gateway, RayScheduler(gateway), ids=gateway.ids)
         self._gateway_on_ray = gateway
 
@@ -85,6 +92,24 @@ class Rojak(SchedulingClient):
     def settings(self) -> RuntimeSettings:
         """What this installation is set up with; once connected, what its first client decided."""
         return self._gateway_on_ray.settings
+
+    async def standing(self) -> Standing:
+        """Whether this cluster works on its storage, or stands by and for whom: `.duty`, `.ruler`, `.number`.
+
+        Raises:
+            StoreUnavailable: The cluster does not answer.
+        """
+        await self._gateway_on_ray.connect()
+        return await self._gateway_on_ray.standing()
+
+    async def take_over(self) -> None:
+        """Let this cluster work on its storage, whichever one does now; `standing` tells when it does.
+
+        Crash safety:
+            May be repeated. Steps that run elsewhere end there, within a minute; nothing runs twice.
+        """
+        await self._gateway_on_ray.connect()
+        await self._gateway_on_ray.take_over()
 
 
 def _placement(given: Any) -> Placement:

@@ -17,12 +17,14 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
+from rojak_ray.reign.reign import Duty, Standing
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.host_access import HostAccess
 from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
 from rojak_ray.runtime.publishing import Publisher
+from rojak_ray.runtime.reigning import Told
 from rojak_ray.runtime.session_homes import SessionHomes
 from rojak_ray.runtime.settings import AUTO_HOSTS, RuntimeSettings, home_of, host_name, hosts_for, session_name
 from rojak_ray.sessions.order import Sequencer
@@ -44,8 +46,9 @@ _YOUNG_S = 2.0
 class RayGateway:
     """One driver's connection to one installation."""
 
-    def __init__(self, settings: RuntimeSettings, join: Callable[[], bool]) -> None:
-        """Cheap; `join` connects this process to Ray when it is needed."""
+    def __init__(self, settings: RuntimeSettings, join: Callable[[], bool], *, takeover: bool = False) -> None:
+        """Cheap; `join` connects this process to Ray when it is needed. With `takeover` the cluster is told to rule."""
+        self._takeover = takeover
         self._settings = settings
         self._join = join
         self._connecting: asyncio.Task[None] | None = None
@@ -58,6 +61,7 @@ class RayGateway:
         """For what this driver starts without a name."""
 
         self._sequencer = Sequencer(RandomIds().new_id())
+        self._hearing: asyncio.Task[None] | None = None
 
     @property
     def settings(self) -> RuntimeSettings:
@@ -91,9 +95,34 @@ class RayGateway:
                 self.ids.prefer(0, self._settings.hosts, _YOUNG_S)
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
+            if self._takeover:
+                await self.take_over()
         except RayError as error:
             raise RayUnavailable(f"Ray is there, but an actor could not be started: {error}") from error
         self._publisher.version = version
+        self._hearing = asyncio.create_task(self._say_who_rules(), name="hear who rules")
+
+    async def standing(self) -> Standing:
+        """Where the cluster stands among those that share its storage.
+
+        Raises:
+            StoreUnavailable: The catalog does not answer.
+        """
+        told: Told = await self._catalog.call("reign")
+        return told.standing
+
+    async def take_over(self) -> None:
+        """Let the cluster rule, whoever does now."""
+        await self._catalog.call("take_over")
+
+    async def _say_who_rules(self) -> None:
+        try:
+            standing = await self.standing()
+        except (RayError, RojakError) as error:
+            logger.debug("it is not known who rules: %s", error)
+            return
+        if standing.duty in {Duty.STANDS_BY, Duty.YIELDS}:
+            logger.warning("%s", standing.refusal())
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """See `Gateway.ask`. Requests of this client to one owner are taken in the order they were made."""
@@ -210,6 +239,9 @@ class RayGateway:
 
     async def close(self) -> None:
         """Stop keeping registrations alive. Actors and what was registered stay."""
+        if self._hearing is not None:
+            self._hearing.cancel()
+            await asyncio.gather(self._hearing, return_exceptions=True)
         await self._publisher.close()
         hosts, self._hosts = list(self._hosts.values()), {}
         await asyncio.gather(*(host.aclose() for host in hosts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 
 from rojak_ray.clock import SystemClock
@@ -10,7 +11,9 @@ from rojak_ray.concurrency import background
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.reign.duties import follow
 from rojak_ray.runtime.gateway import RayGateway
+from rojak_ray.runtime.reigning import ReignNews
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.schedules.host import SchedulerStatistics
 from rojak_ray.schedules.requests import ScheduleAsk
@@ -22,6 +25,8 @@ from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_NEWS_S = 2.0
 
 
 class SchedulerActor:
@@ -38,11 +43,17 @@ class SchedulerActor:
         ids = RandomIds()
         paths, clock = Paths(settings.namespace), SystemClock()
         self._gateway = RayGateway(settings, lambda: False)
-        self._service = SchedulerService(self._store, paths, GatewayRuns(self._gateway), clock, ids)
+        self._news = ReignNews(settings, self._store)
+        self._listening = background("hear who rules", self._news.run, clock, longest_pause_s=_LONGEST_NEWS_S)
+        runs = GatewayRuns(self._gateway)
+        self._service = SchedulerService(self._store, paths, runs, clock, ids, self._news.reign)
         self._alarm = AlarmClock(self._store, paths, clock, self._wake)
-        self._ringing = background("ring timers", lambda: self._alarm.run(settings.pool.timers_s), clock)
+        self._clock = clock
+        self._timers_s = settings.pool.timers_s
+        self._ringing: asyncio.Task[None] | None = None
         self._checked: asyncio.Task[None] | None = None
-        self._beginning = background("begin with the schedules", self._begin, clock)
+        duty = functools.partial(follow, self._news.reign, self._begin, self._end)
+        self._obedience = background("go on with the schedules", duty, clock)
 
     async def ask(self, packed: bytes) -> bytes | RojakError:
         """Bring a packed `ScheduleAsk` to the schedules; a packed `ScheduleReply` comes back.
@@ -70,8 +81,17 @@ class SchedulerActor:
         return await self._gateway.ask(owner, ask)
 
     async def _begin(self) -> None:
+        if self._ringing is None:
+            self._ringing = background("ring timers", lambda: self._alarm.run(self._timers_s), self._clock)
         await self._check_storage()
         await self._service.start()
+
+    async def _end(self) -> None:
+        ringing, self._ringing = self._ringing, None
+        if ringing is not None:
+            ringing.cancel()
+            await asyncio.gather(ringing, return_exceptions=True)
+        await self._service.pause()
 
     async def _check_storage(self) -> None:
         """Prove once that the storage keeps its promises; again if that failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -17,12 +18,14 @@ from rojak_ray.errors import InternalError, RojakError, StorageError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.providers.builtin import preload_sdks
+from rojak_ray.reign.duties import follow
 from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.link import LinkServer
 from rojak_ray.runtime.lookup import names_of
 from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
+from rojak_ray.runtime.reigning import ReignNews
 from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolStatistics
@@ -36,6 +39,7 @@ _COLLECT_AFTER = (50_000, 20, 100)
 """Python's own thresholds cost a busy host an eighth of its time: next to nothing of what it makes is cyclic."""
 
 _RETIRE_CHECK_S = 1.0
+_LONGEST_NEWS_S = 2.0
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 
@@ -59,6 +63,8 @@ class _Shell:
             asks_models=asks_models,
             settings=settings.pool,
         )
+        self._news = ReignNews(settings, self._store)
+        self.reign = self._news.reign
         self.pool = HostPool(
             self._store,
             Paths(settings.namespace),
@@ -67,7 +73,12 @@ class _Shell:
             RandomIds(),
             settings.pool,
             alone=not asks_models,
+            reign=self.reign,
         )
+        self._listening = background("hear who rules", self._news.run, self._clock, longest_pause_s=_LONGEST_NEWS_S)
+        self.began = asyncio.Event()
+        """Set once it is known whether there is anything to go on with, and that was begun."""
+
         self._checked: asyncio.Task[None] | None = None
         self.asking = 0
 
@@ -77,8 +88,8 @@ class _Shell:
             self._checked = asyncio.create_task(check_durable(self._store))
         await asyncio.shield(self._checked)
 
-    def recover(self, go_on: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
-        """Go on with what an earlier life left, as soon as the storage lets us; the task ends when that is done."""
+    def obey(self, go_on: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+        """Go on with what an earlier life left whenever this cluster rules, and let go of everything when it yields."""
 
         async def begin() -> None:
             await self.check_storage()
@@ -86,8 +97,19 @@ class _Shell:
                 await go_on()
             except StorageError as error:  # the pool tries again by itself
                 logger.warning("recovery goes on in the background: %s", error)
+            self.began.set()
 
-        return background("recover", begin, self._clock, first_pause_s=_FIRST_WAIT_S, longest_pause_s=_LONGEST_WAIT_S)
+        async def end() -> None:
+            self.began.set()
+            await self.pool.hand_over()
+
+        return background(
+            "go on with what was left",
+            functools.partial(follow, self.reign, begin, end),
+            self._clock,
+            first_pause_s=_FIRST_WAIT_S,
+            longest_pause_s=_LONGEST_WAIT_S,
+        )
 
     async def wake(self, owners: list[Owner]) -> None:
         """Open these if some lost process had them open. What fails is tried again here, or by the next sweep."""
@@ -138,7 +160,7 @@ class SessionHostActor:
 
         self._settings = settings
         self._index = index
-        self._recovery = self._shell.recover(self._recover)
+        self._obedience = self._shell.obey(self._recover)
 
     async def ask(self, packed: bytes) -> Answer | Ticket:
         """Bring an `Envelope` to its owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
@@ -154,7 +176,7 @@ class SessionHostActor:
 
     async def wake(self, owners: list[Owner]) -> None:
         """Go on with these, if some lost process had them open. For the catalog's sweep; repeating it is harmless."""
-        if self._recovery.done():
+        if self._shell.began.is_set():
             await self._shell.wake(owners)
 
     async def link(self) -> str:
@@ -171,7 +193,7 @@ class SessionHostActor:
 
     async def has(self, session_id: str) -> bool:
         """Whether a session is open here, or on its way in or out. For whoever might place it elsewhere."""
-        await asyncio.shield(self._recovery)
+        await self._shell.began.wait()
         return self._shell.pool.has(Owner("session", session_id))
 
     async def _recover(self) -> None:
@@ -196,7 +218,7 @@ class SessionActor:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
         self._shell = _Shell(settings, session_name(session_id), asks_models=False)
         self._owner = Owner("session", session_id)
-        self._recovery = self._shell.recover(lambda: self._shell.pool.wake(self._owner))
+        self._obedience = self._shell.obey(lambda: self._shell.pool.wake(self._owner))
         self._retirement = background("leave when idle", self._retire_when_idle, SystemClock())
 
     async def ask(self, packed: bytes) -> Answer:
@@ -226,7 +248,7 @@ class SessionActor:
         idle_before = False
         while True:
             await asyncio.sleep(_RETIRE_CHECK_S)
-            idle = self._recovery.done() and not self._shell.asking and self._shell.settled
+            idle = self._shell.began.is_set() and not self._shell.asking and self._shell.settled
             if idle and idle_before:
                 ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
             idle_before = idle

@@ -52,8 +52,11 @@ class Sweep:
         self._names = names
         self._known: dict[str, Owner] = {}
 
-    async def once(self) -> None:
+    async def once(self, since: int = 0) -> None:
         """Have everything opened that is in the index and not open where it belongs; start a scheduler that is missed.
+
+        Args:
+            since: Leave alone what a host of an earlier reign still has open.
 
         Raises:
             StorageError: The index could not be read; nothing was done.
@@ -63,7 +66,10 @@ class Sweep:
             Opening is a claim, and whoever is open already stays so; repeating it is harmless.
         """
         there = await asyncio.to_thread(self._names)
-        parts = (self._wake_scheduler, self._wake_owners)  # neither waits for the other, nor goes without by its errors
+        parts = (
+            self._wake_scheduler,
+            functools.partial(self._wake_owners, since),
+        )  # neither waits for the other, nor goes without by its errors
         await at_most(len(parts), lambda part: part(there), parts)
 
     async def _wake_scheduler(self, there: set[str]) -> None:
@@ -71,11 +77,11 @@ class Sweep:
         if SCHEDULER not in there and (await has_schedules(self._store, paths) or await has_timers(self._store, paths)):
             await asyncio.to_thread(self._start_scheduler)
 
-    async def _wake_owners(self, there: set[str]) -> None:
+    async def _wake_owners(self, since: int, there: set[str]) -> None:
         homes: dict[int, list[Owner]] = {}
         alone: list[str] = []
         placement = self._settings.placement
-        for owner in await active_owners(self._store, Paths(self._settings.namespace), self._known):
+        for owner in await active_owners(self._store, Paths(self._settings.namespace), self._known, since=since):
             has_own = owner.kind == "session" and session_name(owner.id) in there
             # What a lost process left is gone on with by shared hosts if it may: starting its actor takes longer.
             if owner.kind == "run" or placement == "shared" or (placement == "auto" and not has_own):

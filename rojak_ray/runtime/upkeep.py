@@ -13,11 +13,12 @@ from ray.exceptions import RayError
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.concurrency import background
+from rojak_ray.reign.reign import Reign
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.settings import RuntimeSettings, step_worker_name
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.sweep import Sweep
-from rojak_ray.storage.open import open_store
+from rojak_ray.storage.base import Store
 
 logger = logging.getLogger(__name__)
 
@@ -27,23 +28,37 @@ _REST_AFTER_S = 1.0
 and the other shared hosts wait. They are there before a crowd comes: starting under load takes them seconds."""
 
 _SWEEP_S = 20.0
-_SWEEP_AGAIN_S = 2.0
-"""After a sweep that failed; doubled each time, up to the usual time between two."""
+_SWEEP_AGAIN_S = 1.0
+"""After a sweep that failed, doubled each time; and while work of an earlier reign is being let go."""
 
 
 class Upkeep:
     """Starts hosts and step workers, and sweeps."""
 
-    def __init__(self, settings: RuntimeSettings, placed: Callable[[tuple[str, ...]], Awaitable[None]]) -> None:
-        """`placed` is told the names of the step workers whenever nodes were looked at."""
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        store: Store,
+        reign: Reign,
+        placed: Callable[[tuple[str, ...]], Awaitable[None]],
+    ) -> None:
+        """Looks for unfinished work only while this cluster rules.
+
+        Args:
+            settings: Of the installation.
+            store: Its storage.
+            reign: Whether this cluster works on it.
+            placed: Told the names of the step workers whenever nodes were looked at.
+        """
         self._settings = settings
+        self._reign = reign
         self._placed = placed
         self._step_workers: dict[str, actors.Handle] = {}
         self._step_workers_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep = Sweep(
             settings,
-            open_store(settings.storage),
+            store,
             start_host=functools.partial(actors.start_host, settings),
             start_session=functools.partial(actors.start_session, settings),
             start_scheduler=functools.partial(actors.start_scheduler, settings),
@@ -76,8 +91,10 @@ class Upkeep:
     async def _keep_sweeping(self) -> None:
         """Wake what was left unfinished: at once, as a lost cluster may have, and then every so often."""
         while True:
-            await self._sweep.once()
-            await asyncio.sleep(_SWEEP_S)
+            standing = self._reign.standing
+            if self._reign.rules:
+                await self._sweep.once(since=standing.number if standing.handover else 0)
+            await self._reign.news(standing, _SWEEP_AGAIN_S if standing.handover else _SWEEP_S)
 
     async def _start_hosts(self) -> None:
         """Start all shared hosts, once: whoever needs one that is gone starts it."""

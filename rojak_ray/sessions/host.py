@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import CheckTimers, Command, Delete, PassProbation, RecordStep, Recover, Rest, StartRun
-from rojak_ray.core.decide import decide, set_aside_text
+from rojak_ray.core.decide import set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
 from rojak_ray.core.pending import pending
@@ -24,6 +24,7 @@ from rojak_ray.core.steps import CallModel
 from rojak_ray.core.waiting import next_deadline, next_due
 from rojak_ray.display import one_line
 from rojak_ray.errors import (
+    Fenced,
     InternalError,
     RequestError,
     RojakError,
@@ -37,6 +38,8 @@ from rojak_ray.errors import (
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.deciding import decide_safely
+from rojak_ray.sessions.endings import Endings
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.inbox import Inbox, Item
@@ -105,9 +108,8 @@ class SessionHost:
         self._turnstile = Turnstile()
         self._feed = Feed(clock)
         self._inbox = Inbox()
-        self._endings: dict[str, asyncio.Future[RunView]] = {}
+        self._endings = Endings()
         self._under_way = UnderWay(executor, clock, self._feed, self._inbox.post)
-        self._waiters = 0
         self._driver: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
         self._taking_over: asyncio.Task[None] | None = None
@@ -208,7 +210,7 @@ class SessionHost:
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()
         batch = await self._feed.follow(follow) if follow else None
-        if run is not None and not self._waiters:
+        if run is not None and not self._endings.waiting:
             self._naming.answered()
         return Reply(created=created, run=run, view=self._view() if ask.view else None, batch=batch)
 
@@ -258,16 +260,21 @@ class SessionHost:
             raise self.failure
         if self._state.set_aside is not None:
             raise SessionSetAside(set_aside_text(self._state))
-        ending = self._endings.setdefault(run_id, asyncio.get_running_loop().create_future())
-        self._waiters += 1
+        ended = await self._endings.wait(run_id, wait_s)
+        if ended is not None:
+            return ended
+        await self._find_out_whether_overtaken()
+        return view_run(self._state, run_id) or run
+
+    async def _find_out_whether_overtaken(self) -> None:
+        """A host that writes nothing would never hear of it, and those who wait here would wait for ever."""
         try:
-            async with asyncio.timeout(wait_s):
-                # Shielded: others wait for the same ending.
-                return await asyncio.shield(ending)
-        except TimeoutError:
-            return view_run(self._state, run_id) or run
-        finally:
-            self._waiters -= 1
+            await self._journal.confirm()
+        except Fenced as error:
+            self._end(error)
+            raise
+        except StorageError as error:
+            logger.debug("%s may have been taken over: %s", self.owner, error)
 
     @property
     def resting_until(self) -> datetime | None:
@@ -275,7 +282,7 @@ class SessionHost:
 
         None: there is something to do, or somebody waits for the outcome. `FOR_EVER`: nothing before an answer comes.
         """
-        busy = self._asked or self._held or self._waiters or not self._under_way.quiet
+        busy = self._asked or self._held or self._endings.waiting or not self._under_way.quiet
         if busy or self._state.run is None or self._state.set_aside is not None or self.failure is not None:
             return None
         return next_due(self._state) or FOR_EVER
@@ -346,8 +353,10 @@ class SessionHost:
         try:
             for item in items:
                 try:
-                    new = decide(state, item.command)
-                except RequestError as error:
+                    new = decide_safely(state, item.command)
+                except (RequestError, InternalError) as error:
+                    if isinstance(error, InternalError) and item.answer is None:
+                        raise
                     refused.append((item, error))
                     continue
                 accepted.append(item)
@@ -378,7 +387,7 @@ class SessionHost:
         self._snapshot_if_due()
         self._answer_all([*((item, None) for item in accepted), *refused], ended)
         if state.set_aside is not None:
-            self._fail_waiting(SessionSetAside(set_aside_text(state)))
+            self._endings.fail(SessionSetAside(set_aside_text(state)))
         self._start_pending()
         self._advance_feed(told)
 
@@ -386,9 +395,7 @@ class SessionHost:
         for item, error in items:
             item.respond(error)
         for run in ended:
-            ending = self._endings.pop(run.run_id, None)
-            if ending is not None and not ending.done():
-                ending.set_result(run)
+            self._endings.tell(run)
 
     async def _unconfirmed(self) -> StorageError | None:
         """Why an answer that needs no record must not be given; storage that fails ends no steps here."""
@@ -482,16 +489,8 @@ class SessionHost:
             if task is not current:
                 task.cancel()
         self._inbox.fail(error)
-        self._fail_waiting(error)
+        self._endings.fail(error)
         self._feed.end(error)
         self._naming.ended()
         if self._on_end is not None:
             self._on_end(self)
-
-    def _fail_waiting(self, error: RojakError) -> None:
-        """Tell everyone who waits for a run."""
-        endings, self._endings = self._endings, {}
-        for ending in endings.values():
-            if not ending.done():
-                ending.set_exception(error)
-                ending.exception()  # nobody may be waiting any more

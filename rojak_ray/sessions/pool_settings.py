@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rojak_ray.journal.thresholds import SNAPSHOT_BYTES
+from rojak_ray.reign.succession import ReignSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSettings:
-    """How long conversations stay in memory, and what they wait for."""
+    """How long conversations stay in memory, what they wait for, and when a cluster works on them."""
 
     session_idle_s: float = 300.0
     """A session that nobody asked for this long goes to storage; the next message brings it back."""
@@ -34,6 +35,9 @@ class PoolSettings:
 
     code_wait_after_loss_s: float = 600.0
     """The same for a run that outlived its process: workers come back later than hosts."""
+
+    reign: ReignSettings = field(default_factory=ReignSettings)
+    """How fast clusters on one storage notice each other, and how patient they are."""
 
     snapshot_bytes: int = SNAPSHOT_BYTES
     """Bytes of records after which a conversation is written down whole."""

@@ -25,8 +25,7 @@ from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.reign.duties import follow
 from rojak_ray.reign.identity import claim_of_process
 from rojak_ray.reign.keeper import ReignKeeper
-from rojak_ray.reign.reign import Reign
-from rojak_ray.reign.succession import ReignSettings
+from rojak_ray.reign.reign import Reign, Standing
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.runs import GatewayRuns
@@ -114,6 +113,12 @@ class InProcessGateway:
     async def _stop_ruling(self) -> None:
         keeping, self._keeping = self._keeping, None
         await _stop(keeping)
+
+    async def take_over(self) -> None:
+        """Rule, whoever does now."""
+        if self._keeper is not None:
+            self._keeper.order()
+        await self.connect()
 
     async def _begin(self) -> None:
         await self.providers()
@@ -232,7 +237,6 @@ class InProcessRuntime(SchedulingClient):
         ids: IdSource | None = None,
         settings: PoolSettings | None = None,
         takeover: bool = False,
-        reign: ReignSettings | None = None,
     ) -> None:
         """Make a runtime.
 
@@ -246,22 +250,29 @@ class InProcessRuntime(SchedulingClient):
             ids: Source of fresh ids; random by default.
             settings: How long idle conversations stay in memory.
             takeover: Do not stand by: take over from whoever works on this storage.
-            reign: How fast another one is noticed, and how patient this one is.
         """
         store = MemoryStore() if storage is None else open_store(storage) if isinstance(storage, str) else storage
         source = ids or RandomIds()
+        settings = settings or PoolSettings()
         keeper = None
         if storage is not None:  # else nobody else has it
             # Whether another process lives is a matter of real time, whatever a test's clock shows.
             claim = claim_of_process(RandomIds(), "in-process")
-            keeper = ReignKeeper(store, Paths(namespace), claim, SystemClock(), reign)
+            keeper = ReignKeeper(store, Paths(namespace), claim, SystemClock(), settings.reign)
             if takeover:
                 keeper.order()
-        self._local = InProcessGateway(
-            store, namespace, clock or SystemClock(), source, settings or PoolSettings(), keeper
-        )
-        home = HomeLoop()
-        super().__init__(GatewayAtHome(self._local, home), _LocalScheduler(self._local, home), source)
+        self._local = InProcessGateway(store, namespace, clock or SystemClock(), source, settings, keeper)
+        self._home = HomeLoop()
+        super().__init__(GatewayAtHome(self._local, self._home), _LocalScheduler(self._local, self._home), source)
+
+    async def standing(self) -> Standing:
+        """Whether this program works on its storage, or stands by and for whom: `.duty`, `.ruler`, `.number`."""
+        await self._home.run(self._local.connect)
+        return self._local.reign.standing
+
+    async def take_over(self) -> None:
+        """Work on the storage, whoever does now; `standing` tells when that is so. May be repeated."""
+        await self._home.run(self._local.take_over)
 
     def statistics(self) -> PoolStatistics:
         """Counts for people."""

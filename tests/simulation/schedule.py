@@ -126,7 +126,7 @@ async def _play(world: World) -> list[str]:
         if isinstance(result, BaseException):
             world.wrong.append(f"a client met {type(result).__name__}: {result}")
     await asyncio.sleep(max(0.0, world.conditions.ends_at - world.loop.time()))
-    return [*world.wrong, *await _settle(world, owners)]
+    return [*world.wrong, *await settle(world, owners)]
 
 
 def plan_bad_luck(world: World) -> None:
@@ -280,7 +280,7 @@ class Client:
         await self.insist((CancelRun(),) if poisoned else (Resume(),))
 
 
-async def _settle(world: World, owners: list[Owner]) -> list[str]:
+async def settle(world: World, owners: list[Owner]) -> list[str]:
     """Wait, asking nothing, until every accepted run has ended; then compare with a process that knows nothing."""
     until = world.loop.time() + _SETTLE_S
     truths = Truths(world)

@@ -14,6 +14,7 @@ from rojak_ray.concurrency import background
 from rojak_ray.core.commands import StartRun
 from rojak_ray.errors import InternalError, RojakError, StoreUnavailable
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.reign.reign import Reign
 from rojak_ray.sessions.alarm import AlarmClock
 from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.pool import HostPool
@@ -93,6 +94,7 @@ class Process:
         self.wire.on_trouble = lambda kind, operation, key: world.trouble(self.name, kind, operation, key)
         self.wire.out_until, self.wire.refusing_until = world.out_until, world.refusing_until
         self.calls: dict[asyncio.Future[Reply | RojakError], None] = {}  # in order: the same seed does the same
+        self.world = world
         self.pool = HostPool(
             self.wire,
             PATHS,
@@ -101,22 +103,27 @@ class Process:
             LaneIds(name),
             world.conditions.settings,
             alone=world.conditions.alone,
+            reign=self.make_reign(),
         )
-        self._world = world
+        self.lane.context.run(self.begin)
+
+    def make_reign(self) -> Reign:
+        """Processes of one cluster: each may open anything."""
+        return Reign.sole()
+
+    def begin(self) -> None:
+        """What it does by itself; in its own lane."""
+        world, name, loop = self.world, self.name, self.world.loop
         alarm = AlarmClock(self.wire, PATHS, LaneClock(loop), lambda owner, ask: world.ask(Sequencer(name), owner, ask))
         loop.create_task(self._recover(), context=self.lane.context)
-        loop.create_task(self._ring(alarm), context=self.lane.context)
-
-    async def _ring(self, alarm: AlarmClock) -> None:
-        """Look for timers for ever, and begin again whenever storage fails, as the scheduler's actor does."""
-        await background("ring timers", lambda: alarm.run(1.0), LaneClock(self._world.loop))
+        self.ringing = background("ring timers", lambda: alarm.run(1.0), LaneClock(loop))
 
     async def _recover(self) -> None:
         """What the actors do when they begin."""
         try:
             await self.pool.recover(lambda owner: True)
         except RojakError as error:
-            self._world.note(self.name, f"recovery failed: {error}")
+            self.world.note(self.name, f"recovery failed: {error}")
 
     async def serve(self, owner: Owner, ask: Ask, answer: asyncio.Future[Reply | RojakError]) -> None:
         """Answer over the network, as an actor does: errors are values."""
@@ -127,7 +134,7 @@ class Process:
             result = error
         except Exception as error:  # noqa: BLE001  (the actor boundary)
             result = InternalError(f"{type(error).__name__}: {error}")
-        self._world.travel(lambda: answer.done() or answer.set_result(result))
+        self.world.travel(lambda: answer.done() or answer.set_result(result))
 
 
 @dataclass
@@ -168,8 +175,11 @@ class World:
 
     # Processes.
 
+    def new_process(self, name: str) -> Process:
+        return Process(self, name)
+
     def boot(self) -> Process:
-        process = Process(self, f"p{len(self.every) + 1}")
+        process = self.new_process(f"p{len(self.every) + 1}")
         self.every.append(process)
         self.processes.append(process)
         self.note(process.name, "begins")

@@ -12,6 +12,7 @@ from rojak_ray.errors import RunCancelled, RunNotFound, SessionNotFound, StoreUn
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import replay
 from rojak_ray.reign.succession import ReignSettings
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.stores import FailBefore, FaultyStore, RecordingStore
 
@@ -158,10 +159,10 @@ async def test_deletion_whose_storage_fails_can_be_repeated(number):
 async def test_late_writer_of_a_deleted_session_cannot_write_into_the_new_one():
     store = MemoryStore()
     unaware, hasty = ReignSettings(look_s=1e6), ReignSettings(look_s=0.01, hurry_s=0.01, drain_s=0.01)
-    async with world(store, reign=unaware) as old:
+    async with world(store, PoolSettings(sweep_s=1e6, reign=unaware)) as old:
         session = await old.rojak.create_session("s", AGENT)
         await session.send_messages(plan("one"))
-        async with world(store, reign=hasty, takeover=True) as new:
+        async with world(store, PoolSettings(sweep_s=1e6, reign=hasty), takeover=True) as new:
             await new.rojak.delete_session("s")
             fresh = await new.rojak.create_session("s", PlanAgent(name="B"))
             # The old process still believes that it holds the session; its next write meets a fence.

@@ -195,3 +195,19 @@ def test_opening_as_new_that_somebody_anticipated_leaves_no_marker_and_loses_not
         await quick.close()
 
     played(play)
+
+
+def test_who_waits_at_an_overtaken_host_hears_how_it_ended_elsewhere():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.ask(StartRun(run_id="r", input_digest="d", messages=(message("r", [["approve"]]),)))
+        old, scene.pool = scene.pool, impatient(scene, "new")
+        waiting = asyncio.create_task(old.ask(OWNER, Ask(await_run="r", wait_s=20.0)))
+        await asyncio.sleep(1.0)
+        await scene.ask(CancelRun())
+        reply = await waiting
+        assert reply.run is not None
+        assert reply.run.status == "cancelled"
+        await old.close()
+
+    played(play)

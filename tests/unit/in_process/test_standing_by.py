@@ -18,6 +18,7 @@ from rojak_ray import function
 from rojak_ray.errors import RunNotFound, SessionNotFound, StandsBy
 from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.schedules import ScheduleSpec
+from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.clock import FakeClock
 from rojak_ray.testing.runtime import InProcessRuntime
@@ -30,7 +31,8 @@ AGENT = PlanAgent(name="A")
 
 @contextlib.asynccontextmanager
 async def runtime(store, *functions, **options):
-    async with InProcessRuntime(store, **{"reign": HASTY, **options}) as made:
+    settings = PoolSettings(reign=options.pop("reign", HASTY))
+    async with InProcessRuntime(store, settings=settings, **options) as made:
         await made.create_worker([WatchedPlan()])
         for fn in functions:
             made._gateway.refer(fn)
@@ -240,7 +242,7 @@ async def test_a_program_that_was_killed_is_followed_at_once_on_its_machine(tmp_
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert await asyncio.to_thread(process.stdout.readline) == "called\n"
-            async with InProcessRuntime(str(tmp_path / "storage"), reign=HASTY) as beside:
+            async with InProcessRuntime(str(tmp_path / "storage"), settings=PoolSettings(reign=HASTY)) as beside:
                 with pytest.raises(StandsBy, match=f"process {process.pid}"):
                     await beside.run("other", AGENT, plan("x"))
         finally:
@@ -264,7 +266,7 @@ def test_a_program_that_forgot_to_close_is_followed_at_once_by_the_next_in_its_p
         left.append(rojak)
 
     async def again() -> str:
-        async with InProcessRuntime(str(tmp_path / "storage"), reign=HASTY) as rojak:
+        async with InProcessRuntime(str(tmp_path / "storage"), settings=PoolSettings(reign=HASTY)) as rojak:
             await rojak.create_worker([WatchedPlan()])
             session = await rojak.get_session("s")
             return (await session.send_messages(plan("still here"))).messages[-1].content
