@@ -54,7 +54,7 @@ class Place:
     @classmethod
     def of(cls, storage: str | None, namespace: str) -> Place:
         """From what was typed."""
-        return cls(resolve_storage(storage, os.environ, Path.home()), check_id(namespace, "namespace"))
+        return cls(resolve_storage(storage, os.environ), check_id(namespace, "namespace"))
 
     @property
     def paths(self) -> Paths:

@@ -33,14 +33,13 @@ def check(
 
 async def _check(url: str, *, as_json: bool) -> None:
     import os
-    from pathlib import Path
 
     from rojak_ray.cli.output import Voice
     from rojak_ray.display import json_line
     from rojak_ray.storage.open import open_store, resolve_storage
     from rojak_ray.storage.probe import probe
 
-    store = open_store(resolve_storage(url, os.environ, Path.home()))
+    store = open_store(resolve_storage(url, os.environ))
     voice = Voice()
     try:
         with voice.waiting(f"trying {store.url} ..."):

@@ -10,7 +10,6 @@ import socket
 import sys
 import warnings
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 from rojak_ray.errors import RayUnavailable
@@ -42,7 +41,7 @@ def prepare_environment() -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
         return
     has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
-    if has_token or (Path.home() / ".ray" / "auth_token").exists():
+    if has_token or os.path.exists(os.path.expanduser("~/.ray/auth_token")):
         from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]  (compiled, untyped)
 
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -43,7 +43,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep = Sweep(
             settings,
-            open_store(settings.storage),
+            open_store(settings.storage, settings.storage_options),
             start_host=functools.partial(actors.start_host, settings),
             start_session=functools.partial(actors.start_session, settings),
             start_scheduler=functools.partial(actors.start_scheduler, settings),

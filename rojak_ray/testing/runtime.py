@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rojak_ray.agents.activities import AgentActivities, OnDelta
@@ -225,8 +225,9 @@ class InProcessRuntime(SchedulingClient):
 
     def __init__(
         self,
-        storage: str | Store | None = None,
+        storage: str | os.PathLike[str] | Store | None = None,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         namespace: str = "rojak",
         clock: Clock | None = None,
         ids: IdSource | None = None,
@@ -241,6 +242,7 @@ class InProcessRuntime(SchedulingClient):
 
         Args:
             storage: URL, path or Store; None keeps everything in memory.
+            storage_options: What a bucket's URL does not say, as `Rojak` takes it.
             namespace: Separates installations on one storage.
             clock: Time and sleep; the system's by default.
             ids: Source of fresh ids; random by default.
@@ -248,7 +250,12 @@ class InProcessRuntime(SchedulingClient):
             takeover: Do not stand by: take over from whoever works on this storage.
             reign: How fast another one is noticed, and how patient this one is.
         """
-        store = MemoryStore() if storage is None else open_store(storage) if isinstance(storage, str) else storage
+        if storage is None:
+            store: Store = MemoryStore()
+        elif isinstance(storage, str | os.PathLike):
+            store = open_store(storage, storage_options)
+        else:
+            store = storage
         source = ids or RandomIds()
         keeper = None
         if storage is not None:  # else nobody else has it
