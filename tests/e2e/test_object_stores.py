@@ -1,7 +1,6 @@
 """The bucket stores over real servers, with the vendors' packages as they are."""
 
 import asyncio
-import errno
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from s3fs import S3FileSystem
 from support.bucket_life import live
 from support.optional import skip
 from support.servers import SERVERS, Relay, Server, free_ports, why_absent
@@ -225,26 +223,6 @@ async def test_without_credentials_says_which(place: str, monkeypatch: pytest.Mo
     store = open_store(place)
     with pytest.raises(StoreRefused, match="AWS_ACCESS_KEY_ID"):
         await store.put_new("key", b"x")
-    await store.aclose()
-
-
-@on_s3
-async def test_the_two_ways_in_which_s3fs_reports_a_taken_key(place: str, request: pytest.FixtureRequest) -> None:
-    """If this fails, s3fs or a server has changed, and the driver's reading of their errors is to be looked at."""
-    name = place.removeprefix("s3://") + "/key"
-    filesystem = S3FileSystem(asynchronous=True, skip_instance_cache=True, use_listings_cache=False)
-    session = await filesystem.set_session()
-    await filesystem._pipe_file(name, b"first", mode="create")
-    with pytest.raises(OSError) as refusal:
-        await filesystem._pipe_file(name, b"second", mode="create")
-    await session.close()
-    names_the_condition = request.node.callspec.params["server"] == "moto"
-    assert isinstance(refusal.value, FileExistsError) == names_the_condition
-    assert names_the_condition or refusal.value.errno == errno.EINVAL
-    store = open_store(place)
-    with pytest.raises(ObjectExists):
-        await store.put_new("key", b"third")
-    assert await store.get("key") == b"first"
     await store.aclose()
 
 

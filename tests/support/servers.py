@@ -134,7 +134,7 @@ def moto(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[Server]:
-    """S3 as SeaweedFS has it: 412 without saying which condition, which s3fs turns into EINVAL."""
+    """S3 as SeaweedFS has it: 412 without saying which condition."""
     s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = free_ports(8)
     endpoint = f"http://127.0.0.1:{s3}"
     options = {
