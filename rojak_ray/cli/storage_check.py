@@ -36,7 +36,8 @@ async def _check(url: str, *, as_json: bool) -> None:
 
     from rojak_ray.cli.output import Voice
     from rojak_ray.display import json_line
-    from rojak_ray.storage.open import open_store, resolve_storage
+    from rojak_ray.storage.folders import open_to_others
+    from rojak_ray.storage.open import folder_of, open_store, resolve_storage
     from rojak_ray.storage.probe import probe
 
     store = open_store(resolve_storage(url, os.environ))
@@ -57,6 +58,8 @@ async def _check(url: str, *, as_json: bool) -> None:
             voice.say(f"{said} Needed because {one.why}.", "" if one.ok else "red")
         if not store.shared:
             voice.say("FAILED  be shared: it lives in one process, and no other would see its objects.", "red")
+        if (folder := folder_of(report.url)) and (remark := open_to_others(folder)):
+            voice.say(f"BEWARE  {remark}", "yellow")
         voice.say(
             f"{report.url} can be used as storage." if accepted else f"{report.url} would be refused.",
             "bold green" if accepted else "bold red",

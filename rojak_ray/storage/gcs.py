@@ -7,10 +7,11 @@ answer says of its reasons.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 from urllib.parse import quote
@@ -42,6 +43,8 @@ _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _HOME = "https://storage.googleapis.com"
 _MARKS = ("x-guploader-uploadid", "x-goog-generation", "x-goog-hash", "x-goog-metageneration")
 _COME_BACK = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError", "internalError"})
+_OBJECT = "No such object"
+_NO_BUCKET = "The specified bucket does not exist."
 _LOOK_AGAIN_S = (0.5, 1.0)
 _BOUNDARY = "==rojak=="
 
@@ -54,6 +57,11 @@ class GcsError(Exception):
         self.status = status
         self.reason = reason
         self.message = message
+
+    @property
+    def names_what(self) -> bool:
+        """Whether a 404 says what is missing."""
+        return _OBJECT in self.message or _NO_BUCKET in self.message
 
 
 @dataclass(frozen=True)
@@ -117,23 +125,44 @@ class GcsDriver:
         body = f"{head}Content-Type: application/octet-stream\r\n\r\n".encode() + data + f"\r\n--{_BOUNDARY}--".encode()
         query = {"uploadType": "multipart", "ifGenerationMatch": "0", **self._encryption}
         headers = {"Content-Type": f'multipart/related; boundary="{_BOUNDARY}"'}
-        answer = await self._ask("POST", f"/upload/storage/v1/b/{self._bucket}/o", query, body, headers)
+        with _of_the_bucket():
+            answer = await self._ask("POST", f"/upload/storage/v1/b/{self._bucket}/o", query, body, headers)
         if answer.json.get("name") != name:
             raise NotTheVendor(answer.status, "it does not describe the object")
 
     async def read(self, name: str, expect: Expect) -> bytes:
         """One GET."""
         path = f"/download/storage/v1/b/{self._bucket}/o/{quote(name, safe='')}"
-        answer = await self._ask("GET", path, {"alt": "media"}, expect=expect)
+        try:
+            answer = await self._ask("GET", path, {"alt": "media"}, expect=expect)
+        except (GcsError, NotTheVendor) as error:
+            await self._explain(error, name)
+            raise
         if not answer.marked and "etag" not in answer.headers:
             raise NotTheVendor(answer.status, "it has no mark of Google's (x-goog-generation)")
         return answer.body
 
     async def remove(self, name: str) -> None:
         """One DELETE."""
-        answer = await self._ask("DELETE", f"/storage/v1/b/{self._bucket}/o/{quote(name, safe='')}", {})
-        if answer.status != 204 and not answer.marked:
+        try:
+            answer = await self._ask("DELETE", f"/storage/v1/b/{self._bucket}/o/{quote(name, safe='')}", {})
+        except (GcsError, NotTheVendor) as error:
+            await self._explain(error, name)
+            raise
+        if answer.status != 204 and not answer.marked and await self._lists(name):
             raise NotTheVendor(answer.status, "a deletion is answered with 204")
+
+    async def _explain(self, error: GcsError | NotTheVendor, name: str) -> None:
+        """Raise what a 404 means that does not say so: a listing tells whether it is the object or the bucket.
+
+        Google says which; its emulators do not.
+        """
+        clear = error.status != 404 or (isinstance(error, GcsError) and error.names_what)
+        if not clear and not await self._lists(name):
+            raise GcsError(404, "notFound", f"{_OBJECT}: {name}") from error
+
+    async def _lists(self, name: str) -> bool:
+        return name in (await self.page(name, "", None)).names
 
     async def page(self, prefix: str, after: str, start: str | None) -> Page:
         """Objects: list, which is in byte order. Google may send empty pages before the last."""
@@ -149,7 +178,8 @@ class GcsDriver:
         about = {"prefix": prefix, "maxResults": str(PAGE_SIZE), "fields": f"kind,{fields},nextPageToken", **query}
         if token:
             about["pageToken"] = token
-        answer = await self._ask("GET", f"/storage/v1/b/{self._bucket}/o", about)
+        with _of_the_bucket():
+            answer = await self._ask("GET", f"/storage/v1/b/{self._bucket}/o", about)
         page = answer.json
         if page.get("kind") != "storage#objects":
             raise NotTheVendor(answer.status, "it is no list of objects")
@@ -204,7 +234,7 @@ class GcsDriver:
             case GcsError(status=412):
                 return Outcome.TAKEN
             case GcsError(status=404):
-                return Outcome.MISSING if _names_an_object(error.message) else Outcome.NO_BUCKET
+                return Outcome.MISSING if _OBJECT in error.message else Outcome.NO_BUCKET
             case GcsError():
                 return status_outcome(error.status)
             case TransportError():
@@ -224,14 +254,20 @@ def _error(answer: _Answer) -> Exception:
         reason = str(every[0].get("reason", "")) if isinstance(every, list) and isinstance(every[0], dict) else ""
         return GcsError(answer.status, reason, str(about.get("message", "")))
     text = answer.body[:500].decode("utf-8", "replace").strip()
-    if answer.marked or (answer.status == 404 and text.startswith("No such object")):
+    if answer.marked or (answer.status == 404 and text.startswith(_OBJECT)):
         return GcsError(answer.status, "", text)
     return NotTheVendor(answer.status, "it is no error of Google's")
 
 
-def _names_an_object(message: str) -> bool:
-    """Whether a 404 speaks of the object. Of a bucket Google says "The specified bucket does not exist."."""
-    return "bucket does not exist" not in message.lower()
+@contextlib.contextmanager
+def _of_the_bucket() -> Generator[None]:
+    """Where a request names no object that could be missing, a 404 is of the bucket."""
+    try:
+        yield
+    except GcsError as error:
+        if error.status == 404 and not error.names_what:
+            raise GcsError(404, "notFound", _NO_BUCKET) from error
+        raise
 
 
 def _credentials() -> Credentials:

@@ -24,9 +24,9 @@ _BUCKET_SCHEMES = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
 _CHAINED = re.compile(r"[a-z0-9+.-]+::")
 _URL = re.compile(r"([a-z0-9+.-]+)://", re.IGNORECASE)
-_LIKE_A_URL = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.IGNORECASE)
+_LIKE_A_URL = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.IGNORECASE)
 _UNEXPANDED = re.compile(r"(?:^|/)\$\w|\$\{|\$\(|(?:^|/)%\w+%|\{\{")
-_LOST_SLASH = re.compile(r"(?:^|/)(?:s3|gs|gcs|az|abfs|file|memory|https?):/", re.IGNORECASE)
+_LOST_SLASH = re.compile(r"(?:^|/)(?:s3|gs|gcs|az|abfs|file|memory|https?):(?:/|$)", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"[^/]+:[^/]*@")
 _SHOWN = 80
 
@@ -84,6 +84,11 @@ def resolve_storage(value: str | os.PathLike[str] | None, environ: Mapping[str, 
     if scheme not in _BUCKET_SCHEMES:
         raise InvalidStorage(f"Storage cannot be at {scheme}://. Use {_KNOWN}.")
     return _canonical_bucket(value, _BUCKET_SCHEMES[scheme])
+
+
+def folder_of(url: str) -> str | None:
+    """The directory behind a canonical URL; None for a bucket or the memory."""
+    return _file_path(url) if url.startswith("file:") else None
 
 
 def resolve_options(place: str, value: Mapping[str, Any] | str | None, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused
 
-MARK = ".rojak-store"
-"""A name that no key has: listings leave it out."""
+MARK = "rojak-store!"
+"""A name that no key has, so listings leave it out, of characters that every vendor takes in every place."""
 
 
 class Presence:
