@@ -138,7 +138,9 @@ async def test_dead_server_is_unavailable_within_patience(
     await store.aclose()
 
 
-async def test_processes_agree_on_the_winners(place: str) -> None:
+async def test_processes_agree_on_the_winners(place: str, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["server"] == "moto":
+        pytest.skip("moto looks whether the key is taken and then writes it, in threads: it has two winners at times")
     program = (
         "import asyncio, sys\n"
         "from rojak_ray.errors import ObjectExists\n"
