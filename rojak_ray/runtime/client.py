@@ -43,7 +43,8 @@ class Rojak(SchedulingClient):
                 under the home directory.
             storage_options: What a bucket's URL does not say, such as `{"requester_pays": True}`; docs/operations.md
                 has them all. Never credentials. None reads ROJAK_STORAGE_OPTIONS (JSON).
-            address: Ray cluster to join, as `ray.init` takes it; None joins a running one or starts Ray here.
+            address: Ray cluster to join, as `ray.init` takes it; None joins RAY_ADDRESS, or the last
+                cluster that `ray start` began here, or starts Ray here.
             namespace: One installation: functions, providers, sessions and runs of two namespaces never meet.
             placement: "auto" gives each session an actor of its own while there is room (two for each CPU, within a
                 quarter of the memory) and lets the others share the hosts that one-shot runs use; "dedicated" and
