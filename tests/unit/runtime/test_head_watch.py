@@ -60,9 +60,10 @@ def test_leaving_that_fails_is_survived() -> None:
 def test_a_head_that_cannot_be_seen_from_here_is_not_watched() -> None:
     listener, address = listening()
     listener.close()
-    watch = HeadWatch(address, lambda: None, SystemClock(), every_s=0.001, gone_s=0.0)
+    left = threading.Event()
+    watch = HeadWatch(address, left.set, SystemClock(), every_s=0.001, gone_s=0.0)
     watch.start()
-    assert "rojak-head-watch" not in {thread.name for thread in threading.enumerate() if thread.is_alive()}
+    assert not left.wait(0.1)
     assert not watch.gone
 
 
