@@ -162,7 +162,10 @@ def _joined(address: str | None, quiet: dict[str, Any]) -> bool:
         return False
     except _RAY_ERRORS as error:
         if named:
-            raise RayUnavailable(f"No Ray cluster could be joined at {named!r}: {_first_line(error)}") from error
+            raise RayUnavailable(
+                f"No Ray cluster could be joined at {named!r}: {_first_line(error)}. If it asks for a token, this "
+                "program needs the same one (RAY_AUTH_TOKEN, or ~/.ray/auth_token)."
+            ) from error
         return False
     return True
 
