@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rojak_ray.cli.demo_agents import EXAMPLES, SCRIPT, open_stall
@@ -51,7 +50,7 @@ class DemoOptions:
     @property
     def place(self) -> str:
         """Where the session is kept."""
-        return self.storage or str(Path.home() / ".rojak" / "demo")
+        return self.storage or os.path.join("~", ".rojak", "demo")
 
     @property
     def cluster(self) -> str:

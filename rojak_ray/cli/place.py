@@ -18,7 +18,7 @@ from rojak_ray.reign.witness import is_dead
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.schedules.unattended import StorageScheduler
 from rojak_ray.sessions.unattended import StorageGateway
-from rojak_ray.storage.open import open_store, resolve_storage
+from rojak_ray.storage.open import folder_of, open_store, resolve_storage
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Place:
     @classmethod
     def of(cls, storage: str | None, namespace: str) -> Place:
         """From what was typed."""
-        return cls(resolve_storage(storage, os.environ, Path.home()), check_id(namespace, "namespace"))
+        return cls(resolve_storage(storage, os.environ), check_id(namespace, "namespace"))
 
     @property
     def paths(self) -> Paths:
@@ -40,8 +40,8 @@ class Place:
 
     def words(self) -> str:
         """The storage for people; that a folder is not there, since it may be mistyped."""
-        folder = self.storage.removeprefix("file://")
-        missing = folder.startswith("/") and not Path(folder).exists()
+        folder = folder_of(self.storage)
+        missing = folder is not None and not Path(folder).exists()
         return f"{self.storage}, which does not exist" if missing else self.storage
 
 

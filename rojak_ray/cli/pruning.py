@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -45,7 +44,7 @@ async def prune_storage(options: PruneOptions, voice: Voice | None = None, clock
         before = clock.now() - read_duration(options.older_than, "--older-than")
     except (InvalidSchedule, OverflowError) as error:
         raise InvalidSetting(str(error)) from error
-    store = open_store(resolve_storage(options.storage, os.environ, Path.home()))
+    store = open_store(resolve_storage(options.storage, os.environ))
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

@@ -62,14 +62,14 @@ def prune(
 
 async def _check(url: str, *, as_json: bool) -> None:
     import os
-    from pathlib import Path
 
     from rojak_ray.cli.output import Voice
     from rojak_ray.display import json_line
-    from rojak_ray.storage.open import open_store, resolve_storage
+    from rojak_ray.storage.folders import open_to_others
+    from rojak_ray.storage.open import folder_of, open_store, resolve_storage
     from rojak_ray.storage.probe import probe
 
-    store = open_store(resolve_storage(url, os.environ, Path.home()))
+    store = open_store(resolve_storage(url, os.environ))
     voice = Voice()
     try:
         with voice.waiting(f"trying {store.url} ..."):
@@ -87,6 +87,8 @@ async def _check(url: str, *, as_json: bool) -> None:
             voice.say(f"{said} Needed because {one.why}.", "" if one.ok else "red")
         if not store.shared:
             voice.say("FAILED  be shared: it lives in one process, and no other would see its objects.", "red")
+        if (folder := folder_of(report.url)) and (remark := open_to_others(folder)):
+            voice.say(f"BEWARE  {remark}", "yellow")
         voice.say(
             f"{report.url} can be used as storage." if accepted else f"{report.url} would be refused.",
             "bold green" if accepted else "bold red",

@@ -33,7 +33,7 @@ class CatalogActor(Catalog):
 
         super().__init__(settings)
         self._placements = Placements(settings, RayCluster(settings), SystemClock())
-        store = open_store(settings.storage)
+        store = open_store(settings.storage, settings.storage_options)
         self._reign = ClusterReign(settings, store)
         self._reign.start()
         self._upkeep = Upkeep(settings, store, self._reign.reign, self.place_step_workers)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rojak_ray.errors import InvalidSetting, InvalidStorage
+from rojak_ray.errors import InvalidSetting, InvalidStorage, RayUnavailable
 from rojak_ray.ids import check_id
 from rojak_ray.reign.reign import Standing
 from rojak_ray.runtime import cluster
 from rojak_ray.runtime.settings import AUTO_HOSTS, MOST_HOSTS, Placement, RuntimeSettings
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.sessions.pool_settings import PoolSettings
-from rojak_ray.storage.open import resolve_storage
+from rojak_ray.storage.open import resolve_options, resolve_storage
 
 
 class Rojak(SchedulingClient):
@@ -27,8 +26,9 @@ class Rojak(SchedulingClient):
 
     def __init__(
         self,
-        storage: str | None = None,
+        storage: str | os.PathLike[str] | None = None,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         address: str | None = None,
         namespace: str = "rojak",
         placement: Placement = "auto",
@@ -46,7 +46,10 @@ class Rojak(SchedulingClient):
         Args:
             storage: URL (`s3://`, `gs://`, `az://`, `file://`) or path; None reads ROJAK_STORAGE, else uses a folder
                 under the home directory.
-            address: Ray cluster to join, as `ray.init` takes it; None joins a running one or starts Ray here.
+            storage_options: What a bucket's URL does not say, such as `{"requester_pays": True}`; docs/operations.md
+                has them all. Never credentials. None reads ROJAK_STORAGE_OPTIONS (JSON).
+            address: Ray cluster to join, as `ray.init` takes it; None joins RAY_ADDRESS, or the last
+                cluster that `ray start` began here, or starts Ray here.
             namespace: One installation: functions, providers, sessions and runs of two namespaces never meet.
             placement: "auto" gives each session an actor of its own while there is room (two for each CPU, within a
                 quarter of the memory) and lets the others share the hosts that one-shot runs use; "dedicated" and
@@ -60,11 +63,12 @@ class Rojak(SchedulingClient):
                 and hands everything over.
 
         Raises:
-            InvalidStorage: The storage cannot be used.
+            InvalidStorage: The storage, or one of its options, cannot be used.
             InvalidId: The namespace is not a usable name.
             InvalidSetting: One of the others is not among the choices.
+            RayUnavailable: Ray is not installed, or not readable for this user.
         """
-        url = resolve_storage(storage, os.environ, Path.home())
+        url = resolve_storage(storage, os.environ)
         if url.startswith("memory:"):
             raise InvalidStorage(
                 "memory:// is not shared between processes, so nothing on it would survive. Use a path or a bucket, "
@@ -73,6 +77,7 @@ class Rojak(SchedulingClient):
         settings = RuntimeSettings(
             namespace=check_id(namespace, "namespace"),
             storage=url,
+            storage_options=resolve_options(url, storage_options, os.environ),
             placement=_placement(placement),
             hosts=_hosts(hosts),
             step_workers=step_workers or 1,
@@ -80,9 +85,15 @@ class Rojak(SchedulingClient):
         )
         options = dict(ray_options or {})
         cluster.prepare_environment()
-        # These import Ray, which reads the environment just prepared.
-        from rojak_ray.runtime.gateway import RayGateway
-        from rojak_ray.runtime.scheduler_access import RayScheduler
+        try:
+            # These import Ray, which reads the environment just prepared.
+            from rojak_ray.runtime.gateway import RayGateway
+            from rojak_ray.runtime.scheduler_access import RayScheduler
+        except ImportError as error:
+            raise RayUnavailable(
+                f"Ray cannot be imported here: {error}. Install rojak-ray's dependencies, and see that this user can "
+                "read them."
+            ) from error
 
         gateway = RayGateway(settings, lambda: cluster.connect(address, options), takeover=takeover)
         super().__init__(gateway, RayScheduler(gateway), ids=gateway.ids)

@@ -10,7 +10,6 @@ import socket
 import sys
 import warnings
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 from rojak_ray.errors import RayUnavailable
@@ -24,6 +23,8 @@ _LEAN = {"include_dashboard": False}  # half a second, ten processes and a port 
 _SYSTEM = {"idle_worker_killing_time_threshold_ms": 60_000}
 """Ray ends idle function processes after a second, all but one for each CPU. Starting one again takes 0.7 s of CPU,
 which makes a crowd that comes back a few seconds later a third slower."""
+
+_HOST_AND_PORT = re.compile(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)")
 
 _RAY_ERRORS = (ConnectionError, RuntimeError, ValueError, OSError)
 """What `ray.init` raises when there is no cluster or it cannot be started (TimeoutError is an OSError)."""
@@ -42,7 +43,7 @@ def prepare_environment() -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
         return
     has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
-    if has_token or (Path.home() / ".ray" / "auth_token").exists():
+    if has_token or os.path.exists(os.path.expanduser("~/.ray/auth_token")):
         from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]  (compiled, untyped)
 
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -50,7 +51,10 @@ def prepare_environment() -> None:
 
 
 def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
-    """Join the cluster at `address`, or with None a running one if there is, else start Ray in this process.
+    """Join the cluster at `address`, or with None one that was started to stay, else start Ray in this process.
+
+    With None that is the one at RAY_ADDRESS, or the last one that `ray start` began here, if its token is ours. A Ray
+    that another program started for itself ends with that program, so it is never joined by chance.
 
     Args:
         address: As `ray.init` takes it.
@@ -88,7 +92,7 @@ def start_options(ray_options: dict[str, Any]) -> dict[str, Any]:
 
 
 def join(address: str | None) -> bool:
-    """Join a cluster that runs, without starting one; False if none was named and none runs.
+    """Join a cluster that runs, without starting one; False if none was named and none was started to stay.
 
     Raises:
         RayUnavailable: None runs at the address that was named.
@@ -114,25 +118,61 @@ def hosts_installation(storage: str, namespace: str) -> bool:
     return True
 
 
+def standing() -> str | None:
+    """The address of the last cluster that `ray start` began on this machine, if somebody still listens there."""
+    from ray._private.services import find_bootstrap_address
+
+    try:
+        address: str | None = find_bootstrap_address(None)
+    except OSError:  # another user's, and not for us to read
+        return None
+    if not address or _HOST_AND_PORT.fullmatch(address) is None:
+        return None
+    try:
+        _check_reachable(address)
+    except RayUnavailable:  # it has ended, and its note has not
+        return None
+    return address
+
+
 def _joined(address: str | None, quiet: dict[str, Any]) -> bool:
-    """Join a cluster; False if none was named and none is running."""
+    """Join a cluster; False if none was named, and none was started to stay whose token we have."""
     import ray
+    from ray.exceptions import AuthenticationError
 
     named = address or os.environ.get("RAY_ADDRESS")
+    if named == "auto":
+        named = None
     if named:
         _check_reachable(named)
+    found = named or standing()
+    if found is None:
+        return False
     try:
-        ray.init(address=named or "auto", **quiet)
+        ray.init(address=found, **quiet)
+    except AuthenticationError as error:
+        if named:
+            raise RayUnavailable(
+                f"The Ray cluster at {named!r} asks for its token, and this program has another or none. Have whoever "
+                "started it give you the token (RAY_AUTH_TOKEN, or ~/.ray/auth_token)."
+            ) from error
+        logger.info(
+            "the Ray cluster at %s is somebody else's: it asks for a token that this program does not have", found
+        )
+        return False
     except _RAY_ERRORS as error:
         if named:
-            raise RayUnavailable(f"No Ray cluster could be joined at {named!r}: {_first_line(error)}") from error
+            raise RayUnavailable(
+                f"No Ray cluster could be joined at {named!r}: {_first_line(error)}. If it asks for a token, this "
+                "program needs the same one (RAY_AUTH_TOKEN, or ~/.ray/auth_token)."
+            ) from error
         return False
     return True
 
 
 def _check_reachable(address: str) -> None:
     """Fail at once where Ray itself would try for minutes: nobody listens at host:port."""
-    match = re.fullmatch(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)", address)
+    match = _HOST_AND_PORT.fullmatch(address)
     if match is None:
         return
     try:

@@ -20,6 +20,7 @@ from rojak_ray.journal.paths import Owner
 from rojak_ray.reign.reign import Duty, Standing
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.head_watch import HeadWatch
 from rojak_ray.runtime.host_access import HostAccess
 from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
@@ -52,6 +53,9 @@ class RayGateway:
         self._settings = settings
         self._join = join
         self._connecting: asyncio.Task[None] | None = None
+        self._head: HeadWatch | None = None
+        """Of a cluster that was joined."""
+
         self._catalog = CatalogAccess(settings.ray_namespace)
         self._hosts: dict[str, HostAccess] = {}
         self._clock = SystemClock()
@@ -82,11 +86,19 @@ class RayGateway:
         if self._connecting is None or failed:
             self._connecting = asyncio.create_task(self._connect(), name="connect to Ray")
         await asyncio.shield(self._connecting)
+        self._check_head()
+
+    def _check_head(self) -> None:
+        if self._head is not None and self._head.gone:
+            raise RayUnavailable(self._head.words)
 
     async def _connect(self) -> None:
         # On this thread, though it blocks the loop while Ray starts: a Ray that was started by a thread which has
         # ended takes 15 s to shut down, at every program's exit.
         started = self._join()
+        if not started and self._head is None:
+            self._head = HeadWatch(ray.get_runtime_context().gcs_address, ray.shutdown, self._clock)
+            self._head.start()
         if self._settings.hosts == AUTO_HOSTS:
             self._settings = replace(self._settings, hosts=hosts_for(ray.cluster_resources().get("CPU", 0.0)))
         try:
@@ -141,6 +153,7 @@ class RayGateway:
         wait = _FIRST_WAIT_S
         waited = 0.0
         while True:
+            self._check_head()
             name = await self._place(owner, ask)  # again each time: whoever only looks must not start what has ended
             host = None
             try:

@@ -8,6 +8,7 @@ which knows what became of the process at its other end.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import itertools
 import logging
 import socket
@@ -21,10 +22,14 @@ from rojak_ray.runtime.frames import (
     Content,
     Frames,
     Kind,
+    address_of,
     enabled,
+    name_and_secret,
     new_name,
+    new_secret,
     pack,
     pack_reply,
+    proof,
     same_user,
     unpack_head,
     unpack_reply,
@@ -60,7 +65,10 @@ class LinkServer:
         """What ends when whoever asked for it leaves, by connection and number."""
 
     async def name(self) -> str:
-        """What to connect to; it listens from then on. Nothing if there are no links here."""
+        """What to connect to, and the secret that opens it; it listens from then on. Nothing if there are no links.
+
+        For Ray's calls alone, and for no log: whoever has it reads and writes what is held here.
+        """
         if not enabled():
             return ""
         if self._opening is None:
@@ -73,18 +81,18 @@ class LinkServer:
             self._server.close()
 
     async def _open(self) -> str:
-        name = new_name()
+        name, secret = new_name(), new_secret()
         listening = _socket()  # made here: not every event loop takes a name that begins with a zero
         try:
             listening.bind(name)
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: Frames(self._arrived, self._ended), sock=listening, backlog=_BACKLOG
+                lambda: Frames(secret, self._arrived, self._ended, serves=True), sock=listening, backlog=_BACKLOG
             )
         except OSError as error:
             listening.close()
             logger.warning("no link, so every request is a call of Ray's: %s", error)
             return ""
-        return name
+        return address_of(name, secret)
 
     def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
         work = self._work.setdefault(frames, {})
@@ -121,25 +129,29 @@ class LinkServer:
 class Link:
     """Makes requests, any number at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: str) -> None:
         """See `connect`."""
         self._loop = asyncio.get_running_loop()
-        self._frames = Frames(self._arrived, self._ended)
+        self._frames = Frames(secret, self._arrived, self._ended, serves=False)
         self._numbers = itertools.count()
         self._awaited: dict[int, asyncio.Future[Content]] = {}
 
     @classmethod
-    async def connect(cls, name: str) -> Link | None:
-        """A link to that server; None if it cannot be reached from here."""
-        if not enabled() or not name:
+    async def connect(cls, address: str) -> Link | None:
+        """A link to that server; None if it cannot be reached from here, or another one listens there."""
+        if not enabled() or not address:
             return None
-        link = cls()
+        name, secret = name_and_secret(address)
+        link = cls(secret)
         connection = _socket()
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await link._loop.sock_connect(connection, name)
                 await link._loop.create_unix_connection(lambda: link._frames, sock=connection)
+                if not await link._frames.opened():
+                    logger.debug("no link: the other end does not know the secret")
         except (OSError, TimeoutError) as error:
+            link._frames.close()
             connection.close()
             logger.debug("no link: %s", error)
         return link if link.open else None
@@ -195,7 +207,7 @@ def _socket() -> socket.socket:
 class BlockingLink:
     """Makes requests one after another, for a thread that has nothing else to do."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, address: str) -> None:
         """Connect.
 
         Raises:
@@ -203,13 +215,28 @@ class BlockingLink:
         """
         if not enabled():
             raise ConnectionRefusedError("Links are not used here.")
+        name, secret = name_and_secret(address)
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(None)  # whatever functions have made the default of this process
-        self._socket.connect(name)
-        if not same_user(self._socket):
+        try:
+            self._socket.settimeout(_CONNECT_S)  # also whatever functions have made the default of this process
+            self._socket.connect(name)
+            if not (same_user(self._socket) and self._know_each_other(secret)):
+                raise PermissionError("Somebody else listens there.")
+            self._socket.settimeout(None)
+        except BaseException:
             self._socket.close()
-            raise PermissionError("Somebody else listens there.")
+            raise
         self._received = self._socket.makefile("rb")
+
+    def _know_each_other(self, secret: str) -> bool:
+        self._socket.sendall(proof(secret, "client"))
+        expected, shown = proof(secret, "server"), b""
+        while len(shown) < len(expected):
+            part = self._socket.recv(len(expected) - len(shown))
+            if not part:
+                return False
+            shown += part
+        return hmac.compare_digest(shown, expected)
 
     def request(self, kind: Kind, body: bytes) -> Content:
         """The reply to a request.

@@ -39,7 +39,7 @@ class SchedulerActor:
         """Go on with the schedules that an earlier life of this actor, or of the whole cluster, has left."""
         logging.basicConfig(level=logging.WARNING)  # this process is ours; Ray forwards what it prints
         logging.getLogger("rojak_ray").setLevel(logging.INFO)
-        self._store = open_store(settings.storage)
+        self._store = open_store(settings.storage, settings.storage_options)
         ids = RandomIds()
         paths, clock = Paths(settings.namespace), SystemClock()
         self._gateway = RayGateway(settings, lambda: False)

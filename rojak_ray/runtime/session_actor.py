@@ -52,7 +52,7 @@ class _Shell:
         logging.getLogger("rojak_ray").setLevel(logging.INFO)
         gc.set_threshold(*_COLLECT_AFTER)
         self._settings = settings
-        self._store = open_store(settings.storage)
+        self._store = open_store(settings.storage, settings.storage_options)
         self._clock = SystemClock()
         self.link = LinkServer({Kind.ASK: self._ask_packed, Kind.TAKE: self.take})
         self.executor = RayStepExecutor(

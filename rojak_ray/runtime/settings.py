@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from rojak_ray.ids import id_key
 from rojak_ray.journal.paths import Owner
@@ -20,6 +21,9 @@ class RuntimeSettings:
     namespace: str
     storage: str
     """Canonical URL; never holds credentials."""
+
+    storage_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Checked options of a bucket; they hold no credentials either."""
 
     placement: Placement = "auto"
     """Sessions get an actor of their own ("dedicated"), share the hosts that runs use ("shared"), or get one of their

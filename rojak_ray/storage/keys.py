@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-MAX_KEY_LENGTH = 900
+MAX_KEY_LENGTH = 424
+"""The longest we write has 373 (journal/paths.py: a large value of a session with a long id and namespace)."""
+
+MAX_PREFIX_LENGTH = 1024 - 1 - MAX_KEY_LENGTH
+"""Buckets take names of 1,024 bytes, prefix and key together."""
+
 MAX_SEGMENT_LENGTH = 200
 
 _SEGMENT = rf"[A-Za-z0-9_=-][A-Za-z0-9._=-]{{0,{MAX_SEGMENT_LENGTH - 1}}}"
@@ -14,6 +19,11 @@ _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 def is_key(text: str) -> bool:
     """Whether an object could be stored under this name."""
     return len(text) <= MAX_KEY_LENGTH and _KEY.fullmatch(text) is not None
+
+
+def is_bucket_prefix(text: str) -> bool:
+    """Whether keys could be stored below this folder of a bucket, the longest included."""
+    return len(text) <= MAX_PREFIX_LENGTH and _KEY.fullmatch(text) is not None
 
 
 def check_key(key: str) -> str:

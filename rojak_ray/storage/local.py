@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -35,7 +37,7 @@ LOG_FOLDER = ".wal"
 _TEMP_MAX_AGE_S = 3600.0
 _THREADS = 16
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe that somebody put there must not hold us
 _CHUNK = 1 << 20
 
 _T = TypeVar("_T")
@@ -135,15 +137,21 @@ class LocalStore:
         try:
             file = os.open(path, _READ_FLAGS)
             try:
-                if os.fstat(file).st_nlink > 1:
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+                    raise OSError(errno.ENXIO, "it is no file")
+                if found.st_nlink > 1:
                     _sync_folder(path.rpartition("/")[0])
-                return _read_all(file)
+                data = _read_all(file)
             finally:
                 os.close(file)
         except (FileNotFoundError, IsADirectoryError):
+            self._made.check()
             raise ObjectNotFound(f"{key} is not in {self._root}.", key=key) from None
         except OSError as error:
             raise disk_error(error, "read", path, key) from error
+        self._made.seen(key)
+        return data
 
     def _write(self, key: str, data: bytes) -> None:
         parent, _, name = key.rpartition("/")
@@ -205,7 +213,12 @@ class LocalStore:
             if not set(temps.values()).isdisjoint(names.values()):
                 _sync_folder(path)
         except FileNotFoundError:
+            self._made.check()
             return []
+        if names:
+            self._made.seen(prefix + next(iter(names)))
+        elif not prefix:
+            self._made.check()
         for temp in temps:
             self._sweep(f"{path}/{temp}")
         return sorted(names)
@@ -227,7 +240,7 @@ class LocalStore:
             finally:
                 os.close(folder)
         except FileNotFoundError:
-            return
+            self._made.check()
         except OSError as error:
             raise disk_error(error, "delete", self._path(key), key) from error
 

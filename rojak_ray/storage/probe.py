@@ -13,6 +13,7 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import InvalidStorage, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.storage.base import Store
+from rojak_ray.storage.keys import MAX_KEY_LENGTH
 
 PROBE_PREFIX = "probe/"
 VERDICT_PREFIX = f"{PROBE_PREFIX}kept/"
@@ -22,6 +23,11 @@ PROBE_VERSION = 1
 _VERDICT = b"This place keeps the promises that rojak-ray needs.\n"
 
 _RACERS = 8
+_LARGE = 2 << 20
+"""Bytes of the large object: what stands before a bucket (a proxy, a gateway) often takes one MiB by default."""
+
+_LONGEST_SEGMENT = 122
+"""Characters of the longest part of a key that we write: an encoded id. Some disks take no more than 143."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,26 @@ async def _delete(store: Store, folder: str) -> str:
     raise _Broken("A deleted object can still be read.")
 
 
+async def _keep_large(store: Store, folder: str) -> str:
+    key, data = f"{folder}large", (b"a large object that must come back as it is; " * (_LARGE // 45 + 1))[:_LARGE]
+    await _put(store, key, data)
+    if await store.get(key) != data:
+        raise _Broken("A large object read back right after it was written had other content.")
+    return f"An object of {_LARGE >> 20} MiB could be read back."
+
+
+async def _take_longest_key(store: Store, folder: str) -> str:
+    segment = "k" * _LONGEST_SEGMENT
+    rest = MAX_KEY_LENGTH - len(folder)
+    whole, last = divmod(rest, _LONGEST_SEGMENT + 1)
+    key = folder + f"{segment}/" * whole + "k" * last
+    key = key.removesuffix("/")
+    await _put(store, key, b"x")
+    if await store.get(key) != b"x" or key not in await store.list(folder):
+        raise _Broken("An object with a long name is not found again.")
+    return f"A key of {len(key)} characters is taken."
+
+
 async def _clean_up(store: Store, folder: str) -> str:
     await asyncio.gather(*(store.delete(key) for key in await store.list(folder)))
     if await store.list(folder):
@@ -211,6 +237,8 @@ _CHECKS: dict[str, Callable[[Store, str], Awaitable[str]]] = {
     "decide a race": _race,
     "list keys": _list,
     "delete an object": _delete,
+    "keep a large object": _keep_large,
+    "take the longest key": _take_longest_key,
 }
 
 
@@ -220,6 +248,8 @@ _WHY = {
     "decide a race": "a conversation has one writer, also when two processes believe that they are it",
     "list keys": "whoever takes over must see everything that was written before",
     "delete an object": "a deleted session must be gone",
+    "keep a large object": "what functions and models return can be large",
+    "take the longest key": "names of sessions and namespaces become part of keys",
     "clean up": "a test must leave nothing behind",
 }
 

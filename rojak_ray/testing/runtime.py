@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rojak_ray.agents.activities import AgentActivities, OnDelta
@@ -230,8 +230,9 @@ class InProcessRuntime(SchedulingClient):
 
     def __init__(
         self,
-        storage: str | Store | None = None,
+        storage: str | os.PathLike[str] | Store | None = None,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         namespace: str = "rojak",
         clock: Clock | None = None,
         ids: IdSource | None = None,
@@ -245,13 +246,19 @@ class InProcessRuntime(SchedulingClient):
 
         Args:
             storage: URL, path or Store; None keeps everything in memory.
+            storage_options: What a bucket's URL does not say, as `Rojak` takes it.
             namespace: Separates installations on one storage.
             clock: Time and sleep; the system's by default.
             ids: Source of fresh ids; random by default.
             settings: How long idle conversations stay in memory.
             takeover: Do not stand by: take over from whoever works on this storage.
         """
-        store = MemoryStore() if storage is None else open_store(storage) if isinstance(storage, str) else storage
+        if storage is None:
+            store: Store = MemoryStore()
+        elif isinstance(storage, str | os.PathLike):
+            store = open_store(storage, storage_options)
+        else:
+            store = storage
         source = ids or RandomIds()
         settings = settings or PoolSettings()
         keeper = None

@@ -1,6 +1,6 @@
-"""gcsfs and adlfs as they are, against small loopback servers that speak as much of the vendors' wire as they use.
+"""The drivers of Google's and Azure's buckets, against loopback servers that speak as much of the wire as they use.
 
-S3 runs against a real server in tests/e2e.
+S3: test_misbehaving_s3. Real servers of all of them: tests/e2e/test_object_stores.
 """
 
 import json
@@ -13,17 +13,16 @@ from xml.sax.saxutils import escape
 
 import pytest
 from aiohttp import ClientConnectionError, web
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ServiceRequestError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceExistsError, ServiceRequestError
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
-from gcsfs.retry import HttpError
-from google.auth.exceptions import DefaultCredentialsError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
 from rojak_ray.errors import StoreRefused, StoreUnavailable
 from rojak_ray.storage import gcs
-from rojak_ray.storage.azure import AzureDriver
+from rojak_ray.storage.azure import AzureDriver, AzureSettingsMissing
 from rojak_ray.storage.base import Store
-from rojak_ray.storage.drivers import Driver, Outcome
-from rojak_ray.storage.gcs import GcsDriver
+from rojak_ray.storage.drivers import Driver, NotTheVendor, Outcome
+from rojak_ray.storage.gcs import GcsDriver, GcsError
 from rojak_ray.storage.objects import ObjectStore
 from rojak_ray.storage.s3 import S3Driver
 from rojak_ray.testing.store_contract import CHECKS, Check, MakeStore
@@ -36,8 +35,10 @@ class Wire:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        self.answers: list[int] = []
+        self.answers: list[int | web.Response] = []
         self.requests = 0
+        self.seen: list[dict[str, str]] = []
+        """The query or the headers of each write."""
 
     @web.middleware
     async def trouble(
@@ -45,8 +46,12 @@ class Wire:
     ) -> web.StreamResponse:
         self.requests += 1
         if self.answers:
-            return web.Response(status=self.answers.pop(0), text="trouble")
+            answer = self.answers.pop(0)
+            return self.refusal(answer) if isinstance(answer, int) else answer
         return await handler(request)
+
+    def refusal(self, status: int) -> web.Response:
+        raise NotImplementedError
 
     def application(self) -> web.Application:
         raise NotImplementedError
@@ -61,43 +66,64 @@ class GoogleWire(Wire):
         app.router.add_get("/storage/v1/b/{bucket}/o", self.list)
         return app
 
-    def known(self, request: web.Request) -> None:
-        if request.match_info["bucket"] != BUCKET:
-            raise web.HTTPNotFound
+    @staticmethod
+    def problem(status: int, reason: str, message: str) -> web.Response:
+        error = {"code": status, "message": message, "errors": [{"reason": reason, "message": message}]}
+        return web.json_response({"error": error}, status=status)
+
+    def refusal(self, status: int) -> web.Response:
+        return self.problem(status, {401: "authError", 403: "forbidden"}.get(status, "backendError"), "trouble")
+
+    def missing(self, request: web.Request) -> web.Response | None:
+        """The answer for another bucket than ours."""
+        if request.match_info["bucket"] == BUCKET:
+            return None
+        return self.problem(404, "notFound", "The specified bucket does not exist.")
 
     async def upload(self, request: web.Request) -> web.Response:
-        self.known(request)
-        _, head, body = (await request.read()).split(b"--==0==", 2)
-        name = json.loads(head.split(b"\n\n", 1)[1])["name"]
+        if missing := self.missing(request):
+            return missing
+        parts = [await part.read(decode=False) async for part in await request.multipart()]
+        name = json.loads(parts[0])["name"]
         if request.query.get("ifGenerationMatch") == "0" and name in self.objects:
-            return web.json_response({"error": {"code": 412, "message": "conditionNotMet"}}, status=412)
-        self.objects[name] = body.split(b"\n\n", 1)[1].removesuffix(b"\n--==0==--")
-        return web.json_response({"name": name})
+            return self.problem(
+                412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold."
+            )
+        self.objects[name] = bytes(parts[1])
+        self.seen.append({**request.query})
+        return web.json_response({"kind": "storage#object", "name": name})
 
     async def download(self, request: web.Request) -> web.Response:
-        try:
-            return web.Response(body=self.objects[request.match_info["name"]])
-        except KeyError:
-            raise web.HTTPNotFound from None
+        if missing := self.missing(request):
+            return missing
+        name = request.match_info["name"]
+        if name not in self.objects:
+            return web.Response(status=404, text=f"No such object: {BUCKET}/{name}", content_type="text/html")
+        return web.Response(body=self.objects[name], headers={"x-goog-generation": "1"})
 
     async def delete(self, request: web.Request) -> web.Response:
-        if self.objects.pop(request.match_info["name"], None) is None:
-            raise web.HTTPNotFound
+        if missing := self.missing(request):
+            return missing
+        name = request.match_info["name"]
+        if self.objects.pop(name, None) is None:
+            return self.problem(404, "notFound", f"No such object: {BUCKET}/{name}")
         return web.Response(status=204)
 
     async def list(self, request: web.Request) -> web.Response:
         """With an empty page in front, and an inclusive `startOffset`, as Google may answer."""
-        self.known(request)
+        if missing := self.missing(request):
+            return missing
         token = request.query.get("pageToken")
         if token is None:
-            return web.json_response({"nextPageToken": "first"})
+            return web.json_response({"kind": "storage#objects", "nextPageToken": "first"})
         start = request.query.get("startOffset", "") if token == "first" else token
         prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter")
         every = {_cut(name, prefix, delimiter) for name in self.objects if name.startswith(prefix)}
         names = sorted(name for name in every if name >= start)
         size = int(request.query["maxResults"])
         items = [{"name": name} for name in names[:size] if name in self.objects]
-        page = {"items": items, "prefixes": [name for name in names[:size] if name not in self.objects]}
+        prefixes = [name for name in names[:size] if name not in self.objects]
+        page = {"kind": "storage#objects", "items": items, "prefixes": prefixes}
         return web.json_response(page | ({"nextPageToken": names[size]} if len(names) > size else {}))
 
 
@@ -116,6 +142,10 @@ class AzureWire(Wire):
         app.router.add_get("/account/{container}", self.list)
         return app
 
+    def refusal(self, status: int) -> web.Response:
+        codes = {401: "NoAuthenticationInformation", 403: "AuthenticationFailed"}
+        return self.problem(status, codes.get(status, "ServerBusy"))
+
     @staticmethod
     def problem(status: int, code: str) -> web.Response:
         text = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
@@ -128,6 +158,7 @@ class AzureWire(Wire):
         if request.headers.get("If-None-Match") == "*" and name in self.objects:
             return self.problem(409, "BlobAlreadyExists")
         self.objects[name] = data
+        self.seen.append({**request.headers})
         return web.Response(status=201, headers={"ETag": '"1"', "Last-Modified": formatdate(0, usegmt=True)})
 
     async def get(self, request: web.Request) -> web.Response:
@@ -222,9 +253,10 @@ async def test_a_missing_bucket_is_named(wire: tuple[str, Wire]) -> None:
 
 async def test_a_busy_vendor_is_asked_again(wire: tuple[str, Wire], make_store: MakeStore) -> None:
     store = make_store()
-    wire[1].answers = [503]
+    await store.put_new("first", b"x")
+    wire[1].answers, before = [503, 503], wire[1].requests
     await store.put_new("key", b"x")
-    assert wire[1].requests == 2
+    assert wire[1].requests - before == 4, "the object and the look at the place, twice"
     assert await store.get("key") == b"x"
 
 
@@ -247,17 +279,12 @@ async def test_a_server_that_is_gone_is_unavailable(wire: tuple[str, Wire]) -> N
     await store.aclose()
 
 
-def s3_error(code: str, status: int) -> OSError:
-    """As s3fs raises what it has no class for."""
-    error = OSError(22, code)
-    error.__cause__ = ClientError(
-        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-        "PutObject",
-    )
-    return error
+def s3_error(code: str, status: int) -> ClientError:
+    answer = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "PutObject")  # type: ignore[arg-type]
 
 
-def azure_error(kind: type[HttpResponseError], status: int, code: str) -> HttpResponseError:
+def azure_error(kind: type[HttpResponseError], status: int, code: str | None) -> HttpResponseError:
     error = kind(code)
     error.status_code, error.error_code = status, code  # type: ignore[attr-defined]
     return error
@@ -267,8 +294,6 @@ def azure_error(kind: type[HttpResponseError], status: int, code: str) -> HttpRe
     ("driver", "error", "outcome"),
     [
         (S3Driver, s3_error("PreconditionFailed", 412), Outcome.TAKEN),
-        (S3Driver, s3_error("412", 412), Outcome.TAKEN),
-        (S3Driver, FileExistsError("key"), Outcome.TAKEN),
         (S3Driver, s3_error("ConditionalRequestConflict", 409), Outcome.UNKNOWN),
         (S3Driver, s3_error("SlowDown", 503), Outcome.UNKNOWN),
         (S3Driver, s3_error("InternalError", 500), Outcome.UNKNOWN),
@@ -276,39 +301,151 @@ def azure_error(kind: type[HttpResponseError], status: int, code: str) -> HttpRe
         (S3Driver, s3_error("RequestTimeout", 400), Outcome.UNKNOWN),
         (S3Driver, s3_error("NoSuchBucket", 404), Outcome.NO_BUCKET),
         (S3Driver, s3_error("NoSuchKey", 404), Outcome.MISSING),
-        (S3Driver, s3_error("AccessDenied", 403), Outcome.REFUSED),
+        (S3Driver, s3_error("NoSuchUpload", 404), Outcome.UNKNOWN),
+        (S3Driver, s3_error("AccessDenied", 403), Outcome.NOT_ALLOWED),
+        (S3Driver, s3_error("ExpiredToken", 400), Outcome.NOT_ALLOWED),
+        (S3Driver, s3_error("InvalidAccessKeyId", 403), Outcome.NOT_ALLOWED),
         (S3Driver, s3_error("PermanentRedirect", 301), Outcome.REFUSED),
-        (S3Driver, NoCredentialsError(), Outcome.REFUSED),
+        (S3Driver, s3_error("EntityTooLarge", 400), Outcome.REFUSED),
+        (S3Driver, s3_error("NotImplemented", 501), Outcome.REFUSED),
+        (S3Driver, s3_error("HTTPVersionNotSupported", 505), Outcome.REFUSED),
+        (S3Driver, NoCredentialsError(), Outcome.NOT_ALLOWED),
         (S3Driver, EndpointConnectionError(endpoint_url="x"), Outcome.UNKNOWN),
         (S3Driver, ClientConnectionError(), Outcome.UNKNOWN),
         (S3Driver, TimeoutError(), Outcome.UNKNOWN),
-        (GcsDriver, FileExistsError("key"), Outcome.TAKEN),
-        (GcsDriver, FileNotFoundError("key"), Outcome.MISSING),
-        (GcsDriver, HttpError({"code": 429}), Outcome.UNKNOWN),
-        (GcsDriver, HttpError({"code": 503}), Outcome.UNKNOWN),
-        (GcsDriver, HttpError({"code": 401}), Outcome.REFUSED),
-        (GcsDriver, OSError("Forbidden: key"), Outcome.REFUSED),
-        (GcsDriver, ValueError("Bad Request: key"), Outcome.REFUSED),
-        (GcsDriver, json.JSONDecodeError("not JSON", "", 0), Outcome.UNKNOWN),
-        (GcsDriver, DefaultCredentialsError("none"), Outcome.REFUSED),
+        (GcsDriver, GcsError(412, "conditionNotMet", "no"), Outcome.TAKEN),
+        (GcsDriver, GcsError(404, "", "No such object: bucket/key"), Outcome.MISSING),
+        (GcsDriver, GcsError(404, "notFound", "The specified bucket does not exist."), Outcome.NO_BUCKET),
+        (GcsDriver, GcsError(429, "rateLimitExceeded", "slower"), Outcome.UNKNOWN),
+        (GcsDriver, GcsError(403, "rateLimitExceeded", "slower"), Outcome.UNKNOWN),
+        (GcsDriver, GcsError(403, "forbidden", "no"), Outcome.NOT_ALLOWED),
+        (GcsDriver, GcsError(503, "backendError", "later"), Outcome.UNKNOWN),
+        (GcsDriver, GcsError(401, "authError", "Invalid Credentials"), Outcome.NOT_ALLOWED),
+        (GcsDriver, GcsError(400, "invalid", "Bad Request"), Outcome.REFUSED),
+        (GcsDriver, DefaultCredentialsError("none"), Outcome.NOT_ALLOWED),
+        (GcsDriver, RefreshError("invalid_grant"), Outcome.NOT_ALLOWED),
+        (GcsDriver, RefreshError("busy", retryable=True), Outcome.UNKNOWN),
         (GcsDriver, TransportError("down"), Outcome.UNKNOWN),
         (GcsDriver, TimeoutError(), Outcome.UNKNOWN),
-        (AzureDriver, FileExistsError("key"), Outcome.TAKEN),
         (AzureDriver, azure_error(ResourceExistsError, 409, "BlobAlreadyExists"), Outcome.TAKEN),
         (AzureDriver, azure_error(ResourceExistsError, 409, "ContainerBeingDeleted"), Outcome.UNKNOWN),
+        (AzureDriver, azure_error(ResourceExistsError, 409, "BlobImmutableDueToPolicy"), Outcome.REFUSED),
         (AzureDriver, azure_error(HttpResponseError, 412, "ConditionNotMet"), Outcome.TAKEN),
         (AzureDriver, azure_error(HttpResponseError, 404, "ContainerNotFound"), Outcome.NO_BUCKET),
         (AzureDriver, azure_error(HttpResponseError, 404, "BlobNotFound"), Outcome.MISSING),
+        (AzureDriver, azure_error(HttpResponseError, 404, None), Outcome.UNKNOWN),
+        (AzureDriver, azure_error(ResourceExistsError, 409, None), Outcome.UNKNOWN),
         (AzureDriver, azure_error(HttpResponseError, 503, "ServerBusy"), Outcome.UNKNOWN),
-        (AzureDriver, azure_error(HttpResponseError, 403, "AuthorizationFailure"), Outcome.REFUSED),
+        (AzureDriver, azure_error(HttpResponseError, 403, "AuthorizationFailure"), Outcome.NOT_ALLOWED),
+        (AzureDriver, ClientAuthenticationError("no login"), Outcome.NOT_ALLOWED),
         (AzureDriver, ServiceRequestError("down"), Outcome.UNKNOWN),
-        (AzureDriver, ValueError("unable to connect to account"), Outcome.REFUSED),
+        (AzureDriver, AzureSettingsMissing("no account"), Outcome.NOT_ALLOWED),
+        *[
+            (driver, NotTheVendor(status, "a page"), outcome)
+            for driver in (S3Driver, GcsDriver, AzureDriver)
+            for status, outcome in [
+                (200, Outcome.UNKNOWN),
+                (404, Outcome.UNKNOWN),
+                (412, Outcome.UNKNOWN),
+                (502, Outcome.UNKNOWN),
+                (403, Outcome.NOT_ALLOWED),
+                (407, Outcome.REFUSED),
+                (413, Outcome.REFUSED),
+                (501, Outcome.REFUSED),
+            ]
+        ],
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
 def test_what_an_error_means(driver: type[Driver], error: Exception, outcome: Outcome) -> None:
     assert isinstance(error, driver.failures)
     assert driver.outcome(error) is outcome
+
+
+PAGE = "<html><body>We are back soon.</body></html>"
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/xml", "application/json"])
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 404, 409, 412, 502])
+async def test_what_something_else_answers_is_not_taken_for_the_vendors(
+    wire: tuple[str, Wire], make_store: MakeStore, status: int, kind: str
+) -> None:
+    """A proxy, a page of maintenance, a login: each call is made again, and has the vendor's answer then."""
+    store = make_store()
+    await store.put_new("there", b"x")
+    calls: dict[str, tuple[Callable[[], Awaitable[object]], object]] = {
+        "get": (lambda: store.get("there"), b"x"),
+        "list": (lambda: store.list(""), ["a/b", "there"]),
+        "folders": (lambda: store.folders(""), ["a/"]),
+        "delete": (lambda: store.delete("there"), None),
+    }
+    if (wire[0], status) not in {("az", 201), ("gs", 204)}:  # these mean nothing without the rest of the call
+        wire[1].answers = [page(status, kind), page(status, kind)]
+    await store.put_new("a/b", b"y")
+    assert await store.get("a/b") == b"y"
+    for name, (call, expected) in calls.items():
+        if (wire[0], name, status) not in {("gs", "delete", 204), ("az", "delete", 202)}:
+            wire[1].answers = [page(status, kind)]
+        assert await call() == expected, name
+    assert await store.list("") == ["a/b"]
+
+
+def page(status: int, kind: str) -> web.Response:
+    return web.Response(status=status, text="" if status == 204 else PAGE, content_type=kind)
+
+
+@pytest.mark.parametrize("status", [413, 501])
+async def test_what_cannot_change_is_refused_at_once_whoever_says_it(
+    wire: tuple[str, Wire], make_store: MakeStore, status: int
+) -> None:
+    store = make_store()
+    await store.put_new("first", b"x")
+    for call in (lambda: store.put_new("key", b"x"), lambda: store.get("first")):
+        wire[1].answers, before = [page(status, "text/html"), page(status, "text/html")], wire[1].requests
+        with pytest.raises(StoreRefused, match=rf"Trying again cannot help.*{status}"):
+            await call()
+        assert wire[1].requests - before <= 2, "the object's, and the look at the place"
+
+
+async def test_an_emptied_bucket_is_noticed_by_those_who_use_it(wire: tuple[str, Wire], make_store: MakeStore) -> None:
+    store, reader = make_store(), make_store()
+    await store.put_new("key", b"x")
+    kept = dict(wire[1].objects)
+    wire[1].objects.clear()
+    for call in (store.get, store.list, store.folders, lambda _: store.put_new("next", b"y")):
+        with pytest.raises(StoreRefused, match="emptied"):
+            await call("key" if call == store.get else "")
+    assert await reader.list("") == ["next"], "who comes new takes what is there"
+    wire[1].objects.clear()
+    wire[1].objects.update(kept)
+    await store.put_new("after", b"z")
+    assert await store.get("key") == b"x", "put back, it goes on"
+
+
+async def test_a_bucket_that_became_another_store_is_noticed(wire: tuple[str, Wire], make_store: MakeStore) -> None:
+    store, other = make_store(), make_store()
+    await store.put_new("key", b"x")
+    wire[1].objects.clear()
+    await other.put_new("key", b"y")
+    with pytest.raises(StoreRefused, match="another store"):
+        await store.put_new("next", b"x")
+
+
+async def test_options_are_sent_with_each_write(wire: tuple[str, Wire]) -> None:
+    scheme, served = wire
+    options = {
+        "gs": {"requester_pays": "payer", "kms_key_name": "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
+        "az": {"encryption_scope": "ours"},
+    }[scheme]
+    store = ObjectStore(f"{scheme}://{BUCKET}/prefix", options=options)
+    await store.put_new("key", b"x")
+    if scheme == "gs":
+        assert {(query["userProject"], query["kmsKeyName"]) for query in served.seen} == {
+            ("payer", "projects/p/locations/l/keyRings/r/cryptoKeys/k")
+        }
+    else:
+        assert {headers["x-ms-encryption-scope"] for headers in served.seen} == {"ours"}
+    await store.aclose()
 
 
 @pytest.mark.parametrize("end", ["close", "leave open"])

@@ -1,7 +1,6 @@
 """The bucket stores over real servers, with the vendors' packages as they are."""
 
 import asyncio
-import errno
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from s3fs import S3FileSystem
 from support.bucket_life import live
 from support.optional import skip
 from support.servers import SERVERS, Relay, Server, free_ports, why_absent
@@ -108,12 +106,13 @@ async def test_lost_reply_shows_as_exists_and_reads_back(relay: Relay, place: st
     store = open_store(place)
     with pytest.raises(ObjectNotFound):
         await store.get("key")
-    relay.swallow = 1
+    await store.put_new("first", b"mine")
+    relay.swallow, relay.swallows = 1, ("PUT", "POST")
     with pytest.raises(ObjectExists):
         await store.put_new("key", b"mine")
     assert await store.get("key") == b"mine"
-    relay.swallow = 2
-    assert await store.list("") == ["key"], "reads are simply repeated"
+    relay.swallow, relay.swallows = 2, ("GET",)
+    assert await store.list("") == ["first", "key"], "reads are simply repeated"
     await store.aclose()
 
 
@@ -139,7 +138,9 @@ async def test_dead_server_is_unavailable_within_patience(
     await store.aclose()
 
 
-async def test_processes_agree_on_the_winners(place: str) -> None:
+async def test_processes_agree_on_the_winners(place: str, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["server"] == "moto":
+        pytest.skip("moto looks whether the key is taken and then writes it, in threads: it has two winners at times")
     program = (
         "import asyncio, sys\n"
         "from rojak_ray.errors import ObjectExists\n"
@@ -229,26 +230,6 @@ async def test_without_credentials_says_which(place: str, monkeypatch: pytest.Mo
 
 
 @on_s3
-async def test_the_two_ways_in_which_s3fs_reports_a_taken_key(place: str, request: pytest.FixtureRequest) -> None:
-    """If this fails, s3fs or a server has changed, and the driver's reading of their errors is to be looked at."""
-    name = place.removeprefix("s3://") + "/key"
-    filesystem = S3FileSystem(asynchronous=True, skip_instance_cache=True, use_listings_cache=False)
-    session = await filesystem.set_session()
-    await filesystem._pipe_file(name, b"first", mode="create")
-    with pytest.raises(OSError) as refusal:
-        await filesystem._pipe_file(name, b"second", mode="create")
-    await session.close()
-    names_the_condition = request.node.callspec.params["server"] == "moto"
-    assert isinstance(refusal.value, FileExistsError) == names_the_condition
-    assert names_the_condition or refusal.value.errno == errno.EINVAL
-    store = open_store(place)
-    with pytest.raises(ObjectExists):
-        await store.put_new("key", b"third")
-    assert await store.get("key") == b"first"
-    await store.aclose()
-
-
-@on_s3
 @pytest.mark.parametrize(
     ("status", "code"),
     [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "InternalError"), (400, "RequestTimeout")],
@@ -256,8 +237,10 @@ async def test_the_two_ways_in_which_s3fs_reports_a_taken_key(place: str, reques
 async def test_a_write_that_is_asked_to_come_back_comes_back(relay: Relay, place: str, status: int, code: str) -> None:
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
     head = f"HTTP/1.1 {status} X\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
-    relay.answers = [head.encode() + b"connection: close\r\n\r\n" + body]
     store = open_store(place)
+    await store.put_new("first", b"mine")
+    # The object's, and that of the look at the place beside it.
+    relay.answers = [head.encode() + b"connection: close\r\n\r\n" + body] * 2
     await store.put_new("key", b"mine")
     assert relay.answers == []
     assert await store.get("key") == b"mine"

@@ -84,14 +84,17 @@ class Relay:
 
     def __init__(self, server: Server) -> None:
         self.swallow = 0
+        self.swallows = ("GET", "PUT", "POST", "DELETE")
+        """Replies to these."""
         self.answers: list[bytes] = []
         self._target = ("127.0.0.1", int(server.endpoint.rpartition(":")[2]))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
-        forward = asyncio.create_task(self._forward(reader, upstream_writer, writer))
+        asked = [""]
+        forward = asyncio.create_task(self._forward(reader, upstream_writer, writer, asked))
         while chunk := await upstream_reader.read(65536):
-            if self.swallow and not chunk.startswith(b"HTTP/1.1 100"):
+            if self.swallow and asked[0] in self.swallows and not chunk.startswith(b"HTTP/1.1 100"):
                 self.swallow -= 1
                 break
             writer.write(chunk)
@@ -100,9 +103,15 @@ class Relay:
         forward.cancel()
 
     async def _forward(
-        self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter, client: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        upstream: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
+        asked: list[str],
     ) -> None:
         while chunk := await reader.read(65536):
+            if (method := chunk[:8].decode("latin-1").split(" ")[0]) in {"GET", "PUT", "POST", "DELETE"}:
+                asked[0] = method
             if self.answers:
                 client.write(self.answers.pop(0))
                 client.close()
@@ -134,7 +143,7 @@ def moto(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[Server]:
-    """S3 as SeaweedFS has it: 412 without saying which condition, which s3fs turns into EINVAL."""
+    """S3 as SeaweedFS has it: 412 without saying which condition."""
     s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = free_ports(8)
     endpoint = f"http://127.0.0.1:{s3}"
     options = {

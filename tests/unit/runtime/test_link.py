@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import inspect
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -172,15 +175,19 @@ async def test_a_server_that_is_gone_is_noticed_while_waiting() -> None:
     gone: list[frames.Frames] = []
     name = frames.new_name()
     server = await asyncio.get_running_loop().create_unix_server(
-        lambda: frames.Frames(lambda connection, *_: gone.append(connection) or connection.close()), name
+        lambda: frames.Frames(
+            "secret", lambda connection, *_: gone.append(connection) or connection.close(), serves=True
+        ),
+        name,
     )
+    address = frames.address_of(name, "secret")
     async with server:
-        link = await Link.connect(name)
+        link = await Link.connect(address)
         assert link is not None
         with pytest.raises(LinkLost):
             await soon(link.request(Kind.ASK, b""))
         with pytest.raises(LinkLost):
-            await soon(asyncio.to_thread(lambda: BlockingLink(name).request(Kind.TAKE, b"")))
+            await soon(asyncio.to_thread(lambda: BlockingLink(address).request(Kind.TAKE, b"")))
     assert len(gone) == 2
 
 
@@ -203,7 +210,7 @@ async def test_where_no_socket_can_be_had_there_is_no_link(monkeypatch: pytest.M
     taken = frames.new_name()
     monkeypatch.setattr("rojak_ray.runtime.link.new_name", lambda: taken)
     first, second = LinkServer({}), LinkServer({})
-    assert await first.name() == taken
+    assert frames.name_and_secret(await first.name())[0] == taken
     assert await second.name() == ""
     first.close()
 
@@ -240,7 +247,7 @@ def try_as_nobody(name: str) -> int:
         os.setuid(65534)
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(HANG_S)
-        connection.connect(name)
+        connection.connect(frames.name_and_secret(name)[0])
         with contextlib.suppress(OSError):
             connection.sendall(frames.pack(1, Kind.ASK, b"let me in"))
         try:
@@ -277,6 +284,134 @@ async def test_another_user_is_a_stranger_and_root_is_not(name: str, monkeypatch
     assert frames.same_user(connection)  # type: ignore[arg-type]
     peers["uid"] = 0
     assert frames.same_user(connection)  # type: ignore[arg-type]
+
+
+async def test_nobody_is_this_user_only_where_all_users_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Connection:
+        def getsockopt(self, *_: object) -> bytes:
+            return frames._CREDENTIALS.pack(1, 65534, 1)
+
+    files = {"/proc/sys/kernel/overflowuid": "65534"}
+    monkeypatch.setattr(frames.os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(frames, "_read", lambda path: files.get(path, ""))
+    for mapped, right in [("0 0 4294967295", True), ("65534 1000 1", False), ("0 100000 65536", False), ("", False)]:
+        files["/proc/self/uid_map"] = mapped
+        assert frames.same_user(Connection()) is right, mapped  # type: ignore[arg-type]
+    files["/proc/sys/kernel/overflowuid"] = "65533"
+    assert frames.same_user(Connection())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        b"",
+        frames.pack(1, Kind.ASK, b"let me in"),
+        b"x" * 31,
+        b"x" * 32 + frames.pack(1, Kind.ASK, b"let me in"),
+        frames.proof("another secret", "client") + frames.pack(1, Kind.ASK, b"let me in"),
+        b"x" * 5_000_000,
+    ],
+    ids=["nothing", "a request", "too little", "wrong", "of another link", "a lot"],
+)
+async def test_who_knows_the_name_alone_is_not_answered(
+    name: str, desk: Desk, shown: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "_PROOF_S", 0.05)
+    reader, writer = await asyncio.open_unix_connection(frames.name_and_secret(name)[0])
+    with contextlib.suppress(ConnectionError):
+        writer.write(shown)
+        await soon(writer.drain())
+    told = b""
+    with contextlib.suppress(ConnectionError):
+        told = await soon(reader.read())  # type: ignore[assignment]
+    writer.close()
+    assert told == b""
+    assert not desk.begun
+
+
+async def test_what_a_server_shows_does_not_open_it(name: str, desk: Desk) -> None:
+    """A proof overheard by one end is none for the other."""
+    plain, secret = frames.name_and_secret(name)
+    reader, writer = await asyncio.open_unix_connection(plain)
+    writer.write(frames.proof(secret, "server") + frames.pack(1, Kind.ASK, b"let me in"))
+    with contextlib.suppress(ConnectionError):
+        assert await soon(reader.read()) == b""
+    writer.close()
+    assert not desk.begun
+
+
+@pytest.mark.parametrize("shown", [b"", b"x" * 32, b"x" * 32 + frames.pack_reply(0, b"a forged answer")])
+async def test_whoever_took_the_name_of_a_server_that_is_gone_is_not_asked(
+    shown: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "_PROOF_S", 0.2)
+    monkeypatch.setattr("rojak_ray.runtime.link._CONNECT_S", 0.2)
+    heard = bytearray()
+
+    async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(shown)
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(1000):
+                heard.extend(part)
+        writer.close()
+
+    plain, secret = frames.new_name(), frames.new_secret()
+    address = frames.address_of(plain, secret)
+    async with await asyncio.start_unix_server(impostor, plain):
+        assert await Link.connect(address) is None
+        with pytest.raises(OSError):
+            await soon(asyncio.to_thread(BlockingLink, address))
+    assert secret.encode() not in heard
+    assert len(heard) <= 2 * 32
+
+
+STRANGER = """
+import re, socket, sys
+for line in open("/proc/net/unix"):
+    if line.rstrip().endswith(sys.argv[1]):
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(30)
+            link.connect("\\0" + sys.argv[1])
+            link.sendall(bytes.fromhex(sys.argv[2]))
+            try:
+                print("told", link.recv(1000))
+            except ConnectionError:
+                print("told", b"")
+"""
+
+
+@pytest.mark.parametrize("uid", ["0", "65534"])
+async def test_another_user_namespace_of_the_same_network_is_not_answered(name: str, desk: Desk, uid: str) -> None:
+    """A container beside ours (hostNetwork, a sidecar) sees the name and may have our uid, but not the secret."""
+    inside = ["unshare", "--user", f"--map-user={uid}", f"--map-group={uid}"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*inside, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("user namespaces cannot be made here")
+    plain = frames.name_and_secret(name)[0].removeprefix("\0")
+    asked = (b"x" * 32 + frames.pack(1, Kind.ASK, b"let me in")).hex()
+    stranger = await asyncio.create_subprocess_exec(
+        *inside, sys.executable, "-I", "-c", STRANGER, plain, asked, stdout=subprocess.PIPE
+    )
+    told, _ = await soon(stranger.communicate())  # type: ignore[misc]
+    assert told == b"told b''\n"
+    assert not desk.begun
+
+
+async def test_another_network_namespace_sees_no_link(name: str) -> None:
+    inside = ["unshare", "--user", "--map-root-user", "--net"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*inside, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("network namespaces cannot be made here")
+    plain = frames.name_and_secret(name)[0].removeprefix("\0")
+    stranger = await asyncio.create_subprocess_exec(
+        *inside, sys.executable, "-I", "-c", STRANGER, plain, "00", stdout=subprocess.PIPE
+    )
+    told, _ = await soon(stranger.communicate())  # type: ignore[misc]
+    assert told == b""
 
 
 async def test_a_thread_asks_one_thing_after_another(name: str, desk: Desk) -> None:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
+from support.waiting import until
 
 from rojak_ray.errors import MissingExtra, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.storage import objects
-from rojak_ray.storage.drivers import Outcome, Page
+from rojak_ray.storage.drivers import Expect, Outcome, Page
 from rojak_ray.storage.objects import ObjectStore
+from rojak_ray.storage.presence import MARK
 
 
 class Trouble(Exception):
@@ -34,7 +36,7 @@ class ScriptedDriver:
         self.closed = False
 
     @classmethod
-    async def open(cls, bucket: str) -> "ScriptedDriver":
+    async def open(cls, bucket: str, options: object) -> "ScriptedDriver":
         cls.opened.append(cls())
         await asyncio.sleep(0)
         return cls.opened[-1]
@@ -47,8 +49,9 @@ class ScriptedDriver:
     async def create(self, name: str, data: bytes) -> None:
         await self._call()
 
-    async def read(self, name: str) -> bytes:
-        await self._call()
+    async def read(self, name: str, expect: Expect) -> bytes:
+        if not name.endswith(MARK):
+            await self._call()
         return name.encode()
 
     async def remove(self, name: str) -> None:
@@ -116,7 +119,7 @@ async def test_patience_ends(store: ObjectStore, clock: FakeClock) -> None:
 async def test_a_vendor_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, store: ObjectStore) -> None:
     hasty = ObjectStore("s3://bucket/root", patience_s=0.05)
 
-    async def hang(_self: ScriptedDriver, _name: str) -> bytes:
+    async def hang(_self: ScriptedDriver, _name: str, _expect: Expect) -> bytes:
         await asyncio.Event().wait()
         return b""
 
@@ -129,9 +132,9 @@ async def test_a_vendor_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch, stor
     ("outcome", "error", "words"),
     [
         (Outcome.TAKEN, ObjectExists, "key"),
-        (Outcome.MISSING, ObjectNotFound, "key"),
         (Outcome.NO_BUCKET, StoreRefused, "no bucket 'bucket'"),
-        (Outcome.REFUSED, StoreRefused, "VENDOR_KEY"),
+        (Outcome.NOT_ALLOWED, StoreRefused, "VENDOR_KEY"),
+        (Outcome.REFUSED, StoreRefused, "Trying again cannot help.*vendor says REFUSED"),
     ],
 )
 @pytest.mark.parametrize("before", [0, 2])
@@ -143,6 +146,129 @@ async def test_an_answer_is_final(
         await store.put_new("key", b"x")
     assert caught.value.key == "key"
     assert ScriptedDriver.opened[0].calls == before + 1
+
+
+async def test_nothing_is_there_is_an_answer_to_a_read_alone(store: ObjectStore) -> None:
+    ScriptedDriver.script = [Outcome.MISSING]
+    with pytest.raises(ObjectNotFound):
+        await store.get("key")
+    for call in (lambda: store.put_new("key", b"x"), lambda: store.list(""), lambda: store.folders("")):
+        ScriptedDriver.script = [Outcome.MISSING] * 1000
+        with pytest.raises(StoreUnavailable):
+            await call()
+
+
+async def test_taken_is_an_answer_to_a_write_alone(store: ObjectStore) -> None:
+    for call in (lambda: store.get("key"), lambda: store.delete("key"), lambda: store.list("")):
+        ScriptedDriver.script = [Outcome.TAKEN] * 1000
+        with pytest.raises(StoreUnavailable):
+            await call()
+
+
+@pytest.mark.parametrize("surprise", [RecursionError("deep"), KeyError("Body"), AttributeError("status")])
+async def test_what_a_package_should_not_raise_leaves_the_outcome_open_and_is_logged_once(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, surprise: Exception
+) -> None:
+    async def fail(*_: object) -> None:
+        raise surprise
+
+    monkeypatch.setattr(ScriptedDriver, "create", fail)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=type(surprise).__name__):
+            await store.put_new("key", b"x")
+    logged = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(logged) == 1
+    assert "in fail" in logged[0].getMessage(), "the place in the package is named"
+
+
+async def test_refused_credentials_are_looked_for_again(store: ObjectStore, clock: FakeClock) -> None:
+    await store.get("key")
+    clock.slept.append(10)
+    ScriptedDriver.script = [Outcome.NOT_ALLOWED]
+    assert await store.get("key") == b"root/key"
+    assert len(ScriptedDriver.opened) == 2
+    await until(lambda: ScriptedDriver.opened[0].closed, "closing the old client")
+
+
+async def test_credentials_that_stay_refused_are_looked_for_every_few_seconds_at_most(
+    store: ObjectStore, clock: FakeClock
+) -> None:
+    for number in range(30):
+        ScriptedDriver.script = [Outcome.NOT_ALLOWED] * 3
+        with pytest.raises(StoreRefused):
+            await store.get("key")
+        clock.slept.append(1)
+        assert len(ScriptedDriver.opened) <= 2 + number / 3
+    assert len(ScriptedDriver.opened) > 5
+
+
+async def test_calls_under_way_keep_the_client_whose_credentials_were_refused_to_others(
+    store: ObjectStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, real = asyncio.Event(), ScriptedDriver.read
+
+    async def read(self: ScriptedDriver, name: str, expect: Expect) -> bytes:
+        if name.endswith("slow"):
+            await go.wait()
+            assert not self.closed
+        return await real(self, name, expect)
+
+    monkeypatch.setattr(ScriptedDriver, "read", read)
+    slow = asyncio.ensure_future(store.get("slow"))
+    await asyncio.sleep(0)
+    await store.get("key")
+    clock.slept.append(10)
+    ScriptedDriver.script = [Outcome.NOT_ALLOWED]
+    await store.get("key")
+    assert [driver.closed for driver in ScriptedDriver.opened] == [False, False]
+    go.set()
+    assert await slow == b"root/slow"
+    await until(lambda: ScriptedDriver.opened[0].closed, "closing the old client")
+    await store.aclose()
+    assert ScriptedDriver.opened[1].closed
+
+
+async def test_an_object_may_take_as_long_as_its_size_warrants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(objects.DRIVERS, "s3", (__name__, "ScriptedDriver", "s3"))
+    large = 10 << 20
+    hasty = ObjectStore("s3://bucket/root", patience_s=0.05)
+
+    async def create(_self: ScriptedDriver, name: str, data: bytes) -> None:
+        await asyncio.sleep(0.3)
+
+    async def read(_self: ScriptedDriver, name: str, expect: Expect) -> bytes:
+        if name.endswith("large"):
+            expect(large)
+        await asyncio.sleep(0 if name.endswith(MARK) else 0.3)
+        return b"x"
+
+    monkeypatch.setattr(ScriptedDriver, "create", create)
+    monkeypatch.setattr(ScriptedDriver, "read", read)
+    await hasty.put_new("large", bytes(large))
+    assert await hasty.get("large") == b"x"
+    with pytest.raises(StoreUnavailable):
+        await hasty.put_new("small", b"x")
+    with pytest.raises(StoreUnavailable):
+        await hasty.get("small")
+    await hasty.aclose()
+
+
+async def test_a_large_object_that_was_cut_short_late_is_tried_once_more(
+    store: ObjectStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    async def cut_short(_self: ScriptedDriver, name: str, data: bytes) -> None:
+        tries.append(len(data))
+        clock.slept.append(40)
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(ScriptedDriver, "create", cut_short)
+    for size, expected in ((10 << 20, 2), (1, 1)):
+        with pytest.raises(StoreUnavailable):
+            await store.put_new("key", bytes(size))
+        assert tries == [size] * expected
+        tries.clear()
 
 
 async def test_deleting_what_is_not_there(store: ObjectStore) -> None:
@@ -180,22 +306,22 @@ async def test_one_client_for_all_calls_of_a_loop(store: ObjectStore) -> None:
 
 
 async def test_a_client_that_did_not_open_is_opened_again(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[[str], Any] = ScriptedDriver.open
+    real: Callable[[str, object], Any] = ScriptedDriver.open
     attempts = 0
 
-    async def fail_first(bucket: str) -> ScriptedDriver:
+    async def fail_first(bucket: str, options: object) -> ScriptedDriver:
         nonlocal attempts
         attempts += 1
         if attempts == 1:
             raise OSError("no network yet")
-        return await real(bucket)
+        return await real(bucket, options)
 
     monkeypatch.setattr(ScriptedDriver, "open", fail_first)
     assert await store.get("key") == b"root/key"
 
 
 async def test_closing_after_a_failed_open_is_quiet(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(_bucket: str) -> ScriptedDriver:
+    async def fail(_bucket: str, _options: object) -> ScriptedDriver:
         raise OSError("no network")
 
     monkeypatch.setattr(ScriptedDriver, "open", fail)
@@ -206,13 +332,17 @@ async def test_closing_after_a_failed_open_is_quiet(store: ObjectStore, monkeypa
 
 @pytest.mark.parametrize(
     ("url", "module", "package", "extra"),
-    [("s3://b1/x", "s3", "s3fs", "s3"), ("gs://b1/x", "gcs", "gcsfs", "gcs"), ("az://b1/x", "azure", "adlfs", "azure")],
+    [
+        ("s3://b1/x", "s3", "aiobotocore", "s3"),
+        ("gs://b1/x", "gcs", "google.auth", "gcs"),
+        ("az://b1/x", "azure", "azure.identity", "azure"),
+    ],
 )
 async def test_a_missing_package_says_what_to_install(
     url: str, module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, f"rojak_ray.storage.{module}", raising=False)
-    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"pip install 'rojak-ray\[{extra}\]'"):

@@ -2,6 +2,7 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.waiting import HANG_S
@@ -16,6 +18,7 @@ from support.waiting import HANG_S
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ObjectExists, ObjectNotFound, StoreRefused, StoreUnavailable
 from rojak_ray.storage import folders
+from rojak_ray.storage.folders import open_to_others
 from rojak_ray.storage.local import TEMP_PREFIX, LocalStore
 from rojak_ray.storage.pace import WritePace
 
@@ -235,12 +238,115 @@ async def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
     await later.aclose()
 
 
-async def test_folders_removed_by_hand_are_made_again(store: LocalStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", ["root", "root/a", "root/a/b", "above"])
+async def test_a_folder_that_was_there_is_not_made_again(tmp_path: Path, gone: str) -> None:
+    """What came before the next record is gone with it: acknowledging that would be a lie."""
+    root = tmp_path / "above" / "root"
+    store = LocalStore(root)
     await store.put_new("a/b/c", b"x")
-    (tmp_path / "root" / "a" / "b" / "c").unlink()
-    (tmp_path / "root" / "a" / "b").rmdir()
-    await store.put_new("a/b/c", b"y")
-    assert await store.get("a/b/c") == b"y"
+    away = tmp_path / "above" / gone if gone != "above" else tmp_path / gone
+    kept = away.rename(tmp_path / "kept")
+    for _ in range(2):
+        with pytest.raises(StoreRefused, match=r"was there and is gone.*Put it back"):
+            await store.put_new("a/b/d", b"y")
+    assert not away.exists()
+    kept.rename(away)
+    await store.put_new("a/b/d", b"y")
+    assert await store.list("") == ["a/b/c", "a/b/d"]
+    await store.aclose()
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_nothing_is_said_to_be_missing_in_a_place_that_is_gone(tmp_path: Path, emptied: bool) -> None:
+    """A root that is not mounted any more is either absent or the empty folder it was mounted on."""
+    root = tmp_path / "root"
+    writer = LocalStore(root)
+    await writer.put_new("a/b/c", b"x")
+    reader, lister = LocalStore(root), LocalStore(root)
+    assert await reader.get("a/b/c") == b"x"
+    assert await lister.list("a/b/") == ["a/b/c"]
+    root.rename(tmp_path / "elsewhere")
+    if emptied:
+        root.mkdir()
+    for store in (writer, reader, lister):
+        for call in (
+            store.get("a/b/c"),
+            store.list("a/b/"),
+            store.list(""),
+            store.folders("a/"),
+            store.delete("a/b/c"),
+        ):
+            with pytest.raises(StoreRefused, match="was there and is gone"):
+                await call
+        with pytest.raises(StoreRefused, match="was there and is gone"):
+            await store.put_new("new/one", b"x")
+        await store.aclose()
+    fresh = LocalStore(root)
+    await fresh.put_new("new/one", b"x")
+    assert await fresh.list("") == ["new/one"], "a new process may begin anew"
+    await fresh.aclose()
+
+
+async def test_a_root_that_others_may_write_to_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    root.chmod(0o777)
+    store = LocalStore(root)
+    for number in range(3):
+        await store.put_new(f"{number}/x", b"x")
+    assert [record.getMessage() for record in caplog.records] == [open_to_others(str(root))]
+    assert f"chmod 700 {root}" in caplog.text
+    root.chmod(0o755)
+    assert open_to_others(str(root)) is None
+    await store.aclose()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+async def test_a_foreign_pipe_or_socket_in_an_objects_place_holds_nobody(tmp_path: Path, kind: str) -> None:
+    store = LocalStore(tmp_path)
+    await store.put_new("f/k", b"x")
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "pipe":
+            os.mkfifo(tmp_path / "f" / "foreign")
+        else:
+            listener.bind(os.path.relpath(tmp_path / "f" / "foreign"))
+        with pytest.raises(StoreRefused, match=r"socket or a pipe.*move it away"):
+            await asyncio.wait_for(store.get("f/foreign"), 30)
+    await store.aclose()
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EMFILE, "ulimit -n"), (errno.ENFILE, "file-max")])
+async def test_too_many_open_files_pass_and_say_what_helps(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    await store.put_new("a/first", b"x")
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(StoreUnavailable, match=words):
+            await store.put_new("a/second", b"y")
+        with pytest.raises(StoreUnavailable, match=words):
+            await store.get("a/first")
+
+
+async def test_a_lack_of_inodes_is_told_from_a_lack_of_space(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put_new("a/first", b"x")
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=1000, f_favail=0))
+    with pytest.raises(StoreRefused, match="no inodes left"):
+        await store.put_new("a/second", b"y")
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=1000, f_favail=5))
+    with pytest.raises(StoreRefused, match="The disk is full"):
+        await store.put_new("a/second", b"y")
 
 
 async def test_forgetting_folders_is_harmless(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
