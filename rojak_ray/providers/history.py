@@ -26,6 +26,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
+from rojak_ray.agents.activities import FunctionSchema
 from rojak_ray.errors import InvalidContext
 from rojak_ray.messages import (
     ConversationMessage,
@@ -195,6 +196,12 @@ def file_text(part: FilePart) -> str | None:
     ):
         return None
     return clean_text(base64.b64decode(part.data).decode("utf-8", "replace"))
+
+
+def not_offered(name: str) -> FunctionSchema:
+    """A function as it is defined to a vendor that wants those of a history defined, and is not to call it."""
+    text = "Called earlier in this conversation; it cannot be called now."
+    return FunctionSchema(name, text, {"type": "object", "properties": {}})
 
 
 class CallIds:
