@@ -149,6 +149,22 @@ def test_streamed_reasoning_and_signatures_are_kept_as_plain_ones(places: list[i
     assert openai_state.state_of(assembly.reply()) == openai_state.state_of(plain)
 
 
+def test_what_is_said_again_with_each_piece_is_kept_once() -> None:
+    assembly = ChunkAssembly()
+    for arguments in ('{"a"', ": 1}"):
+        piece = {
+            "index": 0,
+            "id": "c1",
+            "function": {"name": "lookup", "arguments": arguments},
+            "extra_content": SIGNED,
+        }
+        assembly.add({"choices": [{"delta": {"extra_content": SIGNED, "tool_calls": [piece]}}]})
+    assert openai_state.state_of(assembly.reply()) == {
+        "message": {"extra_content": SIGNED},
+        "calls": [{"extra_content": SIGNED}],
+    }
+
+
 def test_streamed_thoughts_of_mistral_are_kept_in_their_place_and_told_to_nobody() -> None:
     assembly = ChunkAssembly()
     pieces: list[Any] = [
