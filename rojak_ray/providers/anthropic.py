@@ -14,7 +14,7 @@ from rojak_ray.providers.anthropic_history import begins_with_thought, ended, sp
 from rojak_ray.providers.anthropic_state import is_paused, state_of
 from rojak_ray.providers.anthropic_stream import MessageAssembly
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
-from rojak_ray.providers.history import Origin, as_text
+from rojak_ray.providers.history import Origin, as_text, not_offered
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
     CutReply,
@@ -42,7 +42,6 @@ _REFUSED_FIELDS = ("temperature", "top_p", "top_k")
 """The API version that anthropic 2 speaks answers 400 to these, whatever their value."""
 
 _CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
-_NOT_OFFERED = "Called earlier in this conversation; it cannot be called now."
 
 
 @dataclass(repr=False)
@@ -96,6 +95,8 @@ def message_request(
     body: dict[str, Any] = {"model": params.model, "messages": messages}
     if said.system:
         body["system"] = said.system
+    if said.container and "container" not in config:
+        body["container"] = said.container
     if params.functions:
         body["tools"] = [_tool(schema) for schema in params.functions]
         choice = convert_tool_choice(params.tool_choice, parallel=params.parallel_tool_calls)
@@ -103,7 +104,7 @@ def message_request(
             body["tool_choice"] = choice
     elif said.called and not config.get("tools"):
         # The API wants the tools of a history defined; an agent without functions is not to call them.
-        body["tools"] = [_tool(FunctionSchema(name, _NOT_OFFERED, {"properties": {}})) for name in said.called]
+        body["tools"] = [_tool(not_offered(name)) for name in said.called]
         body["tool_choice"] = {"type": "none"}
     return make_request(body, config)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rojak_ray.messages import ConversationMessage, clean_text
 from rojak_ray.providers.anthropic_parts import content_of
-from rojak_ray.providers.anthropic_state import is_paused, restored
+from rojak_ray.providers.anthropic_state import container_of, is_paused, restored
 from rojak_ray.providers.history import (
     EARLIER_LEFT_OUT,
     EMPTY_MESSAGE,
@@ -37,6 +37,9 @@ class Spoken:
     called: tuple[str, ...]
     """Names of the functions in it, each once: the API wants tools defined where there are any."""
 
+    container: str
+    """Of the answer that is gone on with."""
+
 
 def spoken(messages: Iterable[ConversationMessage], origin: Origin) -> Spoken:
     """System text and messages: results of one answer's calls together, and a user first."""
@@ -44,8 +47,11 @@ def spoken(messages: Iterable[ConversationMessage], origin: Origin) -> Spoken:
     ids = CallIds(_LONGEST_ID)
     sent: list[dict[str, Any]] = []
     called: dict[str, None] = {}
+    container = ""
     for turn in said:
+        container = container_of(origin.own(turn.message)) or container
         if turn.message.role == "user":
+            container = ""
             sent.append({"role": "user", "content": content_of(turn.message) or EMPTY_MESSAGE})
             continue
         called |= {sendable_name(call.name): None for call in turn.calls}
@@ -53,7 +59,9 @@ def spoken(messages: Iterable[ConversationMessage], origin: Origin) -> Spoken:
     sent = _paired_server_tools(sent)
     if sent and sent[0]["role"] == "assistant":
         sent.insert(0, {"role": "user", "content": EARLIER_LEFT_OUT})
-    return Spoken("\n\n".join(system), sent, tuple(called))
+    if not sent and system:
+        sent = [{"role": "user", "content": GO_ON}]
+    return Spoken("\n\n".join(system), sent, tuple(called), container)
 
 
 def ended(messages: list[dict[str, Any]], last: ConversationMessage | None, origin: Origin) -> list[dict[str, Any]]:

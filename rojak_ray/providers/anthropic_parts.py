@@ -28,14 +28,20 @@ def _block(part: TextPart | ImagePart | FilePart) -> dict[str, Any] | None:
     if isinstance(part, ImagePart):
         if part.data is not None and len(part.data) > _LARGEST_IMAGE:
             return _text(f"{describe_part(part)} (left out: it is larger than 5 MB)")
+        if not _can_be_fetched(part):
+            return _text(f"{describe_part(part)} (left out: its address is not https)")
         return {"type": "image", "source": _source(part)}
     source = _document_source(part)
     if source is None:
-        return _text(f"{describe_part(part)} (left out: it is neither PDF nor text)")
+        return _text(f"{describe_part(part)} (left out: it is neither PDF nor text that can be had)")
     document: dict[str, Any] = {"type": "document", "source": source}
     if part.name and part.name.strip():
         document["title"] = clean_text(part.name)
     return document
+
+
+def _can_be_fetched(part: ImagePart | FilePart) -> bool:
+    return part.url is None or part.url[:8].lower() == "https://"
 
 
 def _source(part: ImagePart | FilePart) -> dict[str, Any]:
@@ -46,7 +52,7 @@ def _source(part: ImagePart | FilePart) -> dict[str, Any]:
 
 def _document_source(part: FilePart) -> dict[str, Any] | None:
     media_type = part.media_type or "application/pdf"
-    if media_type == "application/pdf":
+    if media_type == "application/pdf" and _can_be_fetched(part):
         return _source(part)
     text = file_text(part)
     return {"type": "text", "media_type": "text/plain", "data": text} if text and text.strip() else None

@@ -1,6 +1,6 @@
 """What Anthropic wants back with an answer: its blocks, in their order, as they came.
 
-    {"blocks": [...], "paused": true}
+    {"blocks": [...], "paused": true, "container": "..."}
 
 A block that is ours already is not kept twice: of a text, `{"text": n}` is the number of its characters, and of a call,
 `{"call": n}` is its place; what else such a block has (citations) stands beside. Any other block is kept whole:
@@ -36,6 +36,8 @@ def state_of(reply: Any) -> dict[str, Any] | None:
     state: dict[str, Any] = {"blocks": kept} if not _is_plain(kept) else {}
     if message.get("stop_reason") == PAUSED:
         state = {"blocks": kept, "paused": True}
+    if state and (container := text_of(mapping(message.get("container")).get("id"))):
+        state["container"] = container
     return storable(state) if state else None
 
 
@@ -64,6 +66,11 @@ def _is_plain(kept: Sequence[Mapping[str, Any]]) -> bool:
     kinds = [next(iter(block)) for block in kept if len(block) == 1]
     texts = [kind for kind in kinds if kind == "text"]
     return len(kinds) == len(kept) and kinds == texts + ["call"] * (len(kinds) - len(texts))
+
+
+def container_of(state: Mapping[str, Any] | None) -> str:
+    """Where the vendor ran code for this answer; it wants to be told when the answer is gone on with."""
+    return text_of(state.get("container")) if state else ""
 
 
 def is_paused(state: Mapping[str, Any] | None) -> bool:

@@ -38,6 +38,7 @@ class MessageAssembly:
         self._blocks: list[_Block] = []
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
+        self._container: Any = None
         self._stopped = False
         self._ended = False
 
@@ -56,6 +57,7 @@ class MessageAssembly:
         match event.get("type"):
             case "message_start":
                 self._count(mapping(event.get("message")).get("usage"))
+                self._container = mapping(event.get("message")).get("container") or self._container
             case "content_block_start":
                 block = dict(mapping(event.get("content_block")))
                 self._blocks.append(_Block(event.get("index"), block))
@@ -64,6 +66,7 @@ class MessageAssembly:
                 return self._add_delta(event.get("index"), mapping(event.get("delta")))
             case "message_delta":
                 self._stop_reason = text_of(mapping(event.get("delta")).get("stop_reason")) or self._stop_reason
+                self._container = mapping(event.get("delta")).get("container") or self._container
                 self._count(event.get("usage"))
             case "message_stop":
                 self._stopped = True
@@ -100,4 +103,5 @@ class MessageAssembly:
     def reply(self) -> dict[str, Any]:
         """The message."""
         content = [block.whole() for block in self._blocks]
-        return {"content": content, "stop_reason": self._stop_reason, "usage": self._usage}
+        message = {"content": content, "stop_reason": self._stop_reason, "usage": self._usage}
+        return {**message, "container": self._container} if self._container else message

@@ -26,6 +26,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
+from rojak_ray.agents.activities import FunctionSchema
 from rojak_ray.errors import InvalidContext
 from rojak_ray.messages import (
     ConversationMessage,
@@ -42,9 +43,8 @@ EMPTY_MESSAGE = "[This message is empty.]"
 GO_ON = "[Go on.]"
 NO_RESULT = "No result: the call was interrupted."
 
-_NAME_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
-_ID_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _object_in(text: str) -> dict[str, Any] | None:
 
 def sendable_name(name: str) -> str:
     """A function's name in the alphabet of every vendor: models invent names that cannot be sent back."""
-    cleaned = _NAME_FORBIDDEN.sub("_", name)[:_LONGEST_NAME]
+    cleaned = _FORBIDDEN.sub("_", name)[:_LONGEST_NAME]
     return cleaned if cleaned[:1].isalpha() or cleaned.startswith("_") else f"_{cleaned}"[:_LONGEST_NAME]
 
 
@@ -195,6 +195,12 @@ def file_text(part: FilePart) -> str | None:
     ):
         return None
     return clean_text(base64.b64decode(part.data).decode("utf-8", "replace"))
+
+
+def not_offered(name: str) -> FunctionSchema:
+    """A function as it is defined to a vendor that wants those of a history defined, and is not to call it."""
+    text = "Called earlier in this conversation; it cannot be called now."
+    return FunctionSchema(name, text, {"type": "object", "properties": {}})
 
 
 class CallIds:
@@ -227,7 +233,7 @@ class CallIds:
 
     def _fitting(self, call_id: str) -> str:
         if self._exact is None:
-            return _ID_FORBIDDEN.sub("_", call_id)[: self._longest] or "call"
+            return _FORBIDDEN.sub("_", call_id)[: self._longest] or "call"
         if len(call_id) == self._exact and call_id.isascii() and call_id.isalnum():
             return call_id
         return hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[: self._exact]

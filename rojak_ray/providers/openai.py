@@ -14,9 +14,9 @@ from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import Usage
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
-from rojak_ray.providers.history import Origin, as_text
+from rojak_ray.providers.history import Origin, as_text, not_offered
 from rojak_ray.providers.openai_dialects import dialect_of
-from rojak_ray.providers.openai_history import chat_messages
+from rojak_ray.providers.openai_history import called_in, chat_messages
 from rojak_ray.providers.openai_state import state_of
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.options import EndpointOptions
@@ -96,6 +96,9 @@ def chat_request(
             body["tool_choice"] = _tool_choice(params.tool_choice, params.functions)
         if not params.parallel_tool_calls:
             body["parallel_tool_calls"] = False
+    elif dialect.tools_defined and (called := called_in(body["messages"])) and not config.get("tools"):
+        body["tools"] = [_tool(not_offered(name)) for name in called]
+        body["tool_choice"] = "none"
     return make_request(body, config, streaming_of(defaults, params.inference_config))
 
 

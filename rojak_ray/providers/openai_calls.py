@@ -14,7 +14,7 @@ from typing import Any
 from rojak_ray.agents.finish import is_closed
 from rojak_ray.messages import join_halves
 from rojak_ray.providers.history import as_text
-from rojak_ray.providers.openai_state import CALL_FIELDS, grown
+from rojak_ray.providers.openai_state import CALL_FIELDS, last_said
 from rojak_ray.providers.wire import mapping, text_of
 
 
@@ -66,7 +66,7 @@ class CallPieces:
         if _repeats(call, piece):
             return
         for name, value in piece.beside.items():
-            call.beside[name] = grown(call.beside.get(name), value)
+            call.beside[name] = last_said([call.beside[name], value]) if name in call.beside else value
         call.id = call.id or piece.id
         _add_name(call, piece)
         if call.arguments.strip() == "{}" and piece.arguments.lstrip().startswith("{"):

@@ -20,6 +20,9 @@ class Dialect:
     call_ids_by_name: bool = False
     """The model reads a call's name from its id, and writes the next one alike: `functions.NAME:NUMBER`."""
 
+    tools_defined: bool = False
+    """A history with calls goes with definitions of tools, as on Anthropic's own wire."""
+
     images_in_results: bool = False
     """A function's result may hold images; elsewhere they stand in a user message behind the results."""
 
@@ -45,6 +48,7 @@ _MISTRAL = replace(_MISTRAL_MODEL, images_in_results=True)
 _GEMINI = Dialect(ends_with_user=True)
 _SIGNED_GEMINI = Dialect(ends_with_user=True, signed_calls=True)
 _KIMI_2 = Dialect(call_ids_by_name=True)
+_CLAUDE = Dialect(tools_defined=True, ends_with_user=True)
 _DEEPSEEK = Dialect(reasoning_with_calls=True)
 _ALTERNATING = Dialect(alternates=True, ends_with_user=True)
 
@@ -58,6 +62,8 @@ def dialect_of(address: str, model: str) -> Dialect:
         return _DEEPSEEK
     if host.endswith("googleapis.com") or model.startswith("gemini-"):
         return _SIGNED_GEMINI if _GEMINI_3.match(model) else _GEMINI
+    if "claude" in model.lower():
+        return _CLAUDE
     if "kimi-k2" in model.lower():
         return _KIMI_2
     if _MISTRALS.search(model.lower()):

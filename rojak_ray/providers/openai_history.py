@@ -42,11 +42,19 @@ def chat_messages(messages: Iterable[ConversationMessage], origin: Origin, diale
         else:
             writing.assistant(turn, reasons=reasoned[place], signs=place >= signed_from)
     sent = _ended(writing.sent, dialect)
+    if not sent and system:
+        sent = [{"role": "user", "content": GO_ON}]
     if sent and sent[0]["role"] == "assistant":
         sent.insert(0, {"role": "user", "content": EARLIER_LEFT_OUT})
     if dialect.alternates:
         sent = _alternating(sent)
     return [{"role": "system", "content": "\n\n".join(system)}, *sent] if system else sent
+
+
+def called_in(messages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the functions called in messages as they are sent, each once."""
+    calls = (call for message in messages for call in message.get("tool_calls") or ())
+    return list(dict.fromkeys(str(call["function"]["name"]) for call in calls))
 
 
 def _with_calls_between_users(spoken: list[Turn]) -> list[bool]:

@@ -85,67 +85,76 @@ class StreamedState:
     """What must go back, put together from the pieces of a stream."""
 
     def __init__(self) -> None:
-        self._fields: dict[str, Any] = {}
-        self._parts: list[dict[str, Any]] = []
+        self._fields: dict[str, list[Any]] = {}
+        self._content: list[Any] = []
         self._in_parts = False
 
     def add(self, delta: Mapping[str, Any]) -> None:
         """Take a piece of the message."""
         for name in MESSAGE_FIELDS:
             if delta.get(name):
-                self._fields[name] = grown(self._fields.get(name), delta[name])
+                self._fields.setdefault(name, []).append(delta[name])
         content = delta.get("content")
         if isinstance(content, list):
             self._in_parts = True
-            self._parts = grown(self._parts, content)
+            self._content.append(cast("list[Any]", content))
         elif text_of(content):
-            self._parts = grown(self._parts, [{"type": "text", "text": content}])
+            self._content.append([{"type": "text", "text": content}])
 
     def fields(self) -> dict[str, Any]:
         """The fields of the whole message; its content, if it came in parts."""
-        return {**self._fields, **({"content": self._parts} if self._in_parts else {})}
+        whole = {
+            name: last_said(pieces) if name in CALL_FIELDS else joined(pieces) for name, pieces in self._fields.items()
+        }
+        return {**whole, "content": joined(self._content)} if self._in_parts else whole
 
 
-def grown(before: Any, piece: Any) -> Any:
-    """A value with a further piece of it: texts grow, objects are merged, entries of lists are continued.
+_NAMES = ("type", "id", "index", "format", "closed", "signature")
+"""What names or seals an entry; said whole, perhaps with each piece."""
 
-    An entry continues the one of its `index`, or else the last one, if that is of the same `type` and `id`.
-    """
-    if before is None:
-        before = [] if isinstance(piece, list) else None
-    if isinstance(before, str) and isinstance(piece, str):
-        return before + piece
-    if isinstance(before, Mapping) and isinstance(piece, Mapping):
-        merged = dict(cast("Mapping[str, Any]", before))
-        for name, value in cast("Mapping[str, Any]", piece).items():
+
+def last_said(pieces: Sequence[Any]) -> Any:
+    """A value that is said whole, perhaps several times, or in objects that each say a part of it."""
+    if len(pieces) > 1 and all(isinstance(piece, Mapping) for piece in pieces):
+        return {name: last_said(values) for name, values in _by_name(pieces).items()}
+    return pieces[-1]
+
+
+def joined(pieces: Sequence[Any]) -> Any:
+    """A value that is said in pieces: texts grow, objects are merged, entries of lists are continued."""
+    if all(isinstance(piece, str) for piece in pieces):
+        return "".join(pieces)
+    if all(isinstance(piece, Mapping) for piece in pieces):
+        return {name: values[-1] if name in _NAMES else joined(values) for name, values in _by_name(pieces).items()}
+    if all(isinstance(piece, list) for piece in pieces):
+        return [joined(group) for group in _entries_in(pieces)]
+    return pieces[-1]
+
+
+def _by_name(pieces: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    values: dict[str, list[Any]] = {}
+    for piece in pieces:
+        for name, value in piece.items():
             if value is not None:
-                merged[name] = value if name in _NAMES else grown(merged.get(name), value)
-        return merged
-    if isinstance(before, list) and isinstance(piece, list):
-        entries_so_far = list(cast("list[Any]", before))
-        for entry in cast("list[Any]", piece):
-            place = _continued(entries_so_far, entry)
-            if place is None:
-                entries_so_far.append(entry)
-            else:
-                entries_so_far[place] = grown(entries_so_far[place], entry)
-        return entries_so_far
-    return piece
+                values.setdefault(name, []).append(value)
+    return values
 
 
-_NAMES = ("type", "id", "index", "format", "closed")
-"""What names an entry; said again with each piece, not continued."""
-
-
-def _continued(before: list[Any], entry: Any) -> int | None:
-    if not before or not isinstance(entry, Mapping):
-        return None
-    piece = cast("Mapping[str, Any]", entry)
-    last = mapping(before[-1])
-    if last.get("type") != piece.get("type"):
-        return None
-    index, last_index = piece.get("index"), last.get("index")
-    if index is not None and last_index is not None and index != last_index:
-        return None
-    ids = (piece.get("id"), last.get("id"))
-    return len(before) - 1 if None in ids or ids[0] == ids[1] else None
+def _entries_in(pieces: Sequence[list[Any]]) -> list[list[Any]]:
+    """The pieces of each entry. One continues the last entry if that is of its type, and of its index and id if any."""
+    groups: list[list[Any]] = []
+    last: dict[str, Any] = {}
+    for entry in (entry for piece in pieces for entry in piece):
+        named = (
+            {name: entry[name] for name in ("type", "index", "id") if entry.get(name) is not None}
+            if isinstance(entry, Mapping)
+            else {}
+        )
+        continues = bool(groups) and bool(named) and last.get("type") == named.get("type")
+        if continues and all(last.get(name, value) == value for name, value in named.items()):
+            groups[-1].append(entry)
+            last |= named
+        else:
+            groups.append([entry])
+            last = dict(named)
+    return groups

@@ -56,6 +56,11 @@ def to_other() -> PlanAgent:
     return PlanAgent(name="Other", instructions="You are the other.", functions=[add])
 
 
+def draw() -> list[Any]:
+    """Draw a dot."""
+    return ["A dot:", ImagePart(data=b"\x89PNG\r\n\x1a\n")]
+
+
 @function(at_most_once=True)
 async def never_returns() -> str:
     """Wait for ever."""
@@ -67,7 +72,7 @@ async def write() -> dict[str, Any]:
     """Conversations with handoff, calls side by side, context, failure, settings, snapshots; one stops midway."""
     store = MemoryStore()
     first = PlanAgent(
-        name="First", instructions="You are the first.", functions=[add, remember, to_other, never_returns]
+        name="First", instructions="You are the first.", functions=[add, remember, to_other, never_returns, draw]
     )
     settings = PoolSettings(sweep_s=NEVER_S, snapshot_bytes=6_000)
     with mock.patch.object(blobs_module, "BLOB_BYTES", 900), mock.patch.object(blobs_module, "DATA_BYTES", 900):
@@ -119,6 +124,7 @@ async def _show_and_think(w: Any, agent: PlanAgent) -> None:
         FilePart(data=b"%PDF-1.7", name="a.pdf"),
     ]
     await session.send_messages([{"role": "user", "content": asked}])
+    await session.send_messages(plan([["draw", {}]], "drawn"))
     for number in range(3):
         await session.send_messages(plan({"say": f"turn {number}", "state": number}))
 

@@ -27,12 +27,14 @@ PARTS = st.sampled_from(
         TextPart(text=" "),
         TextPart(text="\ud800"),
         ImagePart(url="https://example.com/a.png", detail="low"),
+        ImagePart(url="http://example.com/a.png"),
         ImagePart(data="aGVsbG8=", media_type="image/png"),
         FilePart(data="aGVsbG8=", media_type="application/pdf", name="a.pdf"),
         FilePart(data="aGVsbG8=", media_type="text/plain"),
         FilePart(data="", media_type="text/plain", name=" "),
         FilePart(data="aGVsbG8=", media_type="application/zip", name="a\ud800.zip"),
         FilePart(url="https://example.com/a.pdf"),
+        FilePart(url="http://example.com/a.pdf"),
     ]
 )
 CONTENTS = TEXTS | st.lists(PARTS, max_size=3).map(tuple)

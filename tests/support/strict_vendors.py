@@ -256,6 +256,8 @@ def source_faults(block: Mapping[str, Any]) -> Iterator[str]:
             yield f"media type {source['media_type']}"
         if len(source["data"]) > 5 * 1024 * 1024:
             yield "image exceeds 5 MB maximum"
+    if source.get("type") == "url" and not source["url"].startswith("https://"):
+        yield "Only HTTPS URLs are supported."
     if block["type"] == "document" and source.get("type") == "base64" and source["media_type"] != "application/pdf":
         yield f"document of the type {source['media_type']}"
 

@@ -149,6 +149,22 @@ def test_streamed_reasoning_and_signatures_are_kept_as_plain_ones(places: list[i
     assert openai_state.state_of(assembly.reply()) == openai_state.state_of(plain)
 
 
+def test_what_is_said_again_with_each_piece_is_kept_once() -> None:
+    assembly = ChunkAssembly()
+    for arguments in ('{"a"', ": 1}"):
+        piece = {
+            "index": 0,
+            "id": "c1",
+            "function": {"name": "lookup", "arguments": arguments},
+            "extra_content": SIGNED,
+        }
+        assembly.add({"choices": [{"delta": {"extra_content": SIGNED, "tool_calls": [piece]}}]})
+    assert openai_state.state_of(assembly.reply()) == {
+        "message": {"extra_content": SIGNED},
+        "calls": [{"extra_content": SIGNED}],
+    }
+
+
 def test_streamed_thoughts_of_mistral_are_kept_in_their_place_and_told_to_nobody() -> None:
     assembly = ChunkAssembly()
     pieces: list[Any] = [
@@ -272,3 +288,40 @@ def test_thinking_is_left_out_where_another_model_began_the_calls(history: list[
     assert ("thinking" in message_request(asked, None, CLAUDE).body) is thinks
     adaptive = AgentCallParams(messages, model=CLAUDE.model, inference_config={"thinking": {"type": "adaptive"}})
     assert "thinking" in message_request(adaptive, None, CLAUDE).body
+
+
+@pytest.mark.parametrize(("behind", "expected"), [([], "cont_1"), ([AGAIN], None)])
+def test_code_goes_on_in_the_container_in_which_it_waits(behind: list[Message], expected: str | None) -> None:
+    blocks = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "code_execution", "input": {"code": "lookup()"}},
+        {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {}, "caller": {"type": "code_execution_1"}},
+    ]
+    container = {"id": "cont_1", "expires_at": "2026-11-30T10:00:00Z"}
+    plain = {"content": blocks, "stop_reason": "tool_use", "container": container}
+    assembly = MessageAssembly()
+    for event in as_stream(blocks, []):
+        if event["type"] == "message_delta":
+            event = {"type": "message_delta", "delta": {"stop_reason": "tool_use", "container": container}}
+        assembly.add(event)
+    state = anthropic_state.state_of(plain)
+    assert anthropic_state.state_of(assembly.reply()) == state
+    answer = as_message(read_message(plain), CLAUDE.keep(state))
+    result = Message(role="tool", content="r", tool_call_id="toolu_1")
+    messages = [to_public(message) for message in (AGAIN, answer, result, *behind)]
+    body = message_request(AgentCallParams(messages=messages, model=CLAUDE.model), None, CLAUDE).body
+    assert body.get("container") == expected
+    assert body["messages"][1]["content"][1]["caller"] == {"type": "code_execution_1"} or expected is None
+
+
+@pytest.mark.parametrize("write", [chat_request, message_request])
+def test_instructions_alone_are_asked_to_go_on(write: Any) -> None:
+    body = write(AgentCallParams(messages=[ConversationMessage("system", "Tell a joke.")], model="m")).body
+    assert body["messages"][-1] == {"role": "user", "content": "[Go on.]"}
+
+
+def test_claude_behind_a_gateway_has_the_tools_of_its_history_defined() -> None:
+    messages = [ConversationMessage("user", "u"), ConversationMessage("assistant", None, [call()])]
+    body = chat_request(AgentCallParams(messages=messages, model="anthropic/claude-x")).body
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["lookup"]
+    assert body["tool_choice"] == "none"
+    assert "tools" not in chat_request(AgentCallParams(messages=messages, model="m")).body
