@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rojak_ray.clock import Clock
-from rojak_ray.errors import InternalError, RequestError, RojakError, StorageError, StoreUnavailable
+from rojak_ray.errors import InternalError, RojakError, StorageError, StoreUnavailable
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.schedules.batch import Batch, reason_of, was_taken
@@ -245,7 +245,7 @@ class SchedulerHost:
             for item in items:
                 try:
                     batch.take(item.schedule_id, item.command)
-                except RequestError as error:
+                except RojakError as error:
                     _answer(item, error)
                 else:
                     accepted.append(item)

@@ -13,6 +13,7 @@ from support.scheduling import World
 from rojak_ray import errors
 from rojak_ray.errors import InvalidSchedule, RojakError, SessionSetAside, StoreUnavailable
 from rojak_ray.schedules import ScheduleOverlapPolicy, SchedulePolicy, ScheduleSpec
+from rojak_ray.schedules import decide as decide_module
 from rojak_ray.schedules import events as schedule_events
 from rojak_ray.schedules.commands import (
     BackfillSchedule,
@@ -155,6 +156,24 @@ async def test_what_cannot_be_read_back_is_refused_and_leaves_nothing():
         assert len(world.store.snapshot()) == before
     async with world.open() as desk:
         assert (await desk.look()).state == ScheduleState()
+
+
+async def test_bug_in_one_command_is_told_to_its_caller_and_stops_nobody(monkeypatch):
+    world = World(ends_at_once=True)
+    async with world.open() as desk:
+        await desk.create(policy=ALLOW_ALL)
+        await desk.create("other", policy=ALLOW_ALL, incarnation="o")
+
+        def settle(story):
+            if story.id == "s":
+                raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(decide_module, "settle", settle)
+        with pytest.raises(errors.InternalError, match="a bug"):
+            await desk.tell(PauseSchedule(note="x"))
+        monkeypatch.undo()
+        await world.clock.advance(61)
+        assert [run_id for run_id in world.requests if run_id.startswith("other")] == ["other-2026-06-01T08:01:00Z"]
 
 
 class Stalling(MemoryStore):
