@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import compare, counting_s3, measure, report, requests, servers
+from benchmarks import compare, counting_s3, measure, report, servers, store_requests
 from benchmarks.envs import Unavailable
 from benchmarks.processes import Watch
 from benchmarks.systems import CONTENDERS, Contender
@@ -170,7 +170,9 @@ def plan(quick: bool) -> dict[str, Callable[[], list[str]]]:
         "money.openai-agents-temporal": lambda: temporal_line("openai-agents-temporal", turns),
         "rest.shared": lambda: rest_line("rojak-ray", many, rest_s),
         "rest.dedicated": lambda: rest_line("rojak-ray-dedicated", few, rest_s),
-        **{f"requests.{number}": partial(requests.line, name) for number, name in enumerate(requests.CASES)},
+        **{
+            f"requests.{number}": partial(store_requests.line, name) for number, name in enumerate(store_requests.CASES)
+        },
         "rest.in-process": lambda: rest_line("rojak-ray-in-process", many, rest_s),
     }
 
@@ -180,7 +182,7 @@ def page(folder: Path, names: Sequence[str]) -> str:
     lines = {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
     money = report.table(MONEY, [line for name, line in lines.items() if name.startswith("money")])
     rest = report.table(REST, [line for name, line in lines.items() if name.startswith("rest")])
-    asked = report.table(requests.HEAD, [line for name, line in lines.items() if name.startswith("requests")])
+    asked = report.table(store_requests.HEAD, [line for name, line in lines.items() if name.startswith("requests")])
     return f"{money}\n\nPrices:\n\n" + "\n".join(f"- {_said(price)}" for price in PRICES) + f"\n\n{rest}\n\n{asked}"
 
 

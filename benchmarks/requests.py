@@ -1,150 +1,194 @@
-"""What starting, resting, following and deleting ask of storage: PUT, GET, LIST and DELETE, counted in one process.
+"""Agents made for one request each, with functions of their own: what stays when the requests are over.
 
-`python -m benchmarks.requests` prints a table; `make cost` has it, with the same of commit 808e6d8 beside it. Time is a
-clock that the measurement moves, so the counts are the same everywhere.
+In process, and on Ray with the memory of the catalog and of a shared host beside that of the program. A tenth of the
+requests comes first and is not counted: caches fill and processes start.
+
+Budget (issue "the edge to models and user code"): within 20 MB of where it began; the last requests cost what the
+first ones did.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import contextlib
+import gc
+import tempfile
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from benchmarks import report
-from rojak_ray import OfflineAgent
-from rojak_ray.journal.paths import Owner, Paths
-from rojak_ray.sessions.alarm import set_timer
-from rojak_ray.sessions.batches import Follow
+import ray
+from rich.console import Console
+
+from benchmarks import command
+from rojak_ray import OfflineAgent, Rojak
+from rojak_ray.runtime.known import GRACE_S
 from rojak_ray.sessions.pool_settings import PoolSettings
-from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.memory import MemoryStore
-from rojak_ray.storage.probe import check_durable
-from rojak_ray.testing.clock import FakeClock
 from rojak_ray.testing.runtime import InProcessRuntime
 
-KINDS = ("PUT", "GET", "LIST", "DELETE")
-MINUTE_S = 60.0
-HEAD = ("requests of (before)", *KINDS)
-
-BEFORE: dict[str, tuple[int, ...]] = {
-    "starting an actor on a storage that was used before": (19, 4, 11, 11),
-    "a minute of a program with ten sessions at rest": (0, 0, 12, 0),
-    "a minute of following a session at rest": (0, 1, 64, 0),
-    "deleting a session while 10,000 others wait for their time": (6, 4, 24, 7),
-}
-"""Of commit 808e6d8, by this module."""
+AT_ONCE = 16
+BATCH = 500
 
 
-class Counting(MemoryStore):
-    """Counts requests as a bucket bills them: a page of a listing has 1,000 keys."""
+class Forgetful(MemoryStore):
+    """A store in memory that is emptied between batches: what is stored is not what is measured here."""
 
-    def __init__(self) -> None:
-        """Nothing is counted yet."""
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    @property
-    def shared(self) -> bool:
-        """As if others could see it."""
-        return True
-
-    async def get(self, key: str) -> bytes:
-        """Counted."""
-        self.counts["GET"] += 1
-        return await super().get(key)
-
-    async def put_new(self, key: str, data: bytes) -> None:
-        """Counted."""
-        self.counts["PUT"] += 1
-        await super().put_new(key, data)
-
-    async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
-        """Counted, a thousand keys at a time."""
-        found = await super().list(prefix, after=after, limit=limit)
-        self.counts["LIST"] += max(1, -(-len(found) // 1000))
-        return found
-
-    async def delete(self, key: str) -> None:
-        """Counted."""
-        self.counts["DELETE"] += 1
-        await super().delete(key)
+    def forget(self) -> None:
+        """Empty it."""
+        self._objects.clear()
+        self._sorted.clear()
 
 
-async def starting_an_actor(store: Counting, clock: FakeClock) -> None:
-    """The check of the storage at an actor's start, on a storage that was used before."""
-    await check_durable(store)
-    store.counts.clear()
-    await check_durable(store)
+@dataclass
+class Figures:
+    """What was measured; memory is resident, in megabytes."""
+
+    where: str
+    requests: int
+    grown_mb: dict[str, float]
+    first_ms: float
+    last_ms: float
 
 
-async def resting(store: Counting, clock: FakeClock) -> None:
-    """A minute of a program with ten sessions at rest."""
-    async with InProcessRuntime(store, clock=clock) as runtime:
-        for number in range(10):
-            await runtime.create_session(f"s{number}", OfflineAgent())
-        await clock.advance(600)
-        store.counts.clear()
-        await clock.advance(MINUTE_S)
-        counts, store.counts = store.counts, Counter()
-    store.counts = counts
+def agent_for(number: int) -> OfflineAgent:
+    """An agent whose function holds what belongs to one request."""
+    request = {"number": number, "body": "x" * 10_000}
+
+    async def look_up() -> str:
+        """Look up the request."""
+        return str(request["number"])
+
+    return OfflineAgent(name="Clerk", functions=[look_up])
 
 
-async def following(store: Counting, clock: FakeClock) -> None:
-    """A minute of following a session at rest, above a minute of rest."""
-    async with InProcessRuntime(store, clock=clock) as runtime:
-        await runtime.create_session("s", OfflineAgent())
-        await clock.advance(600)
-        store.counts.clear()
-        await clock.advance(MINUTE_S)
-        rest = store.counts.copy()
-        store.counts.clear()
-        ask = Ask(follow=Follow(after=10**6, wait_s=MINUTE_S - 1))
-        task = asyncio.create_task(runtime._local.ask(Owner("session", "s"), ask))
-        await clock.advance(MINUTE_S)
-        await task
-        counts, store.counts = store.counts - rest, Counter()
-    store.counts = counts
+def resident_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6
 
 
-async def deleting(store: Counting, clock: FakeClock) -> None:
-    """Deleting a session with one turn, while ten thousand others wait for a time."""
-    paths = Paths("rojak")
-    async with InProcessRuntime(store, clock=clock, settings=PoolSettings(timers_s=1e9)) as runtime:
-        session = await runtime.create_session("s", OfflineAgent())
-        await session.send_messages("hi")
-        for number in range(10_000):
-            await set_timer(store, paths, Owner("session", f"o{number}"), clock.now())
-        await clock.advance(600)
-        store.counts.clear()
-        await runtime.delete_session("s")
-        counts, store.counts = store.counts, Counter()
-    store.counts = counts
+def siblings(pid: int, name: str) -> list[int]:
+    """Processes of a name that the same process started as this one: other Rays may run on the machine."""
+    found: list[int] = []
+    for other in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            same = parent(int(other.name)) == parent(pid)
+            if same and (other / "cmdline").read_bytes().startswith(name.encode()):
+                found.append(int(other.name))
+    return found
 
 
-CASES: dict[str, Callable[[Counting, FakeClock], Awaitable[None]]] = {
-    "starting an actor on a storage that was used before": starting_an_actor,
-    "a minute of a program with ten sessions at rest": resting,
-    "a minute of following a session at rest": following,
-    "deleting a session while 10,000 others wait for their time": deleting,
-}
+def parent(pid: int) -> str:
+    """The process that started another."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
 
 
-async def measure(name: str) -> tuple[int, ...]:
-    """The counts of a case, by kind."""
-    store = Counting()
-    await CASES[name](store, FakeClock())
-    return tuple(store.counts[kind] for kind in KINDS)
+async def requests(client: Any, count: int, settle: Callable[[], Awaitable[None]]) -> float:
+    """Run so many, some at once, and let what is over settle now and then; milliseconds each, without that."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with limit:
+            await client.run(agent=agent_for(number), messages="Look up the request.")
+
+    took = 0.0
+    for begun in range(0, count, BATCH):
+        started = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(begun, min(begun + BATCH, count))))
+        took += time.perf_counter() - started
+        await settle()
+    return took * 1e3 / count
 
 
-def line(name: str) -> list[str]:
-    """A case as a line of a table: each count, and in brackets what it was."""
-    now = asyncio.run(measure(name))
-    return [name, *(f"{count} ({before})" for count, before in zip(now, BEFORE[name], strict=True))]
+async def measured(
+    where: str,
+    client: Any,
+    count: int,
+    memory: Callable[[], Awaitable[dict[str, float]]],
+    settle: Callable[[], Awaitable[None]],
+) -> Figures:
+    """Requests between two looks at memory."""
+    part = max(count // 10, 1)
+    await requests(client, part, settle)
+    before = await memory()
+    first = await requests(client, part, settle)
+    for _ in range(8):
+        await requests(client, part, settle)
+    last = await requests(client, part, settle)
+    after = await memory()
+    return Figures(where, 10 * part, {name: after[name] - before[name] for name in before}, first, last)
+
+
+async def in_process(count: int) -> Figures:
+    """In one process; storage is emptied as it goes."""
+    store = Forgetful()
+    async with InProcessRuntime(store, settings=PoolSettings(run_idle_s=0.1, sweep_s=0.1)) as client:
+
+        async def settle() -> None:
+            while client.statistics().open_hosts:  # noqa: ASYNC110  (nobody tells when the last one is gone)
+                await asyncio.sleep(0.1)
+            store.forget()
+            gc.collect()
+
+        async def memory() -> dict[str, float]:
+            return {"program": resident_mb()}
+
+        return await measured("in process", client, count, memory, settle)
+
+
+async def on_ray(folder: Path, count: int) -> Figures:
+    """On a Ray of its own."""
+    async with Rojak(str(folder), pool=PoolSettings(run_idle_s=0.5, sweep_s=0.2)) as client:
+        catalog: Any = ray.get_actor("CatalogActor", client.settings.ray_namespace)
+
+        async def memory() -> dict[str, float]:
+            pid = (await catalog.statistics.remote()).pid
+            hosts = sum(resident_mb(host) for host in siblings(pid, "ray::SessionHostActor"))
+            workers = sum(resident_mb(worker) for worker in siblings(pid, "ray::StepWorkerActor"))
+            return {"program": resident_mb(), "catalog": resident_mb(pid), "hosts": hosts, "step workers": workers}
+
+        async def settle() -> None:
+            gc.collect()
+
+        async def forgotten() -> None:
+            await asyncio.sleep(GRACE_S + 10)
+
+        figures = await measured("on Ray", client, count, memory, settle)
+        await forgotten()
+        left = await catalog.statistics.remote()
+        figures.grown_mb["functions still known"] = left.functions
+    ray.shutdown()
+    return figures
+
+
+def report(figures: list[Figures], console: Console) -> None:
+    """The words for people."""
+    for each in figures:
+        grown = ", ".join(f"{name} {size:+.1f}" for name, size in each.grown_mb.items())
+        console.print(
+            f"{each.requests} requests {each.where}: {grown} MB (budget: 20); "
+            f"{each.first_ms:.1f} ms each at first, {each.last_ms:.1f} ms in the end"
+        )
 
 
 def main() -> None:
-    """The command line."""
-    print(report.table(HEAD, [line(name) for name in CASES]))
+    """Measure and print."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--requests", type=int, default=100_000, help="in process")
+    parser.add_argument("--on-ray", type=int, default=3_000, help="on Ray; 0: not at all")
+    options = parser.parse_args()
+
+    async def both() -> list[Figures]:
+        figures = [await in_process(options.requests)]
+        if options.on_ray:
+            with tempfile.TemporaryDirectory() as folder:
+                figures.append(await on_ray(Path(folder), options.on_ray))
+        return figures
+
+    figures = asyncio.run(both())
+    command.tell(figures, options.json, report, lambda each: [asdict(one) for one in each])
 
 
 if __name__ == "__main__":
