@@ -1,7 +1,7 @@
 """What starting, resting, following and deleting ask of storage: PUT, GET, LIST and DELETE, counted in one process.
 
-`python -m benchmarks.store_requests` prints a table; `make cost` has it, with the same of commit 808e6d8 beside it. Time is a
-clock that the measurement moves, so the counts are the same everywhere.
+`python -m benchmarks.store_requests` prints a table; `make cost` has it, with the same of commit 808e6d8 beside it.
+Time is a clock that the measurement moves, so the counts are the same everywhere.
 """
 
 from __future__ import annotations

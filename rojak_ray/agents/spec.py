@@ -22,6 +22,7 @@ from rojak_ray.agents.agent import (
     OpenAIAgent,
     Retriever,
 )
+from rojak_ray.agents.secret_fields import refuse_secrets
 from rojak_ray.errors import DuplicateName, InvalidAgent, InvalidContext
 from rojak_ray.ids import digest
 from rojak_ray.messages import Record, has_lone_surrogate, read_json
@@ -184,6 +185,7 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
     options = agent.retry_options
     config = getattr(agent, "inference_config", None)
     extra = {name: value for name, value in vars(agent).items() if name not in _COMMON and name[0] != "_"}
+    refuse_secrets(agent, config, extra)
     try:
         return AgentSpec(
             type=agent.type,

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from rojak_ray.agents.secret_fields import agents_to_show
 from rojak_ray.cli.output import PipeConsole, Voice, as_json, fail
 from rojak_ray.cli.place import Place, client_of
 from rojak_ray.cli.rows import print_rows
@@ -156,7 +157,7 @@ async def show(place: Place, owner: Owner, *, as_json: bool) -> None:
         position = {"slot": found.position.slot, "seq": found.position.seq, "epoch": found.position.epoch}
         steps = [step.model_dump(mode="json", include={"step_id", "attempt", "due", "kind"}) for step in pending(state)]
         document = {"status": _status(state), "position": position, "pending": steps, **state.model_dump(mode="json")}
-        typer.echo(json_line(document))
+        typer.echo(json_line(agents_to_show(document)))
         return
     _say_state(Voice(), owner, found)
 
@@ -210,7 +211,7 @@ async def journal(place: Place, owner: Owner, *, as_json: bool) -> None:
     state = SessionState(owner_kind="run" if owner.kind == "run" else "session", owner_id=owner.id)
     for record in found.records:
         if as_json:
-            typer.echo(json_line(record.model_dump(mode="json")))
+            typer.echo(json_line(agents_to_show(record.model_dump(mode="json"))))
             continue
         voice.say(f"{record.slot:>6}  {record.at[:23]:23}  writer {record.epoch}  {record.kind}", "bold")
         for number, event in enumerate(record.events, start=record.first_seq):

@@ -23,11 +23,12 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ModelCutShort, ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
 from rojak_ray.providers.capacity import PROCESS_SLOTS, CallSlots
 from rojak_ray.providers.connection import Connection, Vendor
-from rojak_ray.providers.failures import causes, redact, reply_failure, status_failure, stream_failure
+from rojak_ray.providers.failures import causes, quoted, reply_failure, status_failure, stream_failure
 from rojak_ray.providers.history import Origin
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.streaming import Assembly, ErrorEvent, Telling, receive, refused_field, streaming_body
 from rojak_ray.providers.wire import CutReply, FailedReply, UnusableReply, VendorRequest
+from rojak_ray.redaction import LOG_GUARD, Secrets
 
 Answer = TypeVar("Answer")
 
@@ -166,8 +167,8 @@ class Endpoint:
                 del self._plain_questions[next(iter(self._plain_questions))]
 
     async def _ask_plainly(self, connection: Connection, question: _Question, read: Callable[[Any], Answer]) -> Answer:
-        text = await self._post(connection, question)
-        return self._read(connection, text, read)
+        response = await self._post(connection, question)
+        return self._read(connection, response, response.text, read)
 
     async def _ask_streaming(
         self,
@@ -191,56 +192,58 @@ class Endpoint:
                     # A server that does not stream: its whole answer, as if it had not been asked to.
                     telling.is_whole = True
                     text = (await stream.response.aread()).decode("utf-8", "replace")
-                    return self._read(connection, text, read)
+                    return self._read(connection, stream.response, text, read)
                 await self._receive(connection, stream, telling, assembly)
         if not assembly.complete:
             raise ModelMisbehaved(
                 f"{self.vendor.name}'s answer was cut short: the stream ended without its last event."
             )
-        return self._read(connection, json.dumps(assembly.reply()), read)
+        return self._read(connection, stream.response, json.dumps(assembly.reply()), read)
 
     async def _receive(self, connection: Connection, stream: Any, telling: Telling, assembly: Assembly) -> None:
         try:
             await receive(stream, telling, assembly)
         except ErrorEvent as error:
-            raise stream_failure(self.vendor.name, error.body, str(error.body), connection.secrets) from None
+            secrets = connection.sent(_request_of(stream.response))
+            raise stream_failure(self.vendor.name, error.body, str(error.body), secrets) from None
         except ValueError as error:
-            words = causes(error, connection.secrets)
+            words = causes(error, connection.sent(_request_of(stream.response)))
             raise ModelMisbehaved(f"{self.vendor.name} sent an event that is not JSON: {words}") from None
 
-    def _read(self, connection: Connection, text: str, read: Callable[[Any], Answer]) -> Answer:
+    def _read(self, connection: Connection, response: Any, text: str, read: Callable[[Any], Answer]) -> Answer:
         try:
             return read(_read_json(text))
-        except CutReply as error:
-            raise ModelCutShort(
-                f"{self.vendor.name}'s answer cannot be used: {error}. Raise the limit, or ask for less: asked again "
-                "without a change it would be cut again.",
-                finish_reason=error.finish_reason,
-            ) from None
-        except FailedReply as error:
-            raise reply_failure(self.vendor.name, str(error), error.error, connection.secrets) from None
         except (UnusableReply, ValidationError) as error:
-            reason = str(error) if isinstance(error, UnusableReply) else _first_fault(error)
-            began = redact(text, connection.secrets)[:_EXCERPT]
-            raise ModelMisbehaved(
-                f"{self.vendor.name}'s answer cannot be used: {reason}. It began: {began!r}"
-            ) from None
+            raise self._unusable(error, text, connection.sent(_request_of(response))) from None
 
-    async def _post(self, connection: Connection, question: _Question) -> str:
+    def _unusable(self, error: UnusableReply | ValidationError, text: str, secrets: Secrets) -> StepError:
+        """The error for an answer that is none."""
+        reason = quoted(str(error) if isinstance(error, UnusableReply) else _first_fault(error), secrets)
+        if isinstance(error, FailedReply):
+            return reply_failure(self.vendor.name, reason, error.error, secrets)
+        words = f"{self.vendor.name}'s answer cannot be used: {reason}."
+        if isinstance(error, CutReply):
+            words += " Raise the limit, or ask for less: asked again without a change it would be cut again."
+            return ModelCutShort(words, finish_reason=error.finish_reason)
+        return ModelMisbehaved(f"{words} It began: {quoted(text, secrets, _EXCERPT)!r}")
+
+    async def _post(self, connection: Connection, question: _Question) -> Any:
         async with self._asking(connection, question) as client:
-            response = await client.post(
+            return await client.post(
                 self.vendor.path,
                 cast_to=connection.reply_class,
                 body=question.request.body,
                 options=_send_options(question, connection),
             )
-        return response.text
 
     @asynccontextmanager
     async def _asking(self, connection: Connection, question: _Question) -> AsyncGenerator[Any, None]:
         """A client for one request, to be answered to its end in time; what goes wrong is an error of ours."""
         sdk_error: type[Exception] = getattr(connection.sdk, self.vendor.error_class)
         params = question.params
+        signing = question.request.secrets()
+        if (connection.secrets | signing) is not connection.secrets:  # an agent's, stored by an older version
+            LOG_GUARD.protect(signing)
         try:
             async with asyncio.timeout_at(question.deadline):
                 yield connection.client
@@ -250,20 +253,23 @@ class Endpoint:
         except sdk_error as error:
             raise self._failure(connection, error) from None
         except connection.http_error as error:  # in mid-stream anthropic's SDK lets it through as it is
-            words = causes(error, connection.secrets)
+            words = causes(error, connection.sent(_request_of(error)))
             raise ModelUnavailable(f"{self.vendor.name}'s answer broke off: {words}") from None
+        except (ValueError, connection.url_error) as error:  # such as a header value that no header can carry
+            words = causes(error, connection.secrets | signing)
+            raise ModelRejected(f"{self.vendor.name} cannot be asked: {words}") from None
 
     def _failure(self, connection: Connection, error: Any) -> StepError:
-        sdk = connection.sdk
+        sdk, secrets = connection.sdk, connection.sent(_request_of(error))
         if isinstance(error, sdk.APIStatusError) and error.status_code >= _FIRST_ERROR_STATUS:
-            return status_failure(self.vendor.name, error.response, SystemClock().now(), connection.secrets)
-        words = causes(error, connection.secrets)
+            return status_failure(self.vendor.name, error.response, SystemClock().now(), secrets)
+        words = causes(error, secrets)
         if isinstance(error, sdk.APITimeoutError):
             return ModelUnavailable(f"{self.vendor.name} did not answer in time: {words}")
         if isinstance(error, sdk.APIConnectionError):
             return ModelUnavailable(f"No answer from {self.vendor.name}: {words}")
         if isinstance(error, sdk.APIError):  # an error event in a stream that began well
-            return stream_failure(self.vendor.name, error.body, error.message, connection.secrets)
+            return stream_failure(self.vendor.name, error.body, error.message, secrets)
         return ModelRejected(f"{self.vendor.name}'s SDK refused the request: {words}")
 
     def origin(self, model: str) -> Origin:
@@ -363,6 +369,14 @@ def _send_options(question: _Question, connection: Connection) -> dict[str, Any]
         # The SDK's timeout is per read: it must not be shorter than the one around the whole call.
         options["timeout"] = params.timeout_s
     return options
+
+
+def _request_of(reply: Any) -> Any | None:
+    """The request that an answer or an error is about; httpx raises where there is none."""
+    try:
+        return getattr(reply, "request", None)
+    except RuntimeError:
+        return None
 
 
 def _read_json(text: str) -> Any:

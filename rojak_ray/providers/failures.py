@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
 
 from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
+from rojak_ray.redaction import Secrets
 
 _UNAVAILABLE = frozenset({408, 409, 429})
 _OUT_OF_QUOTA = "insufficient_quota"
@@ -30,7 +31,7 @@ _FINAL_KINDS = frozenset(
 )
 _FIRST_ERROR, _FIRST_SERVER_ERROR, _LAST_ERROR = 400, 500, 599
 _LONGEST_WORDS = 1000
-_SHORTEST_SECRET = 6
+_LONGEST_LOOKED_AT = 8 * _LONGEST_WORDS
 
 
 class ErrorReply(Protocol):
@@ -46,36 +47,36 @@ class ErrorReply(Protocol):
     def text(self) -> str: ...  # noqa: D102
 
 
-def status_failure(vendor: str, reply: ErrorReply, now: datetime, secrets: Iterable[str]) -> StepError:
+def status_failure(vendor: str, reply: ErrorReply, now: datetime, secrets: Secrets) -> StepError:
     """The error for a reply with an error status; a Retry-After date in it is relative to `now`."""
     status, headers = reply.status_code, reply.headers
     words, kinds = read_error_body(reply.text)
     request_id = headers.get("x-request-id") or headers.get("request-id")
-    message = f"{vendor} answered {status}: {_shortened(redact(words, secrets)) or 'no reason given'}"
+    message = f"{vendor} answered {status}: {quoted(words, secrets) or 'no reason given'}"
     if request_id:
-        message += f" (request {request_id})"
+        message += f" (request {quoted(request_id, secrets)})"
     if not _may_pass(status) or _OUT_OF_QUOTA in kinds:
         return ModelRejected(message, status=status)
     return ModelUnavailable(message, status=status, retry_after_s=read_retry_after(headers, now))
 
 
-def stream_failure(vendor: str, body: Any, words: str, secrets: Iterable[str]) -> StepError:
+def stream_failure(vendor: str, body: Any, words: str, secrets: Secrets) -> StepError:
     """The error for an error event in a stream. The vendor had taken the request, so it may pass unless it says not."""
     told, kinds = read_error_body(json.dumps(body) if isinstance(body, Mapping) else str(body or words))
-    message = f"{vendor} broke off its answer: {_shortened(redact(told, secrets))}"
+    message = f"{vendor} broke off its answer: {quoted(told, secrets)}"
     status = _status_in(body)
     if kinds & _FINAL_KINDS or not _may_pass(status):
         return ModelRejected(message)
     return ModelUnavailable(message)
 
 
-def reply_failure(vendor: str, words: str, error: Any, secrets: Iterable[str]) -> StepError:
+def reply_failure(vendor: str, words: str, error: Any, secrets: Secrets) -> StepError:
     """The error for an answer that is one although its status says otherwise, as gateways pass on their upstream's.
 
     Its code, where that is a status or one of the vendor's kinds, tells whether it may pass.
     """
     told, kinds = read_error_body(json.dumps({"error": error})) if error else ("", frozenset[str]())
-    reason = _shortened(redact(told, secrets))
+    reason = quoted(told, secrets)
     message = f"{vendor}'s answer cannot be used: {words}" + (f": {reason}" if reason else "")
     status = _status_in(error)
     if kinds & _FINAL_KINDS or not _may_pass(status):
@@ -134,15 +135,13 @@ def read_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return None
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret replaced. Very short ones are left: local servers take any word for a key."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text
+def quoted(text: str, secrets: Secrets, longest: int = _LONGEST_WORDS) -> str:
+    """Foreign words, fit to be repeated: without secrets, and not too long. A server may send megabytes."""
+    text = secrets.redact(text[:_LONGEST_LOOKED_AT])
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def causes(error: BaseException, secrets: Iterable[str]) -> str:
+def causes(error: BaseException, secrets: Secrets) -> str:
     """The words of an error and of what caused it, outermost first."""
     seen: list[str] = []
     cause: BaseException | None = error
@@ -151,7 +150,7 @@ def causes(error: BaseException, secrets: Iterable[str]) -> str:
         if words not in seen:
             seen.append(words)
         cause = cause.__cause__
-    return _shortened(redact(": ".join(words.rstrip(".") for words in seen), secrets))
+    return quoted(": ".join(words.rstrip(".") for words in seen), secrets)
 
 
 def _seconds(value: str | None) -> float | None:
@@ -160,7 +159,3 @@ def _seconds(value: str | None) -> float | None:
     except ValueError:
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from rojak_ray.agents.activities import AgentOptions
 from rojak_ray.errors import ConfigError
 from rojak_ray.providers.recipe import ClientRecipe, recipe_of
+from rojak_ray.redaction import url_to_show
 
 
 @dataclass(repr=False)
@@ -74,12 +75,13 @@ class EndpointOptions(AgentOptions):
 
     def __repr__(self) -> str:
         """The options without secrets: header values and URLs may hold some as well as the key."""
+        url = url_to_show(self.base_url) if self.base_url is not None else None
         key = "'***'" if self.api_key else None
         client = type(self.client).__name__ if self.client is not None else None
         config = sorted(self.inference_config) if self.inference_config is not None else None
         functions = [getattr(function, "__name__", "?") for function in self.all_functions]
         return (
-            f"{type(self).__name__}(api_key={key}, client={client}, base_url={_without_userinfo(self.base_url)!r}, "
+            f"{type(self).__name__}(api_key={key}, client={client}, base_url={url!r}, "
             f"inference_config={config}, all_functions={functions})"
         )
 
@@ -87,10 +89,3 @@ class EndpointOptions(AgentOptions):
 def _stripped(value: str | None) -> str | None:
     """Keys read from files often end in a line break, which no header can carry."""
     return value.strip() or None if value is not None else None
-
-
-def _without_userinfo(url: str | None) -> str | None:
-    if url is None or "@" not in url:
-        return url
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}"

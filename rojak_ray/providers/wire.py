@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from rojak_ray.agents.choice import released
 from rojak_ray.agents.finish import FinishReason
 from rojak_ray.messages import clean_text
+from rojak_ray.redaction import Secrets, all_of, of_headers, of_query
 
 
 class UnusableReply(Exception):
@@ -38,10 +39,14 @@ class VendorRequest:
     """One request: the body, and what the user adds to headers and query."""
 
     body: dict[str, Any]
-    headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    query: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    query: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     streaming: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the user says of the fields with which a streamed answer is asked for; None: that one is not sent."""
+
+    def secrets(self) -> Secrets:
+        """What in it shows who we are."""
+        return Secrets(all_of(of_headers(self.headers), of_query(self.query)))
 
 
 class WireModel(BaseModel):

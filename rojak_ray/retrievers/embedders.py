@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 from rojak_ray.errors import MissingExtra, MissingKey, RetrieverRejected, RetrieverUnavailable
+from rojak_ray.redaction import url_to_show
 from rojak_ray.retrievers.failures import said, status_failure, tidy
 from rojak_ray.retrievers.per_loop import PerLoop
-from rojak_ray.retrievers.settings import key_of, without_userinfo
+from rojak_ray.retrievers.settings import key_of, secrets_of
 
 Embedder: TypeAlias = "Callable[[str], Awaitable[Sequence[float]]] | Callable[[str], Sequence[float]]"
 """From a text to its vector. One that is not asynchronous runs in a thread; it may be shipped to other processes."""
@@ -79,8 +80,8 @@ class OpenAIEmbedder:
             MissingKey, MissingExtra: The endpoint cannot even be asked.
         """
         ready = self._completed()
-        who = f"The embeddings endpoint at {without_userinfo(ready.base_url or '')}"
-        secrets = [ready.api_key] if ready.api_key else []
+        who = f"The embeddings endpoint at {url_to_show(ready.base_url or '')}"
+        secrets = secrets_of(ready.api_key, ready.base_url or "")
         http = _import_http()
         body: dict[str, Any] = {"model": self.model, "input": text}
         if self.dimensions is not None:
@@ -133,7 +134,7 @@ class OpenAIEmbedder:
 
     def __repr__(self) -> str:
         """The settings without the key."""
-        url = without_userinfo(self.base_url) if self.base_url else None
+        url = url_to_show(self.base_url) if self.base_url else None
         key = "'***'" if self.api_key else None
         return f"OpenAIEmbedder({self.model!r}, api_key={key}, base_url={url!r}, dimensions={self.dimensions})"
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from rojak_ray.errors import RetrieverRejected, RetrieverUnavailable, StepError
+from rojak_ray.redaction import NO_SECRETS, Secrets
 
 _PASSING = frozenset({408, 409, 429})
 _LONGEST_WORDS = 500
-_SHORTEST_SECRET = 6
+_LONGEST_LOOKED_AT = 16 * _LONGEST_WORDS
 
 
 def status_failure(
@@ -29,7 +30,7 @@ def status_failure(
     return RetrieverRejected(text)
 
 
-def said(body: str, secrets: Iterable[str]) -> str:
+def said(body: str, secrets: Secrets = NO_SECRETS) -> str:
     """The reason in an error answer's body: Qdrant's `status.error`, OpenAI's `error.message`, or the body itself."""
     try:
         inner: Any = json.loads(body)
@@ -41,12 +42,9 @@ def said(body: str, secrets: Iterable[str]) -> str:
     return tidy(inner if isinstance(inner, str) else body, secrets)
 
 
-def tidy(text: str, secrets: Iterable[str]) -> str:
+def tidy(text: str, secrets: Secrets = NO_SECRETS) -> str:
     """Foreign words, fit to be quoted: short, and without our keys."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    text = " ".join(text.split())
+    text = " ".join(secrets.redact(text[:_LONGEST_LOOKED_AT]).split())
     return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."
 
 

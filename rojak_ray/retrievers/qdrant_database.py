@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from rojak_ray.errors import ConfigError, MissingExtra, RetrieverRejected, RetrieverUnavailable
+from rojak_ray.redaction import NO_SECRETS, Secrets
 from rojak_ray.retrievers.embedders import Embedder, embed
 from rojak_ray.retrievers.failures import said, status_failure, tidy
 from rojak_ray.retrievers.qdrant_options import KEY_VARIABLE, MEMORY, Passage, QdrantRetrieverOptions
@@ -63,7 +64,7 @@ class Folder:
                     self._client = qdrant.AsyncQdrantClient(path=self._path)
                 except (RuntimeError, OSError, ValueError) as error:
                     raise RetrieverUnavailable(
-                        f"The Qdrant database in {self._path} cannot be opened: {tidy(str(error), ())}. If another "
+                        f"The Qdrant database in {self._path} cannot be opened: {tidy(str(error))}. If another "
                         "program has it open, close it there, or run a Qdrant server and give its URL to both."
                     ) from None
             self._users.add(user)
@@ -146,11 +147,12 @@ async def _fill(client: Any, options: QdrantRetrieverOptions, embedder: Embedder
             try:
                 await client.upsert(name, points=[point])
             except ValueError as error:
-                raise await _failure(client, options, len(vector), error) from None
+                raise await _failure(client, options, len(vector), error, NO_SECRETS) from None
 
 
 def server_client(options: QdrantRetrieverOptions) -> Any:
     """A client of a server; nothing is sent yet."""
+    secrets = options.secrets(os.environ)
     try:
         return import_qdrant().AsyncQdrantClient(
             url=options.url,
@@ -159,7 +161,7 @@ def server_client(options: QdrantRetrieverOptions) -> Any:
             check_compatibility=False,  # it would ask the server from a thread of its own, and only ever warns
         )
     except ValueError as error:
-        raise ConfigError(f"url of a Qdrant retriever cannot be used: {tidy(str(error), ())}") from None
+        raise ConfigError(f"url of a Qdrant retriever cannot be used: {tidy(str(error), secrets)}") from None
 
 
 async def search(client: Any, options: QdrantRetrieverOptions, vector: list[float]) -> Sequence[Passage]:
@@ -170,6 +172,7 @@ async def search(client: Any, options: QdrantRetrieverOptions, vector: list[floa
         RetrieverRejected: What is asked does not fit the collection, or the server refused; the text has the remedy.
     """
     query_filter = _filter(options.filter)
+    secrets = options.secrets(os.environ)
     exceptions: Any = import_qdrant("qdrant_client.http.exceptions")
     common: Any = import_qdrant("qdrant_client.common.client_exceptions")
     try:
@@ -183,7 +186,7 @@ async def search(client: Any, options: QdrantRetrieverOptions, vector: list[floa
             with_payload=True,
         )
     except (exceptions.ApiException, common.QdrantException, ValueError, RuntimeError, AssertionError) as error:
-        raise await _failure(client, options, len(vector), error) from None
+        raise await _failure(client, options, len(vector), error, secrets) from None
     return _passages(answer.points, options)
 
 
@@ -193,7 +196,7 @@ def _filter(given: Any) -> Any:
     try:
         return import_qdrant().models.Filter.model_validate(given)
     except ValueError as error:
-        raise ConfigError(f"filter of a Qdrant retriever is not one of Qdrant's: {tidy(str(error), ())}") from None
+        raise ConfigError(f"filter of a Qdrant retriever is not one of Qdrant's: {tidy(str(error))}") from None
 
 
 def _passages(points: Sequence[Any], options: QdrantRetrieverOptions) -> list[Passage]:
@@ -212,10 +215,10 @@ def _passages(points: Sequence[Any], options: QdrantRetrieverOptions) -> list[Pa
     return found
 
 
-async def _failure(client: Any, options: QdrantRetrieverOptions, size: int, error: Exception) -> Exception:
+async def _failure(
+    client: Any, options: QdrantRetrieverOptions, size: int, error: Exception, secrets: Secrets
+) -> Exception:
     """What Qdrant's client raised, as an error of ours; `size` is the asked vector's."""
-    key = options.key(os.environ)
-    secrets = [key] if key else []
     source: Exception | None = getattr(error, "source", None)
     if source is not None:
         return _no_answer(options, source, secrets)
@@ -239,7 +242,7 @@ async def _failure(client: Any, options: QdrantRetrieverOptions, size: int, erro
     return RetrieverRejected(f"{options.place} refused: {words}")
 
 
-def _no_answer(options: QdrantRetrieverOptions, source: Exception, secrets: Sequence[str]) -> Exception:
+def _no_answer(options: QdrantRetrieverOptions, source: Exception, secrets: Secrets) -> Exception:
     http: Any = import_qdrant("httpx")
     words = tidy(str(source) or type(source).__name__, secrets)
     if isinstance(source, http.TimeoutException):

@@ -12,8 +12,9 @@ from string import Formatter
 from typing import Any, cast
 
 from rojak_ray.errors import ConfigError
+from rojak_ray.redaction import NO_SECRETS, Secrets, url_to_show
 from rojak_ray.retrievers.embedders import Embedder
-from rojak_ray.retrievers.settings import key_of, without_userinfo
+from rojak_ray.retrievers.settings import key_of, secrets_of
 
 MEMORY = ":memory:"
 KEY_VARIABLE = "QDRANT_API_KEY"
@@ -103,11 +104,15 @@ class QdrantRetrieverOptions:
         """The database, for people."""
         if self.url == MEMORY:
             return "The Qdrant database in memory"
-        return f"The Qdrant database in {self.url}" if self.is_local else f"Qdrant at {without_userinfo(self.url)}"
+        return f"The Qdrant database in {self.url}" if self.is_local else f"Qdrant at {url_to_show(self.url)}"
 
     def key(self, environ: Mapping[str, str]) -> str | None:
         """The key to sign in with."""
         return None if self.is_local else key_of(self.api_key, KEY_VARIABLE, environ)
+
+    def secrets(self, environ: Mapping[str, str]) -> Secrets:
+        """What must not be quoted; logs are kept free of it while the result is held."""
+        return NO_SECRETS if self.is_local else secrets_of(self.key(environ), self.url)
 
     def payloads(self) -> dict[str, dict[str, Any]]:
         """The documents by the id of their point, which follows from their content: adding them again changes nothing.
@@ -141,7 +146,7 @@ class QdrantRetrieverOptions:
     def __repr__(self) -> str:
         """The options without the key."""
         shown = {
-            "url": without_userinfo(self.url),
+            "url": url_to_show(self.url),
             "collection_name": self.collection_name,
             "api_key": "***" if self.api_key else None,
             "embedder": self.embedder,
@@ -166,7 +171,7 @@ def _checked_url(url: Any) -> str:
     if re.fullmatch(r"[\w.-]+:\d+/?", url):
         raise ConfigError(f"url={url!r} of a Qdrant retriever has no scheme: write http://{url} or https://{url}.")
     if "://" in url and not url.startswith("file://"):
-        raise ConfigError(f"url={without_userinfo(url)!r} of a Qdrant retriever must begin with http:// or https://.")
+        raise ConfigError(f"url={url_to_show(url)!r} of a Qdrant retriever must begin with http:// or https://.")
     # Absolute now: the process that opens it works in another folder.
     return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rojak_ray.errors import ConfigError
+from rojak_ray.redaction import LOG_GUARD, Secrets, all_of, of_environment_proxies, of_url
 
 
 def key_of(given: str | None, variable: str, environ: Mapping[str, str]) -> str | None:
@@ -19,8 +20,8 @@ def key_of(given: str | None, variable: str, environ: Mapping[str, str]) -> str 
     return key
 
 
-def without_userinfo(url: str) -> str:
-    """A URL that can be shown."""
-    scheme, mark, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{mark}***@{authority.rpartition('@')[2]}{slash}{path}" if "@" in authority else url
+def secrets_of(key: str | None, url: str) -> Secrets:
+    """What a request to `url` with this key shows of who we are, kept out of logs while the result is held."""
+    secrets = Secrets(all_of((key,) if key else (), of_url(url), of_environment_proxies()))
+    LOG_GUARD.protect(secrets)
+    return secrets

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from rojak_ray.errors import ModelRejected, ModelUnavailable
-from rojak_ray.providers.failures import causes, read_error_body, read_retry_after, redact, status_failure
+from rojak_ray.providers.failures import causes, read_error_body, read_retry_after, status_failure
+from rojak_ray.redaction import NO_SECRETS, Secrets
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -72,38 +73,33 @@ def test_words_of_no_json() -> None:
 
 @pytest.mark.parametrize("body", [{"error": {"code": "insufficient_quota"}}, {"error": {"type": "insufficient_quota"}}])
 def test_quota(body: Any) -> None:
-    error = status_failure("Vendor", Reply(429, json.dumps(body), {"retry-after": "1"}), NOW, ())
+    error = status_failure("Vendor", Reply(429, json.dumps(body), {"retry-after": "1"}), NOW, NO_SECRETS)
     assert isinstance(error, ModelRejected)
     assert error.status == 429
 
 
 def test_a_status_without_words() -> None:
-    error = status_failure("Vendor", Reply(503, headers={"request-id": "r1", "retry-after": "2"}), NOW, ())
+    error = status_failure("Vendor", Reply(503, headers={"request-id": "r1", "retry-after": "2"}), NOW, NO_SECRETS)
     assert isinstance(error, ModelUnavailable)
     assert str(error) == "Vendor answered 503: no reason given (request r1)"
     assert error.retry_after_s == 2.0
 
 
 def test_a_key_at_the_end_of_long_words_is_not_cut_but_replaced() -> None:
-    error = status_failure("Vendor", Reply(400, "x" * 990 + "sk-1234567890" * 9), NOW, ["sk-1234567890"])
+    error = status_failure("Vendor", Reply(400, "x" * 990 + "sk-1234567890" * 9), NOW, Secrets(["sk-1234567890"]))
     assert "sk-" not in str(error)
     assert len(str(error)) < 1_100
 
 
 def test_a_key_that_json_spells_otherwise_is_replaced() -> None:
     body = json.dumps({"error": {"message": "bad key sk-123/456"}}).replace("/", "\\/").replace("sk", "\\u0073k")
-    error = status_failure("Vendor", Reply(401, body), NOW, ["sk-123/456"])
+    error = status_failure("Vendor", Reply(401, body), NOW, Secrets(["sk-123/456"]))
     assert str(error) == "Vendor answered 401: bad key ***"
-
-
-def test_redact() -> None:
-    assert redact("key sk-123456 and sk-123456!", ["sk-123456", ""]) == "key *** and ***!"
-    assert redact("an ordinary word", ["a"]) == "an ordinary word"
 
 
 def test_causes() -> None:
     error = RuntimeError("Connection error.")
     error.__cause__ = ConnectionRefusedError("refused")
     error.__cause__.__cause__ = TimeoutError()
-    assert causes(error, ()) == "Connection error: refused: TimeoutError"
-    assert causes(error, ["refused"]) == "Connection error: ***: TimeoutError"
+    assert causes(error, NO_SECRETS) == "Connection error: refused: TimeoutError"
+    assert causes(error, Secrets(["refused"])) == "Connection error: ***: TimeoutError"

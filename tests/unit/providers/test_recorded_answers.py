@@ -18,6 +18,7 @@ from rojak_ray.providers.openai import read_completion
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.streaming import ErrorEvent, Telling, receive
 from rojak_ray.providers.wire import CutReply, FailedReply
+from rojak_ray.redaction import NO_SECRETS
 
 READ: dict[str, Any] = {"openai": read_completion, "anthropic": read_message}
 ASSEMBLY: dict[str, Any] = {"openai": ChunkAssembly, "anthropic": MessageAssembly}
@@ -31,7 +32,7 @@ def read(wire: str, reply: Any) -> dict[str, Any] | type[StepError]:
     except CutReply:
         return ModelCutShort
     except FailedReply as error:
-        return type(reply_failure("Vendor", str(error), error.error, ()))
+        return type(reply_failure("Vendor", str(error), error.error, NO_SECRETS))
 
 
 async def read_stream(wire: str, pieces: Sequence[bytes]) -> tuple[dict[str, Any] | type[StepError], str]:
@@ -41,7 +42,7 @@ async def read_stream(wire: str, pieces: Sequence[bytes]) -> tuple[dict[str, Any
     try:
         await receive(StreamOf(pieces), Telling(told.append), assembly)
     except ErrorEvent as error:
-        return type(stream_failure("Vendor", error.body, "", ())), "".join(told)
+        return type(stream_failure("Vendor", error.body, "", NO_SECRETS)), "".join(told)
     assert assembly.complete, "the stream has its end"
     return read(wire, json.loads(json.dumps(assembly.reply()))), "".join(told)
 

@@ -7,6 +7,7 @@ import pytest
 from support.embedding import by_words
 
 from rojak_ray.errors import ConfigError, RetrieverRejected
+from rojak_ray.redaction import Secrets
 from rojak_ray.retrievers import OpenAIEmbedder, Passage, QdrantRetrieverActivities, QdrantRetrieverOptions
 from rojak_ray.retrievers.embedders import embed
 from rojak_ray.retrievers.failures import said, status_failure, tidy
@@ -146,7 +147,7 @@ async def test_word_vectors_of_the_tests_see_equal_words():
     ],
 )
 def test_servers_words_are_found_and_cleaned(body, words):
-    assert said(body, [KEY]) == words
+    assert said(body, Secrets([KEY])) == words
 
 
 def test_status_tells_what_may_pass_and_how_long_it_takes():
@@ -155,4 +156,4 @@ def test_status_tells_what_may_pass_and_how_long_it_takes():
     assert status_failure("It", 503, "", retry_after="Wed, 21 Oct 2026 07:28:00 GMT").retry_after_s is None
     refused = status_failure("It", 404, "not there.", remedy="Look elsewhere.")
     assert (refused.retryable, str(refused)) == (False, "It answered 404: not there. Look elsewhere.")
-    assert len(tidy("x" * 9999, [])) < 600
+    assert len(tidy("x" * 9999)) < 600

@@ -1,0 +1,82 @@
+"""Keeping secrets out of the logs of HTTP libraries and SDKs, at every level.
+
+They write down addresses (at INFO) and headers (at DEBUG). A filter on their loggers replaces what is known to be
+secret before any handler, ours or the user's, sees the record.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import traceback
+from weakref import WeakSet
+
+from rojak_ray.redaction.secrets import HIDDEN, Secrets
+
+_LIBRARIES = ("openai", "anthropic", "httpx2", "httpcore2", "httpx", "httpcore", "aiohttp", "asyncio", "qdrant_client")
+_LOGGERS = (
+    "openai._base_client",
+    "openai._response",
+    "anthropic._base_client",
+    "anthropic._response",
+    *(f"{core}.{part}" for core in ("httpcore2", "httpcore") for part in ("connection", "http11", "http2", "proxy")),
+    "aiohttp.client",
+)
+_SIGNED = re.compile(
+    r"""(?ix) ( \b (?: (?: proxy-)? authorization | (?: set- )? cookie | (?: x-)? api-key ) )
+    ( b? ['"]? \s* [:,=] \s* b? ) (?: '[^']*' | "[^"]*" | [^\s'",;}\])]+ )"""
+)
+"""A header that signs a request or starts a session, as libraries write it down."""
+
+
+class LogGuard(logging.Filter):
+    """Lets every record through, without secrets. What it protects it knows only as long as somebody uses it."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        super().__init__()
+        self._known: WeakSet[Secrets] = WeakSet()
+        self._lock = threading.Lock()
+        self._loggers = 0
+
+    def protect(self, secrets: Secrets) -> None:
+        """Replace these from now on, for as long as somebody holds them."""
+        with self._lock:
+            self._known.add(secrets)
+        loggers = logging.root.manager.loggerDict
+        if len(loggers) != self._loggers:
+            names = {name for name in list(loggers) if name.partition(".")[0] in _LIBRARIES}
+            for name in names.union(_LIBRARIES, _LOGGERS):
+                logging.getLogger(name).addFilter(self)  # adding it again changes nothing
+            self._loggers = len(loggers)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See that the record can be shown; nothing that a library logs is worth an error here."""
+        if sys.is_finalizing():
+            return False  # what is said of connections left open names them, and nothing can be looked up any more
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  (a record that cannot be formatted is its library's fault)
+            return True
+        shown = self._redact(message)
+        if shown != message:
+            record.msg, record.args = shown, None
+        if record.exc_info and record.exc_info[0] is not None and record.exc_text is None:
+            text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            if (told := self._redact(text)) != text:
+                record.exc_text, record.exc_info = told, None
+        return True
+
+    def _redact(self, text: str) -> str:
+        text = _SIGNED.sub(rf"\1\2{HIDDEN}", text)
+        with self._lock:
+            known = list(self._known)
+        for secrets in known:
+            text = secrets.redact(text)
+        return text
+
+
+LOG_GUARD = LogGuard()
+"""One for the process, as its loggers are."""
