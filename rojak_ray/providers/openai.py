@@ -97,7 +97,7 @@ def chat_request(
         if not params.parallel_tool_calls:
             body["parallel_tool_calls"] = False
     elif dialect.tools_defined and (called := called_in(body["messages"])) and not config.get("tools"):
-        body["tools"] = [_tool(not_offered(name)) for name in called]
+        body["tools"] = [_tool(not_offered(name), sys.maxsize) for name in called]
         body["tool_choice"] = "none"
     return make_request(body, config, streaming_of(defaults, params.inference_config))
 
