@@ -23,6 +23,7 @@ from support.plan import PlanActivities, PlanAgent
 
 from rojak_ray import Rojak
 from rojak_ray.errors import RojakError, StandsBy
+from rojak_ray.types import RetryOptions
 
 
 class Rival:
@@ -108,7 +109,8 @@ class _Doer:
 
 async def _main(settings: dict[str, Any]) -> None:
     functions = make_steps(settings["effects"])
-    agent = PlanAgent(name="A", functions=[function.__name__ for function in functions])
+    names = [function.__name__ for function in functions]
+    agent = PlanAgent(name="A", functions=names, retry_options=RetryOptions(timeout_in_seconds=3600))
     known = {key: settings[key] for key in ("address", "storage", "namespace", "placement") if key in settings}
     async with Rojak(**known) as rojak:
         await rojak.create_worker([PlanActivities()], functions=functions)
