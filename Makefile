@@ -44,6 +44,7 @@ budgets: $(STAMP) ## Measure turns, starts, streams, schedules, recovery and jou
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.recovery
 	$(BIN)/python -m benchmarks.journal
+	$(BIN)/python -m benchmarks.requests --requests 10000
 
 compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
 	$(BIN)/python -m benchmarks.compare $(MORE)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-from rojak_ray.agents.content import lookup
+from rojak_ray.agents.content import content_of, lookup
 from rojak_ray.agents.modules import is_installed_name
 
 
@@ -49,6 +50,15 @@ def _path_of_class_method(method: types.MethodType) -> str | None:
 def _is_there(value: Any, module: Any, name: Any) -> bool:
     named = isinstance(module, str) and isinstance(name, str) and module != "__main__"
     return named and lookup(module, name) is value
+
+
+def found_in_main(name: str, content: str) -> Callable[..., Any] | None:
+    """The function that the program's script has under a name, if it has this content."""
+    found = getattr(sys.modules.get("__main__"), name, None)
+    if not isinstance(found, types.FunctionType):
+        return None
+    digest = content_of(found)
+    return found if digest is not None and digest.digest == content else None
 
 
 def loaded_from(path: str) -> Callable[..., Any] | None:

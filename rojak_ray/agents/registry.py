@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from rojak_ray.agents.program import Implementation, this_program
-from rojak_ray.agents.reference import loaded_from
+from rojak_ray.agents.reference import found_in_main, loaded_from
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.errors import DuplicateName, FunctionNotFound
 
@@ -115,6 +115,7 @@ class FunctionRegistry:
         own = self.known(ref)
         if own is not None:
             return own
+        self._forget_what_is_gone()
         if ref.path is not None:
             found = self._only_one(ref.path)
             if found is not None:
@@ -122,7 +123,12 @@ class FunctionRegistry:
             there = loaded_from(ref.path)
             if there is not None:
                 return self.describe(there, writes_instructions=ref.name == "instructions")
-        return self._only_one(ref.content) if ref.content is not None else None
+        if ref.content is None:
+            return None
+        if ref.content in self._alike:
+            return self._only_one(ref.content)
+        there = found_in_main(ref.name, ref.content)
+        return self.describe(there) if there is not None else None
 
     def known(self, ref: FunctionRef) -> Implementation | None:
         """The very object a reference was made from, if it is still there."""
@@ -146,9 +152,12 @@ class FunctionRegistry:
         found = None if ref.by_name else self.find(ref)
         return found.fn if found else ref.name
 
-    def _meet(self, implementation: Implementation) -> None:
+    def _forget_what_is_gone(self) -> None:
         for token in self._gone.take():
             self._forget(token)
+
+    def _meet(self, implementation: Implementation) -> None:
+        self._forget_what_is_gone()
         ref = implementation.ref
         if implementation.token not in self._met:
             self._met[implementation.token] = ref

@@ -215,6 +215,21 @@ async def test_two_programs_made_of_one_script_are_two(rojak: Rojak, installatio
         assert told(await session.send_messages(plan([["who", {}]]))) == [owner]
 
 
+async def test_function_that_nobody_has_is_waited_for_by_name(rojak: Rojak, unique: str) -> None:
+    def late() -> str:
+        return "here"
+
+    late.__name__ = name = f"late_{unique.replace('-', '_')}"
+    handle = await rojak.start_run(unique, PlanAgent(name="A", functions=[name]), plan([[name, {}]], "x"))
+    async with asyncio.timeout(HANG_S):
+        async for event in handle.events():
+            if event.kind == "waiting":
+                break
+        assert (event.reason, event.what, event.name, event.agent) == ("worker", "function", name, "A")
+        await rojak.create_worker(functions=[late])
+        assert told(await handle.result()) == ["here"]
+
+
 async def test_functions_made_for_one_request_are_forgotten(rojak: Rojak) -> None:
     catalog: Any = rojak._gateway._catalog  # type: ignore[attr-defined]
     before = (await catalog.call("statistics")).needed_functions

@@ -54,6 +54,8 @@ async def still_there(alive: list[Any]) -> int:
 
 async def test_runs_leave_nothing_behind() -> None:
     alive: list[Any] = []
+    gc.collect()
+    known = len(this_program()._by_token)
     async with world(None, QUICK) as w:
         for number in range(20):
             request = Request(number)
@@ -64,8 +66,7 @@ async def test_runs_leave_nothing_behind() -> None:
             assert callable(response.agent.functions[0])
             del request, response
         assert await still_there(alive) == 0
-        known = len(this_program()._by_token)
-        assert known < 50, known
+        assert len(this_program()._by_token) <= known
 
 
 async def test_runs_that_nobody_waits_for_leave_nothing_behind_once_their_hosts_are_gone() -> None:

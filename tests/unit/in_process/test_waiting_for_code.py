@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support.worlds import NEVER_S, World, world
 
 from rojak_ray import RunFailed
 from rojak_ray.agents import Retriever
+from rojak_ray.cli.conversation_commands import Place, show
 from rojak_ray.core.events import RunStatus
 from rojak_ray.errors import FunctionNotFound
 from rojak_ray.journal.paths import Owner, Paths
@@ -18,6 +20,7 @@ from rojak_ray.journal.replay import replay
 from rojak_ray.retrievers import RetrieverActivities
 from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.memory import MemoryStore
+from rojak_ray.testing.runtime import InProcessRuntime
 
 HANG_S = 30
 PATIENT = PoolSettings(sweep_s=NEVER_S, code_wait_s=HANG_S)
@@ -217,3 +220,18 @@ async def test_waiting_is_bounded_and_fails_with_what_to_do() -> None:
     async with world() as w:
         with pytest.raises(RunFailed, match=r"Function balance not found: no worker has registered it.*create_worker"):
             await w.rojak.run(agent=PlanAgent(name="Bank", functions=["balance"]), messages=plan("x"))
+
+
+async def test_a_person_who_looks_is_told_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place.of(str(tmp_path), "rojak")
+    async with InProcessRuntime(str(tmp_path), settings=PATIENT) as rojak:
+        await rojak.create_worker([PlanActivities()])
+        await rojak.start_run("r", PlanAgent(name="Bank", functions=["balance"]), plan("x"))
+        async with asyncio.timeout(HANG_S):
+            async for event in rojak.get_run("r").events():
+                if event.kind == "waiting":
+                    break
+    await show(place, Owner("run", "r"), as_json=False)
+    assert "waits for a worker: nobody has registered function balance of agent Bank" in capsys.readouterr().out
+    await show(place, Owner("run", "r"), as_json=True)
+    assert '"awaited_code"' in capsys.readouterr().out

@@ -228,6 +228,16 @@ def test_own_module_that_is_loaded_needs_no_registration_and_others_are_never_se
         assert registry.find(lost.model_copy(update={"path": path})) is None
 
 
+def test_function_of_the_script_is_found_by_its_content_without_being_registered(registry, monkeypatch):
+    lost = after_restart(registry.refer(made("def f(): return OWNER", OWNER="alice")))
+    gc.collect()
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "f", made("def f(): return OWNER", OWNER="bob"), raising=False)
+    assert registry.find(lost) is None, "one script, another value of its global"
+    monkeypatch.setattr(main, "f", made("def f(): return OWNER", OWNER="alice"))
+    assert registry.find(lost).fn is main.f
+
+
 def test_reference_nobody_here_made_is_not_taken_for_another_of_its_name(registry):
     registry.register(distinct([NEW]))
     assert registry.find(after_restart(registry.refer(OLD)).model_copy(update={"content": None})) is None

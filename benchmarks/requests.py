@@ -1,0 +1,191 @@
+"""Agents made for one request each, with functions of their own: what stays when the requests are over.
+
+In process, and on Ray with the memory of the catalog and of a shared host beside that of the program. A tenth of the
+requests comes first and is not counted: caches fill and processes start.
+
+Budget (issue "the edge to models and user code"): within 20 MB of where it began; the last requests cost what the
+first ones did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from benchmarks import command
+from rojak_ray import OfflineAgent, Rojak
+from rojak_ray.runtime.known import GRACE_S
+from rojak_ray.sessions.pool_settings import PoolSettings
+from rojak_ray.storage.memory import MemoryStore
+from rojak_ray.testing.runtime import InProcessRuntime
+
+AT_ONCE = 16
+REGISTERED = 500
+
+
+class Forgetful(MemoryStore):
+    """A store in memory that is emptied between batches: what is stored is not what is measured here."""
+
+    def forget(self) -> None:
+        """Empty it."""
+        self._objects.clear()
+        self._sorted.clear()
+
+
+@dataclass
+class Figures:
+    """What was measured; memory is resident, in megabytes."""
+
+    where: str
+    requests: int
+    grown_mb: dict[str, float]
+    first_ms: float
+    last_ms: float
+
+
+def agent_for(number: int) -> OfflineAgent:
+    """An agent whose function holds what belongs to one request."""
+    request = {"number": number, "body": "x" * 10_000}
+
+    async def look_up() -> str:
+        """Look up the request."""
+        return str(request["number"])
+
+    return OfflineAgent(name="Clerk", functions=[look_up])
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+def siblings(pid: int, name: str) -> list[int]:
+    """Processes of a name that the same process started as this one: other Rays may run on the machine."""
+    found: list[int] = []
+    for other in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            same = parent(int(other.name)) == parent(pid)
+            if same and (other / "cmdline").read_bytes().startswith(name.encode()):
+                found.append(int(other.name))
+    return found
+
+
+def parent(pid: int) -> str:
+    """The process that started another."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+
+
+async def requests(client: Any, count: int) -> float:
+    """Run so many, some at once; milliseconds each."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with limit:
+            await client.run(agent=agent_for(number), messages="Look up the request.")
+
+    started = time.perf_counter()
+    for begun in range(0, count, 1000):
+        await asyncio.gather(*(one(number) for number in range(begun, min(begun + 1000, count))))
+    return (time.perf_counter() - started) * 1e3 / count
+
+
+async def measured(
+    where: str, client: Any, count: int, memory: Callable[[], Awaitable[dict[str, float]]], settle: Callable[[], Any]
+) -> Figures:
+    """Requests between two looks at memory."""
+    part = max(count // 10, 1)
+    await requests(client, part)
+    await settle()
+    before = await memory()
+    first = await requests(client, part)
+    for _ in range(8):
+        await requests(client, part)
+        await settle()
+    last = await requests(client, part)
+    await settle()
+    after = await memory()
+    return Figures(where, 10 * part, {name: after[name] - before[name] for name in before}, first, last)
+
+
+async def in_process(count: int) -> Figures:
+    """In one process; storage is emptied as it goes."""
+    store = Forgetful()
+    async with InProcessRuntime(store, settings=PoolSettings(run_idle_s=0.1, sweep_s=0.1)) as client:
+
+        async def settle() -> None:
+            while client.statistics().open_hosts:  # noqa: ASYNC110  (nobody tells when the last one is gone)
+                await asyncio.sleep(0.1)
+            store.forget()
+            gc.collect()
+
+        async def memory() -> dict[str, float]:
+            return {"program": resident_mb()}
+
+        return await measured("in process", client, count, memory, settle)
+
+
+async def on_ray(folder: Path, count: int) -> Figures:
+    """On a Ray of its own."""
+    async with Rojak(str(folder), pool=PoolSettings(run_idle_s=0.5, sweep_s=0.2)) as client:
+        catalog: Any = ray.get_actor("CatalogActor", client.settings.ray_namespace)
+
+        async def memory() -> dict[str, float]:
+            pid = (await catalog.statistics.remote()).pid
+            hosts = sum(resident_mb(host) for host in siblings(pid, "ray::SessionHostActor"))
+            workers = sum(resident_mb(worker) for worker in siblings(pid, "ray::StepWorkerActor"))
+            return {"program": resident_mb(), "catalog": resident_mb(pid), "hosts": hosts, "step workers": workers}
+
+        async def settle() -> None:
+            gc.collect()
+
+        async def forgotten() -> None:
+            await asyncio.sleep(GRACE_S + 10)
+
+        figures = await measured("on Ray", client, count, memory, settle)
+        await forgotten()
+        left = await catalog.statistics.remote()
+        figures.grown_mb["functions still known"] = left.functions
+    ray.shutdown()
+    return figures
+
+
+def report(figures: list[Figures], console: Console) -> None:
+    """The words for people."""
+    for each in figures:
+        grown = ", ".join(f"{name} {size:+.1f}" for name, size in each.grown_mb.items())
+        console.print(
+            f"{each.requests} requests {each.where}: {grown} MB (budget: 20); "
+            f"{each.first_ms:.1f} ms each at first, {each.last_ms:.1f} ms in the end"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--requests", type=int, default=100_000, help="in process")
+    parser.add_argument("--on-ray", type=int, default=3_000, help="on Ray; 0: not at all")
+    options = parser.parse_args()
+
+    async def both() -> list[Figures]:
+        figures = [await in_process(options.requests)]
+        if options.on_ray:
+            with tempfile.TemporaryDirectory() as folder:
+                figures.append(await on_ray(Path(folder), options.on_ray))
+        return figures
+
+    figures = asyncio.run(both())
+    command.tell(figures, options.json, report, lambda each: [asdict(one) for one in each])
+
+
+if __name__ == "__main__":
+    main()
