@@ -30,7 +30,7 @@ from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.runtime import InProcessRuntime
 
 AT_ONCE = 16
-REGISTERED = 500
+BATCH = 500
 
 
 class Forgetful(MemoryStore):
@@ -85,34 +85,38 @@ def parent(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
 
 
-async def requests(client: Any, count: int) -> float:
-    """Run so many, some at once; milliseconds each."""
+async def requests(client: Any, count: int, settle: Callable[[], Awaitable[None]]) -> float:
+    """Run so many, some at once, and let what is over settle now and then; milliseconds each, without that."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         async with limit:
             await client.run(agent=agent_for(number), messages="Look up the request.")
 
-    started = time.perf_counter()
-    for begun in range(0, count, 1000):
-        await asyncio.gather(*(one(number) for number in range(begun, min(begun + 1000, count))))
-    return (time.perf_counter() - started) * 1e3 / count
+    took = 0.0
+    for begun in range(0, count, BATCH):
+        started = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(begun, min(begun + BATCH, count))))
+        took += time.perf_counter() - started
+        await settle()
+    return took * 1e3 / count
 
 
 async def measured(
-    where: str, client: Any, count: int, memory: Callable[[], Awaitable[dict[str, float]]], settle: Callable[[], Any]
+    where: str,
+    client: Any,
+    count: int,
+    memory: Callable[[], Awaitable[dict[str, float]]],
+    settle: Callable[[], Awaitable[None]],
 ) -> Figures:
     """Requests between two looks at memory."""
     part = max(count // 10, 1)
-    await requests(client, part)
-    await settle()
+    await requests(client, part, settle)
     before = await memory()
-    first = await requests(client, part)
+    first = await requests(client, part, settle)
     for _ in range(8):
-        await requests(client, part)
-        await settle()
-    last = await requests(client, part)
-    await settle()
+        await requests(client, part, settle)
+    last = await requests(client, part, settle)
     after = await memory()
     return Figures(where, 10 * part, {name: after[name] - before[name] for name in before}, first, last)
 
