@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from rojak_ray.agents.secret_fields import agents_to_show
 from rojak_ray.cli.output import PipeConsole, Voice, as_json, fail
-from rojak_ray.cli.place import Place, client_of
+from rojak_ray.cli.place import Place, client_of, way
 from rojak_ray.cli.rows import print_rows
 from rojak_ray.core.events import Limit
 from rojak_ray.core.evolve import evolve
@@ -36,6 +36,8 @@ from rojak_ray.sessions.narration import narrate
 from rojak_ray.sessions.requests import view_awaited
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.open import open_store
+
+__all__ = ["Place", "Tail", "cancel", "delete", "journal", "list_all", "owner_of", "resume", "show", "tail", "way"]
 
 _READS_AT_ONCE = 16
 _SHOWN_MESSAGES = 20

@@ -17,6 +17,9 @@ Namespace = Annotated[str, typer.Option(help="The installation.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to go through; without it one on this machine, if any runs.")
 ]
+NoCluster = Annotated[
+    bool, typer.Option("--no-cluster", help="Go to the storage itself, whatever cluster runs on this machine.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Id = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
@@ -73,6 +76,7 @@ def _add_looks(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         storage: Storage = None,
         namespace: Namespace = _NAMESPACE,
         address: Address = None,
+        no_cluster: NoCluster = False,
         as_json: AsJson = False,
     ) -> None:
         """Follow what happens, live where a cluster runs."""
@@ -80,27 +84,43 @@ def _add_looks(app: typer.Typer, kind: Literal["session", "run"]) -> None:
             from rojak_ray.cli import conversation_commands as commands
 
             place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
-            asyncio.run(commands.tail(place, owner, address, commands.Tail(after, until_idle, as_json)))
+            asyncio.run(
+                commands.tail(
+                    place, owner, commands.way(address, no_cluster), commands.Tail(after, until_idle, as_json)
+                )
+            )
 
 
 def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
     @app.command()
-    def resume(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None) -> None:
+    def resume(
+        id: Id,
+        storage: Storage = None,
+        namespace: Namespace = _NAMESPACE,
+        address: Address = None,
+        no_cluster: NoCluster = False,
+    ) -> None:
         """Go on with one that was set aside because it kept ending its process."""
         with _reported():
             from rojak_ray.cli import conversation_commands as commands
 
             place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
-            asyncio.run(commands.resume(place, owner, address))
+            asyncio.run(commands.resume(place, owner, commands.way(address, no_cluster)))
 
     @app.command()
-    def cancel(id: Id, storage: Storage = None, namespace: Namespace = _NAMESPACE, address: Address = None) -> None:
+    def cancel(
+        id: Id,
+        storage: Storage = None,
+        namespace: Namespace = _NAMESPACE,
+        address: Address = None,
+        no_cluster: NoCluster = False,
+    ) -> None:
         """Stop what it is doing and drop what waits."""
         with _reported():
             from rojak_ray.cli import conversation_commands as commands
 
             place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
-            asyncio.run(commands.cancel(place, owner, address))
+            asyncio.run(commands.cancel(place, owner, commands.way(address, no_cluster)))
 
     @app.command()
     def delete(
@@ -109,6 +129,7 @@ def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
         storage: Storage = None,
         namespace: Namespace = _NAMESPACE,
         address: Address = None,
+        no_cluster: NoCluster = False,
     ) -> None:
         """Stop it and remove everything it ever stored."""
         if not yes and not sys.stdin.isatty():
@@ -119,7 +140,7 @@ def _add_changes(app: typer.Typer, kind: Literal["session", "run"]) -> None:
             from rojak_ray.cli import conversation_commands as commands
 
             place, owner = commands.Place.of(storage, namespace), commands.owner_of(kind, id)
-            asyncio.run(commands.delete(place, owner, address))
+            asyncio.run(commands.delete(place, owner, commands.way(address, no_cluster)))
 
 
 @contextmanager

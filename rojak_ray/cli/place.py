@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from rojak_ray.errors import JournalDamaged, RayUnavailable, SchemaTooNew
+from rojak_ray.errors import InvalidSetting, JournalDamaged, RayUnavailable, SchemaTooNew
 from rojak_ray.ids import check_id
 from rojak_ray.journal.paths import Paths
 from rojak_ray.reign.keeper import read_ruler
@@ -45,6 +45,21 @@ class Place:
         return f"{self.storage}, which does not exist" if missing else self.storage
 
 
+NO_CLUSTER = "no cluster"
+"""In the place of a cluster's address: go to the storage itself."""
+
+
+def way(address: str | None, no_cluster: bool) -> str | None:
+    """Which way a command goes, from what was typed.
+
+    Raises:
+        InvalidSetting: Both a cluster and none were asked for.
+    """
+    if address is not None and no_cluster:
+        raise InvalidSetting("--address names a cluster and --no-cluster goes without one; pass one of them.")
+    return NO_CLUSTER if no_cluster else address
+
+
 @asynccontextmanager
 async def client_of(place: Place, address: str | None, *, changes: bool = True) -> AsyncGenerator[SchedulingClient]:
     """A client of the cluster that works there, or of the storage alone where none does.
@@ -53,7 +68,9 @@ async def client_of(place: Place, address: str | None, *, changes: bool = True) 
     else's. To look (without `changes`) nothing is started on it.
     """
     named = address or os.environ.get("RAY_ADDRESS")
-    if await _through_cluster(place, named or await _ruling_cluster(place), start=bool(named) and changes):
+    if address != NO_CLUSTER and await _through_cluster(
+        place, named or await _ruling_cluster(place), start=bool(named) and changes
+    ):
         from rojak_ray.runtime.client import Rojak
 
         async with Rojak(place.storage, address=named, namespace=place.namespace) as client:

@@ -19,6 +19,9 @@ Namespace = Annotated[str, typer.Option(help="The installation.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to go through; without it one on this machine, if any runs.")
 ]
+NoCluster = Annotated[
+    bool, typer.Option("--no-cluster", help="Go to the storage itself, whatever cluster runs on this machine.")
+]
 Unused = Annotated[str | None, typer.Option(help="Not needed: looking reads storage.", hidden=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule.")]
@@ -33,6 +36,7 @@ def _run(
     storage: str | None,
     namespace: str,
     address: str | None = None,
+    no_cluster: bool = False,
     *,
     looks: bool = False,
 ) -> None:
@@ -40,11 +44,11 @@ def _run(
     import asyncio
 
     from rojak_ray.cli.output import errors_reported, prepare_streams
-    from rojak_ray.cli.place import Place, client_of, storage_client
+    from rojak_ray.cli.place import Place, client_of, storage_client, way
 
     async def connected() -> None:
         place = Place.of(storage, namespace)
-        async with storage_client(place) if looks else client_of(place, address) as client:
+        async with storage_client(place) if looks else client_of(place, way(address, no_cluster)) as client:
             await act(client)
 
     prepare_streams()
@@ -98,6 +102,7 @@ def create(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Create a schedule that asks an agent something whenever its time comes."""
     from rojak_ray.cli.schedule_commands import NewSchedule
@@ -119,7 +124,7 @@ def create(
         paused=paused,
         note=note,
     )
-    _run(lambda rojak: create_one(rojak, schedule_id, new), storage, namespace, address)
+    _run(lambda rojak: create_one(rojak, schedule_id, new), storage, namespace, address, no_cluster)
 
 
 @app.command()
@@ -129,11 +134,12 @@ def pause(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Take no times into account until it is unpaused."""
     from rojak_ray.cli.schedule_commands import pause as pause_one
 
-    _run(lambda rojak: pause_one(rojak, schedule_id, note), storage, namespace, address)
+    _run(lambda rojak: pause_one(rojak, schedule_id, note), storage, namespace, address, no_cluster)
 
 
 @app.command()
@@ -143,11 +149,12 @@ def unpause(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Go on; what passed meanwhile is forgotten."""
     from rojak_ray.cli.schedule_commands import unpause as unpause_one
 
-    _run(lambda rojak: unpause_one(rojak, schedule_id, note), storage, namespace, address)
+    _run(lambda rojak: unpause_one(rojak, schedule_id, note), storage, namespace, address, no_cluster)
 
 
 @app.command()
@@ -157,11 +164,12 @@ def trigger(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Start a run now."""
     from rojak_ray.cli.schedule_commands import trigger as trigger_one
 
-    _run(lambda rojak: trigger_one(rojak, schedule_id, overlap), storage, namespace, address)
+    _run(lambda rojak: trigger_one(rojak, schedule_id, overlap), storage, namespace, address, no_cluster)
 
 
 @app.command()
@@ -173,11 +181,12 @@ def backfill(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Go through a span of time as if it passed now."""
     from rojak_ray.cli.schedule_commands import backfill as backfill_one
 
-    _run(lambda rojak: backfill_one(rojak, schedule_id, start, end, overlap), storage, namespace, address)
+    _run(lambda rojak: backfill_one(rojak, schedule_id, start, end, overlap), storage, namespace, address, no_cluster)
 
 
 @app.command("cancel-backfills")
@@ -186,11 +195,12 @@ def cancel_backfills(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Call off what is left of the backfills; runs that they started go on."""
     from rojak_ray.cli.schedule_commands import cancel_backfills as cancel_them
 
-    _run(lambda rojak: cancel_them(rojak, schedule_id), storage, namespace, address)
+    _run(lambda rojak: cancel_them(rojak, schedule_id), storage, namespace, address, no_cluster)
 
 
 @app.command()
@@ -199,8 +209,9 @@ def delete(
     storage: Storage = None,
     namespace: Namespace = _NAMESPACE,
     address: Address = None,
+    no_cluster: NoCluster = False,
 ) -> None:
     """Delete a schedule; runs that are going go on."""
     from rojak_ray.cli.schedule_commands import delete as delete_one
 
-    _run(lambda rojak: delete_one(rojak, schedule_id), storage, namespace, address)
+    _run(lambda rojak: delete_one(rojak, schedule_id), storage, namespace, address, no_cluster)

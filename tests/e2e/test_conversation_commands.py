@@ -169,7 +169,7 @@ def test_damage_is_named_and_what_came_before_can_be_read(storage: Path, tmp_pat
     complaint = rojak("sessions", "show", "done", storage=place, ok=False)
     assert "log/00000000000000000003 is damaged" in complaint
     assert "rojak sessions journal done" in complaint
-    assert "damaged" in rojak("sessions", "list", storage=place)
+    assert "rojak sessions journal done" in rojak("sessions", "list", storage=place, ok=False), "exit code 1"
     assert "is damaged" in rojak("sessions", "journal", "done", storage=place, ok=False)
 
 
@@ -180,6 +180,35 @@ def test_cancel_and_delete_without_a_cluster(storage: Path):
     assert "stuck" not in rojak("sessions", "list", storage=storage)
     rojak("runs", "delete", "one-shot", "--yes", storage=storage)
     assert rojak("runs", "list", "--json", storage=storage) == ""
+
+
+@pytest.mark.parametrize("command", [["sessions", "cancel", "done"], ["schedules", "pause", "nightly"]])
+def test_a_cluster_and_none_cannot_both_be_asked_for(command: list[str], storage: Path):
+    complaint = rojak(*command, "--address", "127.0.0.1:1", "--no-cluster", storage=storage, ok=False)
+    assert "pass one of them" in complaint
+
+
+def test_without_a_cluster_nothing_of_ray_is_loaded(storage: Path):
+    assert (
+        "ray"
+        not in subprocess.run(
+            [
+                sys.executable,
+                "-X",
+                "importtime",
+                "-m",
+                "rojak_ray.cli.main",
+                "sessions",
+                "cancel",
+                "done",
+                "--no-cluster",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+            env={**os.environ, "ROJAK_STORAGE": str(storage), "RAY_ADDRESS": "127.0.0.1:1"},
+        ).stderr.split()
+    )
 
 
 def test_storage_check_says_what_holds(tmp_path: Path):
