@@ -162,7 +162,11 @@ class GcsDriver:
             raise GcsError(404, "notFound", f"{_OBJECT}: {name}") from error
 
     async def _lists(self, name: str) -> bool:
-        return name in (await self.page(name, "", None)).names
+        """Whether an object is there. Where other names begin with its own, it comes first; pages may be empty."""
+        page = await self.page(name, "", None)
+        while not page.names and page.next is not None:
+            page = await self.page(name, "", page.next)
+        return name in page.names
 
     async def page(self, prefix: str, after: str, start: str | None) -> Page:
         """Objects: list, which is in byte order. Google may send empty pages before the last."""
