@@ -46,6 +46,7 @@ budgets: $(STAMP) ## Measure turns, starts, streams, schedules, recovery and jou
 	$(BIN)/python -m benchmarks.journal
 	$(BIN)/python -m benchmarks.prune
 	$(BIN)/python -m benchmarks.requests --requests 10000
+	$(BIN)/python -m benchmarks.large_values
 
 compare: $(STAMP) ## Measure us against what you would use instead (over an hour; MORE=--quick shows that it runs)
 	$(BIN)/python -m benchmarks.compare $(MORE)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 from rojak_ray.agents.scheduled import ScheduledRun
+from rojak_ray.messages import LEAST_RESULT_BYTES, MOST_RESULT_BYTES, RESULT_BYTES
 from rojak_ray.retry import RetryPolicy
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -34,6 +35,9 @@ class FunctionSettings:
     runtime_env: Mapping[str, Any] | None = None
     at_most_once: bool = False
     """Never run again after an interruption: the model is told that the call was interrupted."""
+
+    max_result_bytes: int = RESULT_BYTES
+    """Bytes of its result that the model is given; of a longer one the beginning and the end, and how long it was."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def function(
     resources: Mapping[str, float] | None = None,
     runtime_env: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
+    max_result_bytes: int = RESULT_BYTES,
 ) -> Callable[[AnyFunction], AnyFunction]: ...
 
 
@@ -94,6 +99,7 @@ def function(
     resources: Mapping[str, float] | None = None,
     runtime_env: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
+    max_result_bytes: int = RESULT_BYTES,
 ) -> Any:
     """Say how a function is to be run. The function itself stays an ordinary, callable function.
 
@@ -107,13 +113,21 @@ def function(
         resources: Custom resources it reserves.
         runtime_env: Ray runtime environment of its task.
         at_most_once: Report an interrupted call instead of running it again.
+        max_result_bytes: Bytes of the result's text that the model is given and the conversation keeps. Of a longer
+            one it gets the beginning, the end and the size. From 1 KiB to 4 MiB: what is larger belongs into a place of
+            your own, with its name as the result.
 
     Raises:
-        ValueError: `timeout` is not positive.
+        ValueError: `timeout` is not positive, or `max_result_bytes` not within its bounds.
     """
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is not None and seconds <= 0:
         raise ValueError(f"A function's timeout must be positive, not {seconds}.")
+    if not LEAST_RESULT_BYTES <= max_result_bytes <= MOST_RESULT_BYTES:
+        raise ValueError(
+            f"A function's max_result_bytes must be from {LEAST_RESULT_BYTES:,} to {MOST_RESULT_BYTES:,}, not "
+            f"{max_result_bytes!r}. Keep larger results in a file or bucket of your own and return their place."
+        )
     settings = FunctionSettings(
         timeout_s=seconds,
         retry_policy=retry_policy,
@@ -123,6 +137,7 @@ def function(
         resources=dict(resources or {}),
         runtime_env=dict(runtime_env) if runtime_env is not None else None,
         at_most_once=at_most_once,
+        max_result_bytes=max_result_bytes,
     )
 
     def decorate(target: AnyFunction) -> AnyFunction:

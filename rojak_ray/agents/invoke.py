@@ -27,12 +27,24 @@ from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
 from rojak_ray.agents.schema import FunctionDefinition, signature_of
 from rojak_ray.agents.shown import shown
 from rojak_ray.errors import InvalidAgent, InvalidContext
-from rojak_ray.messages import Content, FilePart, ImagePart, TextPart, clean_text, read_context
+from rojak_ray.messages import (
+    RESULT_BYTES,
+    Content,
+    FilePart,
+    ImagePart,
+    TextPart,
+    bounded_content,
+    bounded_text,
+    clean_text,
+    read_context,
+    weighs_more,
+)
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _MOST_PROBLEMS = 5
 _DEEPEST_LOOK = 20
+_HEAVY_BYTES = 1024 * 1024
 _COLLECTIONS = (list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
 _HOW_TO_HAND_OVER = "Return the agent itself, or AgentExecuteFnResult(output=..., agent=...)."
 
@@ -104,7 +116,9 @@ def whole_value(name: str, value: Any) -> Any:
     return value
 
 
-def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> FunctionOutcome:
+def read_result(
+    value: Any, before: Mapping[str, Any], after: Mapping[str, Any], max_bytes: int = RESULT_BYTES
+) -> FunctionOutcome:
     """Read what a function returned and what it did to the context variables.
 
     The function has run, and what it did outside is done: so nothing is refused here as a whole. What cannot be kept
@@ -114,6 +128,7 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
         value: What it returned.
         before: The context variables before the call.
         after: The dictionary the function was given, with its changes.
+        max_bytes: What the model is given of its text at most.
     """
     agent: Agent | None = None
     waits: WaitForAnswer | None = None
@@ -122,7 +137,7 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
     context: dict[Any, Any] = dict(after)
     if is_a(value, WaitForAnswer):
         waits = value
-        output = clean_text(value.question)
+        output = clean_text(bounded_text(value.question, max_bytes, "question"))
     elif is_a(value, AgentExecuteFnResult):
         agent, output = _handed_over(value.agent, value.output, problems)
         context |= _given_context(value.context_variables, problems)
@@ -130,6 +145,7 @@ def read_result(value: Any, before: Mapping[str, Any], after: Mapping[str, Any])
         agent, output = _handed_over(*_agent_and_rest(value), problems)
     if agent is not None and not output:
         output = clean_text(f"Transferred to '{_name_of(agent)}'")
+    output = bounded_content(output, max_bytes)
     kept = _kept_context(before, context, problems)
     return FunctionOutcome(
         output=_with_problems(output, problems[:_MOST_PROBLEMS]),
@@ -242,10 +258,19 @@ def result_text(value: Any) -> str:
         )
         if is_structure:
             with contextlib.suppress(PydanticSerializationError, ValueError, TypeError, RecursionError):
-                return clean_text(json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False))
+                return clean_text(_as_json(value))
         return clean_text(str.__str__(str(value)))
     except BaseException as error:  # noqa: BLE001  (asking an object for its text runs its code)
         return f"(a {type(value).__name__} that has no text: asked for one, it raised {type(error).__name__})"
+
+
+def _as_json(value: Any) -> str:
+    """A structure as JSON. A large one is written in pieces: the quick way would keep all other threads waiting."""
+    if weighs_more(value, _HEAVY_BYTES):
+        encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=to_jsonable_python)
+        with contextlib.suppress(TypeError):  # keys that only pydantic can turn into text
+            return "".join(encoder.iterencode(value))
+    return json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False)
 
 
 def is_a(value: Any, kind: type) -> bool:

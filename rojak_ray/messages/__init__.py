@@ -4,6 +4,15 @@
 form. `Message` is the frozen record the journal keeps. `read_messages` is the edge between them, where bad input stops.
 """
 
+from rojak_ray.messages.bounds import LEAST_RESULT_BYTES as LEAST_RESULT_BYTES
+from rojak_ray.messages.bounds import MOST_RESULT_BYTES as MOST_RESULT_BYTES
+from rojak_ray.messages.bounds import RESULT_BYTES as RESULT_BYTES
+from rojak_ray.messages.bounds import TEXT_BYTES as TEXT_BYTES
+from rojak_ray.messages.bounds import bounded_content as bounded_content
+from rojak_ray.messages.bounds import bounded_text as bounded_text
+from rojak_ray.messages.bounds import is_longer as is_longer
+from rojak_ray.messages.bounds import too_large as too_large
+from rojak_ray.messages.bounds import weighs_more as weighs_more
 from rojak_ray.messages.context import ContextVariables as ContextVariables
 from rojak_ray.messages.context import read_context as read_context
 from rojak_ray.messages.context import read_json as read_json

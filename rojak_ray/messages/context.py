@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 from pydantic import JsonValue
 
 from rojak_ray.errors import InvalidContext
+from rojak_ray.messages.bounds import TEXT_BYTES, too_large, weighs_more
 from rojak_ray.messages.text import has_lone_surrogate
 
 ContextVariables: TypeAlias = dict[str, Any]
@@ -29,6 +30,9 @@ def read_context(given: Mapping[str, Any] | None) -> dict[str, JsonValue]:
         return {}
     if not isinstance(given, Mapping):
         raise InvalidContext(f"Context variables must be a dictionary, not {type(given).__name__}.")
+    for key, value in given.items():
+        if weighs_more(value, TEXT_BYTES):
+            raise InvalidContext(too_large(f"The value at {key!r:.60}"))
     return {_read_key(key, ""): read_json(value, str(key)) for key, value in given.items()}
 
 

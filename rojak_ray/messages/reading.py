@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast, get_args
 
 from rojak_ray.errors import InvalidContext, InvalidMessage
+from rojak_ray.messages.bounds import TEXT_BYTES, is_longer, too_large
 from rojak_ray.messages.context import read_json
 from rojak_ray.messages.part_forms import read_parts
 from rojak_ray.messages.parts import Content, TextPart
@@ -148,7 +149,11 @@ def _check_text(message: Message, index: int) -> None:
     texts = [message.tool_call_id, message.sender]
     texts += [message.content] if isinstance(message.content, str) else []
     texts += [text for call in message.tool_calls for text in (call.id, call.name, call.arguments)]
+    parts = message.content if isinstance(message.content, tuple) else ()
+    texts += [part.text for part in parts if isinstance(part, TextPart)]
     for text in texts:
+        if text is not None and is_longer(text, TEXT_BYTES):
+            raise InvalidMessage(too_large(f"A text of message {index}"))
         if text is not None and has_lone_surrogate(text):
             raise InvalidMessage(
                 f"Message {index} holds half a character (a lone surrogate), which cannot be sent or stored as "

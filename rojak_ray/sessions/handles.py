@@ -14,10 +14,20 @@ from rojak_ray.agents.invoke import result_text
 from rojak_ray.agents.shown import answered
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
-from rojak_ray.errors import InternalError
+from rojak_ray.errors import InternalError, InvalidMessage
 from rojak_ray.ids import check_id, digest
 from rojak_ray.journal.paths import Owner
-from rojak_ray.messages import ConversationMessage, MessageInput, read_context, read_messages, to_public
+from rojak_ray.messages import (
+    TEXT_BYTES,
+    ConversationMessage,
+    MessageInput,
+    content_text,
+    is_longer,
+    read_context,
+    read_messages,
+    to_public,
+    too_large,
+)
 from rojak_ray.sessions.caller import Caller, agent_identity, messages_identity, read_flag, read_limit, read_model_calls
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
@@ -269,7 +279,10 @@ async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
 
 async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any, request_id: str | None) -> None:
     answer_id = check_id(request_id, "request") if request_id is not None else caller.ids.new_id()
-    command = AnswerCall(call_id=call_id, answer_id=answer_id, output=answered(answer, result_text))
+    output = answered(answer, result_text)
+    if is_longer(content_text(output), TEXT_BYTES):
+        raise InvalidMessage(too_large("The answer"))
+    command = AnswerCall(call_id=call_id, answer_id=answer_id, output=output)
     await caller.ask(owner, Ask(commands=(command,)))
 
 

@@ -43,7 +43,18 @@ from rojak_ray.core.steps import (
     WaitingResult,
 )
 from rojak_ray.errors import FunctionNotFound, ModelCutShort, ModelMisbehaved
-from rojak_ray.messages import ConversationMessage, ToolCall, Usage, clean_text, content_text, to_public
+from rojak_ray.messages import (
+    RESULT_BYTES,
+    TEXT_BYTES,
+    ConversationMessage,
+    ToolCall,
+    Usage,
+    bounded_text,
+    clean_text,
+    content_text,
+    is_longer,
+    to_public,
+)
 from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
@@ -181,7 +192,7 @@ class StepRunner:
         ask = activities.retrieve_and_combine_results
         text = await self._user_code.run(
             lambda: ask(step.text),
-            lambda found: result_text(found) if found is not None else "",
+            lambda found: bounded_text(result_text(found), RESULT_BYTES, "passage") if found is not None else "",
             waits=is_async(ask),
             limit_s=min(step.agent.retry.timeout_s, activities.timeout_s),
             what=f"Retriever {activities.type!r}",
@@ -238,7 +249,9 @@ class FunctionCall:
         Raises:
             TypeError: It returned a generator, so it did nothing.
         """
-        return read_result(whole_value(self.definition.name, value), self._step.context_variables, self._context)
+        whole = whole_value(self.definition.name, value)
+        most = self.definition.settings.max_result_bytes
+        return read_result(whole, self._step.context_variables, self._context, most)
 
 
 def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | WaitingResult:
@@ -268,7 +281,7 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
 
     Raises:
         ModelMisbehaved: A provider returned something else than an AgentResponse.
-        ModelCutShort: A call was cut before its arguments were complete.
+        ModelCutShort: A call was cut before its arguments were complete, or a text is too large to be kept.
     """
     if not isinstance(response, AgentResponse):
         raise ModelMisbehaved(f"The provider returned {type(response).__name__} instead of AgentResponse.")
@@ -276,6 +289,10 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
     asked = response.tool_calls or ()
     if not is_whole(word) and not all(is_closed(call.function.arguments or "") for call in asked):
         text = f"The answer was cut (finish_reason {word!r}) before the arguments of a call were complete."
+        raise ModelCutShort(text, finish_reason=read_finish_reason(word))
+    texts = [response.content or "", *(call.function.arguments or "" for call in asked)]
+    if any(is_longer(text, TEXT_BYTES) for text in texts):
+        text = f"The model's answer has a text of more than {TEXT_BYTES >> 20} MiB. Set a token limit, or ask for less."
         raise ModelCutShort(text, finish_reason=read_finish_reason(word))
     calls = [
         PlannedCall(

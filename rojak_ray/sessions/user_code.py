@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from rojak_ray.core.steps import StepError
+from rojak_ray.messages import weighs_more
 from rojak_ray.sessions.failures import Stopped, error_of, overran, timed_out
 from rojak_ray.sessions.threads import Threads
 
@@ -26,6 +27,9 @@ R = TypeVar("R")
 
 CLEANUP_S = 0.5
 """What was cancelled may take so long to put things in order; then it is left."""
+
+_LIGHT_BYTES = 64 * 1024
+"""What takes more is read in a thread."""
 
 _IN_USER_CODE: ContextVar[bool] = ContextVar("rojak_in_user_code", default=False)
 
@@ -145,8 +149,18 @@ async def _captured(call: Callable[[], Any], read: Callable[[Any], R]) -> Return
     _IN_USER_CODE.set(True)
     try:
         value = call()
-        return Returned(read(await value if is_awaitable(value) else value))
+        value = await value if is_awaitable(value) else value
+        if weighs_more(value, _LIGHT_BYTES):  # reading it would hold up everybody on this loop
+            return await asyncio.to_thread(_read_here, value, read)
+        return Returned(read(value))
     except BaseException as error:  # noqa: BLE001  (the step boundary; who cancelled this does not look at the result)
+        return error_of(error)
+
+
+def _read_here(value: Any, read: Callable[[Any], R]) -> Returned[R] | StepError:
+    try:
+        return Returned(read(value))
+    except BaseException as error:  # noqa: BLE001  (the step boundary)
         return error_of(error)
 
 
