@@ -7,8 +7,10 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
+GRACE_S = 30.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -18,8 +20,14 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_descendants() -> list[str]:
-    """Kill what this process and its descendants started and is still alive; a line for each."""
+def end_descendants(grace_s: float = GRACE_S) -> list[str]:
+    """Kill what this process and its descendants started and is still alive; a line for each.
+
+    What was told to end a moment ago gets some seconds for it: Ray's workers do not end with `ray.shutdown`.
+    """
+    deadline = time.monotonic() + grace_s
+    while _descendants() and time.monotonic() < deadline:
+        time.sleep(0.05)
     left: list[str] = []
     while found := _descendants():
         for pid, command in found.items():

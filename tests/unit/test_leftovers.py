@@ -15,7 +15,7 @@ def test_an_orphan_in_a_session_of_its_own_is_ended() -> None:
         "orphan = [sys.executable, '-c', 'import signal; signal.pause()']\n"
         "child = f'import subprocess; subprocess.Popen({orphan!r}, start_new_session=True)'\n"
         "subprocess.run([sys.executable, '-c', child], check=True)\n"
-        "first, second = end_descendants(), end_descendants()\n"
+        "first, second = end_descendants(0.0), end_descendants(0.0)\n"
         "print(len(first), 'signal.pause' in first[0], second)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=TESTS, capture_output=True, text=True, check=True)
