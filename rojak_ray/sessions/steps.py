@@ -27,6 +27,7 @@ from rojak_ray.agents.invoke import (
 )
 from rojak_ray.agents.results import AgentResponse
 from rojak_ray.agents.schema import FunctionDefinition, is_async
+from rojak_ray.agents.sharing import shares_context
 from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
 from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.core.events import CallPlan, PlannedCall
@@ -320,8 +321,7 @@ def offer_of(definition: FunctionDefinition) -> Offer:
     """A function as a model is offered it."""
     settings = definition.settings
     plan = CallPlan(
-        # Who gets a ToolContext gets the context variables with it, so its calls too run in order, one after another.
-        sequential=definition.context_parameter is not None or bool(definition.tool_context_parameters),
+        sequential=shares_context(definition),
         at_most_once=settings.at_most_once,
         timeout_s=settings.timeout_s,
         policy=PolicySpec.of(settings.retry_policy) if settings.retry_policy else None,
