@@ -29,6 +29,7 @@ _LEAVE_S = 2.0
 
 _DUTIES = {
     Move.CLAIM: Duty.FREE,
+    Move.WAIT: Duty.UNKNOWN,
     Move.RULE: Duty.RULES,
     Move.YIELD: Duty.YIELDS,
     Move.SIGN_OFF: Duty.STANDS_BY,
@@ -172,7 +173,7 @@ class ReignKeeper:
             sight.number if move is not Move.YIELD else self._memory.held,
             self._memory.handover,
             sight.number if move is Move.YIELD else 0,
-            "" if move in {Move.RULE, Move.CLAIM} else self._title(sight.number),
+            "" if move in {Move.RULE, Move.CLAIM, Move.WAIT} else self._title(sight.number),
         )
         before = self.reign.standing
         now = self._clock.monotonic()

@@ -43,6 +43,9 @@ class Move(StrEnum):
     """What is to be done now."""
 
     CLAIM = "claim"
+    WAIT = "wait"
+    """It has claimed, but the ruler before may not have seen that yet: both would open the same conversation."""
+
     RULE = "rule"
     YIELD = "yield"
     SIGN_OFF = "sign off"
@@ -142,7 +145,8 @@ def _rule(memory: Memory, sight: Sight, now: float, settings: ReignSettings) -> 
     silent = now - memory.silent_since >= settings.takeover_after_s
     if memory.handover and (sight.earlier <= memory.lost or waited or silent):
         memory = replace(memory, handover=False)
-    return memory, Move.RULE
+    unseen = memory.handover and now - memory.since < settings.look_s + settings.hurry_s
+    return memory, Move.WAIT if unseen else Move.RULE
 
 
 def _nobody(memory: Memory) -> Memory:

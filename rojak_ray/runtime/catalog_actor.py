@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rojak_ray.clock import SystemClock
+from rojak_ray.errors import RojakError
 from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
@@ -47,9 +48,12 @@ class CatalogActor(Catalog):
         """Let this cluster rule, whoever does now. It does so a moment later; repeating it is harmless."""
         self._reign.take_over()
 
-    async def place(self, session_id: str) -> str | None:
+    async def place(self, session_id: str) -> str | RojakError | None:
         """The Ray name of the actor that serves a session: see `Placements.place`."""
-        return await self._placements.place(session_id)
+        try:
+            return await self._placements.place(session_id)
+        except RojakError as error:  # returned, so that it crosses processes without Ray's wrapping
+            return error.with_traceback(None)
 
     async def register(
         self,

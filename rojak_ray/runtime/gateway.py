@@ -206,7 +206,9 @@ class RayGateway:
         """The name of the actor that the catalog places a session in, once it is up."""
         deadline = self._clock.monotonic() + _PLACING_S
         while self._clock.monotonic() < deadline:
-            name: str | None = await self._catalog.call("place", session_id)
+            name: str | RojakError | None = await self._catalog.call("place", session_id)
+            if isinstance(name, RojakError):
+                raise name
             if name is not None:
                 return name
         raise StoreUnavailable(f"Session {session_id!r} found no place within {_PLACING_S:g} s; ask again.")
