@@ -29,7 +29,7 @@ class Retriever:
     type: str
 
 
-@dataclass
+@dataclass(repr=False)
 class Agent:
     """What every agent has. Subclass it with a `type` of your own and an `AgentActivities` that answers for it.
 
@@ -76,11 +76,15 @@ class Agent:
                 inherited: dict[str, Any] = getattr(one, "__dataclass_fields__", {})
                 own.update({name: "Any" for name in inherited if name in one.__dict__ and name not in own})
                 one.__annotations__ = own
-                dataclass(one)
+                dataclass(one, repr=False)
         return super().__new__(cls)
 
+    def __repr__(self) -> str:
+        """Type and name: instructions are for this agent's model, and a repr may be told to another's."""
+        return f"{self.__class__.__name__}(name={self.name!r})"
 
-@dataclass
+
+@dataclass(repr=False)
 class OpenAIAgent(Agent):
     """An agent that speaks through OpenAI's chat completions, or any server that offers them."""
 
@@ -90,7 +94,7 @@ class OpenAIAgent(Agent):
     """Extra fields of the request body (temperature, max_tokens, seed, ...), for this agent only."""
 
 
-@dataclass
+@dataclass(repr=False)
 class AnthropicAgent(Agent):
     """An agent that speaks through Anthropic's messages API."""
 
@@ -100,7 +104,7 @@ class AnthropicAgent(Agent):
     """Extra fields of the request body (max_tokens, stop_sequences, ...), for this agent only."""
 
 
-@dataclass
+@dataclass(repr=False)
 class OfflineAgent(Agent):
     """An agent without a model: it matches words to functions and reports what they return. For demos and tests."""
 

@@ -31,6 +31,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+from pydantic_core import PydanticUndefined
+
 from rojak_ray.agents.modules import is_installed_name
 
 _MOST_PARTS = 20_000
@@ -70,6 +72,7 @@ _BY_VALUE = frozenset({tuple, frozenset, types.CodeType, *_VALUES})
 
 _TYPING = frozenset({"typing", "types", "typing_extensions"})
 _HELD_BY_TYPES = ("__origin__", "__args__", "__metadata__", "__forward_arg__", "__supertype__", "__bound__")
+_OF_A_MODEL_FIELD = ("annotation", "default_factory", "alias", "title", "description", "metadata", "json_schema_extra")
 _OF_A_CLASS_ITSELF = frozenset(
     {
         "__dict__",
@@ -194,6 +197,7 @@ class _Reader:
             self.fixed = False  # a variable of the enclosing function may be set anew by whoever shares it
         for cell in fn.__closure__ or ():
             yield from self._cell(cell, depth)
+        yield from self.parts(fn.__doc__, depth)
         yield from self.named(sorted(fn.__dict__.items()), depth)
         yield from self._globals(fn, depth)
 
@@ -242,8 +246,23 @@ class _Reader:
         if not cls.__flags__ & _HEAP_TYPE:
             raise _Opaque
         yield from self.each(cls.__bases__, depth)
+        if type(cls) is not type:
+            yield from self.parts(type(cls), depth)
+        yield from self._fields(cls, depth)
         own = ((name, value) for name, value in vars(cls).items() if _tells(name))
         yield from self.named(own, depth)
+
+    def _fields(self, cls: type, depth: int) -> Iterator[str]:
+        """What the fields of a dataclass or a pydantic model say beyond the methods that are made from them."""
+        for name, field in dict(vars(cls).get("__dataclass_fields__") or {}).items():
+            if metadata := dict(getattr(field, "metadata", None) or {}):
+                yield f"field={name}"
+                yield from self.parts(metadata, depth)
+        for name, field in dict(vars(cls).get("__pydantic_fields__") or {}).items():
+            yield f"field={name}"
+            default = getattr(field, "default", None)
+            told = {about: getattr(field, about, None) for about in _OF_A_MODEL_FIELD}
+            yield from self.each((*told.values(), None if default is PydanticUndefined else [default]), depth)
 
     def wrapped(self, value: Any, depth: int) -> Iterator[str]:
         yield type(value).__name__
@@ -315,7 +334,7 @@ class _Reader:
         self.fixed = self.fixed and kind in (tuple, frozenset)
         yield from self.parts(kind, depth)
         if base in _SCALARS:
-            yield from self.parts(cast("Any", base)(value), depth)
+            yield from self.parts(_plain(value, base), depth)
         elif base in _CONTAINERS:
             yield from self._contained(value, base, depth)
         yield from self.named(_attributes(value, kind), depth)
@@ -388,6 +407,19 @@ def lookup(module: str, qualname: str) -> Any:
         else:
             return None
     return cast("Any", found).__func__ if isinstance(found, staticmethod) else found
+
+
+def _plain(value: Any, base: type) -> Any:
+    """The value of a scalar of a subclass, without asking the subclass what it is."""
+    if base is str:
+        return str.__str__(value)
+    if base is float:
+        return float.__float__(value)
+    if base is int:
+        return int.__int__(value)
+    if base is bytes:
+        return bytes.__getitem__(value, slice(None))
+    raise _Opaque
 
 
 def _tells(name: str) -> bool:

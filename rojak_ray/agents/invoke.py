@@ -12,7 +12,17 @@ import functools
 import inspect
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from typing import Any
@@ -193,22 +203,32 @@ def _handed_over(agent: Any, output: Any, problems: list[str]) -> tuple[Agent | 
     return None, told
 
 
-def _agent_in(value: Any, depth: int = 0) -> str | None:
-    """What to call an agent, or a class of agents, that is somewhere in a value; None if there is none."""
+def _agent_in(value: Any, depth: int = 0, seen: dict[int, Any] | None = None) -> str | None:
+    """What to call an agent, or a class of agents, that is somewhere in a value; None if there is none.
+
+    Each object is looked at once, however many ways lead to it.
+    """
     if is_a(value, Agent):
         return f"the agent {_name_of(value)!r} within another value"
     if is_a(value, type):
         return f"the class {value.__name__} instead of an agent" if issubclass(value, Agent) else None
-    if depth > _DEEPEST_LOOK:
+    seen = {} if seen is None else seen
+    if depth > _DEEPEST_LOOK or id(value) in seen:
         return None
-    inner: Any = ()
+    seen[id(value)] = value  # held, so that its id cannot pass to another object meanwhile
+    return next((found for item in _held_by(value) if (found := _agent_in(item, depth + 1, seen)) is not None), None)
+
+
+def _held_by(value: Any) -> Iterable[Any]:
+    """What a value is made of, where it is told by its parts."""
+    if is_a(value, Enum):
+        return (value.value,)
     if is_a(value, Mapping):
-        inner = value.values()
-    elif is_a(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
-        inner = getattr(value, "__dict__", {}).values()
-    elif issubclass(type(value), _COLLECTIONS):
-        inner = value
-    return next((found for item in inner if (found := _agent_in(item, depth + 1)) is not None), None)
+        return value.values()
+    if is_a(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
+        names = getattr(type(value), "__dataclass_fields__", {})
+        return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in names)]
+    return value if issubclass(type(value), _COLLECTIONS) else ()
 
 
 def _name_of(agent: Agent) -> str:

@@ -43,18 +43,20 @@ def _told(value: Any, as_text: Callable[[Any], str]) -> TextPart:
     return TextPart(text=seen if isinstance(seen, str) else as_text(value))
 
 
-def _holds_one(value: Any, depth: int = 0) -> bool:
+def _holds_one(value: Any, depth: int = 0, seen: dict[int, Any] | None = None) -> bool:
     """Whether an image or file is in a value, whose text would be told as megabytes of base64."""
     if _is_one_of(value, _SHOWN):
         return True
-    if depth >= _DEEPEST:
+    seen = {} if seen is None else seen
+    if depth >= _DEEPEST or id(value) in seen:
         return False
+    seen[id(value)] = value  # held, so that its id cannot pass to another object meanwhile
     inner: Any = ()
     if _is_one_of(value, (dict,)):
         inner = value.values()
     elif _is_one_of(value, (list, tuple, set, frozenset)):
         inner = value
-    return any(_holds_one(item, depth + 1) for item in inner)
+    return any(_holds_one(item, depth + 1, seen) for item in inner)
 
 
 def answered(value: Any, as_text: Callable[[Any], str]) -> Content:

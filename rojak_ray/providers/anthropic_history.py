@@ -59,7 +59,7 @@ def spoken(messages: Iterable[ConversationMessage], origin: Origin) -> Spoken:
     sent = _paired_server_tools(sent)
     if sent and sent[0]["role"] == "assistant":
         sent.insert(0, {"role": "user", "content": EARLIER_LEFT_OUT})
-    if not sent and system:
+    if not sent and messages:
         sent = [{"role": "user", "content": GO_ON}]
     return Spoken("\n\n".join(system), sent, tuple(called), container)
 

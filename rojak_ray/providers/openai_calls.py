@@ -45,7 +45,7 @@ class _Piece:
             index=index if isinstance(index, int | str) else None,
             id=text_of(given.get("id")),
             name=text_of(function.get("name")),
-            arguments=arguments if isinstance(arguments, str) else as_text(arguments) if arguments else "",
+            arguments="" if arguments is None or arguments == {} else as_text(arguments) if arguments != "" else "",
             beside={name: given[name] for name in CALL_FIELDS if given.get(name)},
         )
 

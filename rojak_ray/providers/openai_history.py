@@ -42,7 +42,7 @@ def chat_messages(messages: Iterable[ConversationMessage], origin: Origin, diale
         else:
             writing.assistant(turn, reasons=reasoned[place], signs=place >= signed_from)
     sent = _ended(writing.sent, dialect)
-    if not sent and system:
+    if not sent and messages:
         sent = [{"role": "user", "content": GO_ON}]
     if sent and sent[0]["role"] == "assistant":
         sent.insert(0, {"role": "user", "content": EARLIER_LEFT_OUT})

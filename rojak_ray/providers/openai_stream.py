@@ -20,6 +20,9 @@ class ChunkAssembly:
         self._content: list[str] = []
         self._refusal: list[str] = []
         self._calls = CallPieces()
+        self._older_call = CallPieces()
+        """A `function_call`, which some servers send beside the same call in `tool_calls`: those count."""
+
         self._state = StreamedState()
         self._finish_reason: str | None = None
         self._error: Any = None
@@ -56,11 +59,11 @@ class ChunkAssembly:
         for call in entries(delta.get("tool_calls")):
             self._calls.add(call)
         if function := mapping(delta.get("function_call")):
-            self._calls.add({"index": 0, "function": function})
+            self._older_call.add({"index": 0, "function": function})
         return text_of(join_parts(delta.get("content")))
 
     def _not_told(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        told = bool("".join(self._content)) or bool(self._calls.calls())
+        told = bool("".join(self._content)) or bool(self._calls.calls()) or bool(self._older_call.calls())
         return {} if told else message
 
     def _count(self, usage: Any) -> None:
@@ -72,7 +75,7 @@ class ChunkAssembly:
             "role": "assistant",
             "content": join_halves("".join(self._content)),
             "refusal": join_halves("".join(self._refusal)) or None,
-            "tool_calls": self._calls.calls() or None,
+            "tool_calls": self._calls.calls() or self._older_call.calls() or None,
             **self._state.fields(),
         }
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason, "error": self._error}

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.messages import ConversationMessage
 from rojak_ray.providers.anthropic import convert_messages, convert_tool_choice, message_request, read_message
+from rojak_ray.providers.history import GO_ON
 from rojak_ray.providers.wire import UnusableReply
 
 ADD = FunctionSchema(name="add", description="Add.", parameters={"properties": {}})
@@ -86,7 +87,9 @@ def test_a_history_that_was_cut() -> None:
         ("assistant", "so"),
         ("user", "u"),
     ]
-    assert convert_messages([ConversationMessage("tool", "orphan", tool_call_id="gone")]) == []
+    assert convert_messages([ConversationMessage("tool", "orphan", tool_call_id="gone")]) == [
+        {"role": "user", "content": GO_ON}
+    ]
 
 
 def test_calls_without_a_result_get_one() -> None:
