@@ -6,14 +6,10 @@ import gc
 from pathlib import Path
 
 import pytest
-from support.leftovers import adopt_orphans, end_descendants
+from support.leftovers import end_descendants
 
 ROOT = Path(__file__).parent
 ORDER = ("unit", "contract", "simulation", "ray", "e2e")
-
-
-def pytest_configure() -> None:
-    adopt_orphans()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,23 +1,18 @@
-"""Processes that tests started and did not end. Linux only: elsewhere nothing is found."""
+"""Processes that tests started and did not end. Linux only: elsewhere nothing is found.
+
+Orphans are not among them. Adopting them (PR_SET_CHILD_SUBREAPER) was tried: nobody reaps them then, and tests that
+wait for a killed process to be gone wait for ever.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 GRACE_S = 30.0
-_PR_SET_CHILD_SUBREAPER = 36
-
-
-def adopt_orphans() -> None:
-    """Make a process whose parent ended a child of this one, so that it can be found."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_descendants(grace_s: float = GRACE_S) -> list[str]:
@@ -34,7 +29,7 @@ def end_descendants(grace_s: float = GRACE_S) -> list[str]:
             left.append(f"{pid}: {command[:150]}")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in found:  # those that are not ours yet become ours when their parents are gone
+        for pid in found:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
     return left
