@@ -106,7 +106,8 @@ async def _main(settings: dict[str, Any]) -> None:
     functions = make_steps(settings["effects"])
     agent = PlanAgent(name="A", functions=[function.__name__ for function in functions])
     stories: dict[str, str] = settings.get("send", {})
-    known = {key: settings[key] for key in ("address", "storage", "namespace", "placement", "hosts") if key in settings}
+    names = ("address", "storage", "namespace", "placement", "hosts")
+    known = {"placement": "dedicated", **{key: settings[key] for key in names if key in settings}}
     async with Rojak(**known) as rojak:
         await rojak.create_worker([PlanActivities()], functions=functions)
         while await _step_workers(rojak) < settings.get("step_workers", 1):
