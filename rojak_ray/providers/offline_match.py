@@ -33,7 +33,7 @@ out right, and stay as they are because another table did, which they were not s
 _COVERED = 0.75
 """For a clause whose every word fits, and less for less."""
 
-_ASKED, _COMPLAINED, _BESIDE_COMPLAINT, _HANDED = 0.5, 2.0, 0.5, 0.5
+_ASKED, _COMPLAINED, _BESIDE_COMPLAINT, _HANDED = 0.5, 2.0, 0.5, 0.45
 """More for looking up what was asked, and for hearing a complaint; what is left for the rest beside a complaint; less
 for handing over what can be done here."""
 
