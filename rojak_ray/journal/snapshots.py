@@ -7,7 +7,6 @@ never data; and fences are never removed, because a slot that was once a fence m
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic
 
@@ -19,9 +18,10 @@ from rojak_ray.journal.blobs import Blobs, inflate, is_large, refs_of
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.records import damaged, foreign, seal, unseal
 from rojak_ray.journal.schema import SCHEMA_VERSION, BlobRef, Document
+from rojak_ray.logs import get_logger
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 from rojak_ray.agents.activities import AgentActivities, AgentCallParams
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ModelCutShort, ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
+from rojak_ray.logs import get_logger
 from rojak_ray.providers.capacity import PROCESS_SLOTS, CallSlots
 from rojak_ray.providers.connection import Connection, Vendor
 from rojak_ray.providers.failures import causes, quoted, reply_failure, status_failure, stream_failure
@@ -32,7 +32,7 @@ from rojak_ray.redaction import LOG_GUARD, Secrets
 
 Answer = TypeVar("Answer")
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _EXCERPT = 300
 _MOST_REMEMBERED = 10_000

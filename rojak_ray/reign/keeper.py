@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable
 from rojak_ray.clock import Clock
 from rojak_ray.errors import JournalDamaged, ObjectExists, ObjectNotFound, SchemaTooNew, StorageError
 from rojak_ray.journal.paths import Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.records import Claim, decode_claim, encode_claim, encode_note
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.reign.succession import Memory, Move, ReignSettings, Sight, judge
 from rojak_ray.reign.witness import begin_life, end_life, is_dead, lives
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _KEPT = 8
 """Earlier reigns whose objects are kept, for people who ask what happened."""

@@ -8,7 +8,6 @@ of, and its version tells them when to look again.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.ids import RandomIds
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.known import KnownFunctions
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Version = tuple[str, int]
 """Which life of the catalog, and how many changes it has seen."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
@@ -14,11 +13,12 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import StoreUnavailable
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.catalog import Directory, Version
 from rojak_ray.runtime.settings import CATALOG
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

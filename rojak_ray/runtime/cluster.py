@@ -13,10 +13,11 @@ from collections.abc import Generator
 from typing import Any
 
 from rojak_ray.errors import RayUnavailable
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.ray_warnings import mute_worker_counts
 from rojak_ray.runtime.settings import CATALOG, RuntimeSettings
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _REACH_S = 5.0
 _LEAN = {"include_dashboard": False}  # half a second, ten processes and a port that nobody asked for

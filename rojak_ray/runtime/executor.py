@@ -10,7 +10,6 @@ import asyncio
 import functools
 import itertools
 import json
-import logging
 import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +27,7 @@ from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Re
 from rojak_ray.errors import CodeNotFound, FunctionNotFound, InternalError, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
+from rojak_ray.logs import get_logger
 from rojak_ray.providers.builtin import BUILTIN_TYPES
 from rojak_ray.runtime.assignment import AssignedFunction, Assignment, CodeGone, unpack_item, unpack_result
 from rojak_ray.runtime.catalog import Directory, Version
@@ -52,7 +52,7 @@ from rojak_ray.sessions.providers import nobody_serves, program_gone
 from rojak_ray.sessions.steps import Offer, StepRunner
 from rojak_ray.sessions.user_code import UserCode
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from rojak_ray.clock import SystemClock
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Duty, Standing
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog_access import CatalogAccess
@@ -31,7 +31,7 @@ from rojak_ray.runtime.settings import AUTO_HOSTS, RuntimeSettings, home_of, hos
 from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.requests import Ask, Reply
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _REPLY_GRACE_S = 40.0
 _REACH_S = 60.0

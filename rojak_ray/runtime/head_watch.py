@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Callable
 
 from rojak_ray.clock import Clock
+from rojak_ray.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _EVERY_S = 3.0
 _REACH_S = 3.0

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
-import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.errors import InternalError
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.frames import (
     HEAD_BYTES,
     Content,
@@ -36,7 +36,7 @@ from rojak_ray.runtime.frames import (
 )
 from rojak_ray.sessions.failures import describe
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Handler: TypeAlias = Callable[[bytes], Awaitable[Content]]
 

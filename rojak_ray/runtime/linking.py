@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.link import Link
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ANSWER_S = 10.0
 

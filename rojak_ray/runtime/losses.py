@@ -6,8 +6,6 @@ process may have done the work without being able to tell.
 
 from __future__ import annotations
 
-import logging
-
 from ray.exceptions import (
     ActorUnavailableError,
     NodeDiedError,
@@ -19,9 +17,10 @@ from ray.exceptions import (
 )
 
 from rojak_ray.core.steps import StepError
+from rojak_ray.logs import get_logger
 from rojak_ray.sessions.failures import describe, readable
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LONGEST_REASON = 1000
 _NEVER_BEGAN = " It had not begun, so nothing took effect."

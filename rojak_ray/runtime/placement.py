@@ -7,16 +7,16 @@ up to 170 MiB to keep. So with `placement="auto"` sessions get one while there i
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import Protocol
 
 from rojak_ray.clock import Clock
 from rojak_ray.errors import RayUnavailable
 from rojak_ray.journal.paths import Owner
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 OWN_ACTORS_PER_CPU = 2
 MOST_OWN_ACTORS = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rojak_ray.concurrency import background
 from rojak_ray.errors import RojakError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.keeper import ReignKeeper, list_claims
 from rojak_ray.reign.records import Claim
 from rojak_ray.reign.reign import Duty, Reign, Standing
@@ -25,7 +25,7 @@ from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.sessions.markers import any_of_reign
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _POLL_S = 5.0
 """How long the catalog holds back an answer that says nothing new."""

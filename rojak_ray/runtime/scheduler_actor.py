@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.concurrency import background
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger, set_up_process
 from rojak_ray.reign.duties import follow
 from rojak_ray.runtime.gateway import RayGateway
 from rojak_ray.runtime.reigning import ReignNews
@@ -24,7 +24,7 @@ from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LONGEST_NEWS_S = 2.0
 
@@ -37,8 +37,7 @@ class SchedulerActor:
 
     def __init__(self, settings: RuntimeSettings) -> None:
         """Go on with the schedules that an earlier life of this actor, or of the whole cluster, has left."""
-        logging.basicConfig(level=logging.WARNING)  # this process is ours; Ray forwards what it prints
-        logging.getLogger("rojak_ray").setLevel(logging.INFO)
+        set_up_process()
         self._store = open_store(settings.storage, settings.storage_options)
         ids = RandomIds()
         paths, clock = Paths(settings.namespace), SystemClock()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from rojak_ray.concurrency import background
 from rojak_ray.errors import InternalError, RojakError, StorageError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger, set_up_process
 from rojak_ray.providers.builtin import preload_sdks
 from rojak_ray.reign.duties import follow
 from rojak_ray.runtime.envelope import Envelope
@@ -33,7 +33,7 @@ from rojak_ray.sessions.requests import Ask
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _COLLECT_AFTER = (50_000, 20, 100)
 """Python's own thresholds cost a busy host an eighth of its time: next to nothing of what it makes is cyclic."""
@@ -48,8 +48,7 @@ class _Shell:
     """What both actors do: open the storage, go on with what a lost process left, answer."""
 
     def __init__(self, settings: RuntimeSettings, name: str, *, asks_models: bool) -> None:
-        logging.basicConfig(level=logging.WARNING)  # this process is ours; Ray forwards what it prints
-        logging.getLogger("rojak_ray").setLevel(logging.INFO)
+        set_up_process()
         gc.set_threshold(*_COLLECT_AFTER)
         self._settings = settings
         self._store = open_store(settings.storage, settings.storage_options)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +17,14 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from rojak_ray.concurrency import at_most
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.runtime.settings import SCHEDULER, RuntimeSettings, home_of, session_name
 from rojak_ray.schedules.service import has_schedules
 from rojak_ray.sessions.alarm import has_timers
 from rojak_ray.sessions.markers import active_owners
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _STARTS_AT_ONCE = 16
 _HOST_S = 30.0

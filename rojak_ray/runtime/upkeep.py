@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import ray
@@ -13,6 +12,7 @@ from ray.exceptions import RayError
 
 from rojak_ray.clock import SystemClock
 from rojak_ray.concurrency import background
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Reign
 from rojak_ray.runtime import actors
 from rojak_ray.runtime.settings import RuntimeSettings, step_worker_name
@@ -20,7 +20,7 @@ from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.sweep import Sweep
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NODE_CHECK_S = 2.0
 _REST_AFTER_S = 1.0

@@ -7,7 +7,6 @@ say about it: an update may mend it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -15,12 +14,13 @@ from pydantic import TypeAdapter
 
 from rojak_ray.errors import InternalError, InvalidSchedule, RequestConflict, RequestError, RojakError, ScheduleNotFound
 from rojak_ray.ids import digest
+from rojak_ray.logs import get_logger
 from rojak_ray.schedules.commands import Advance, Command, CreateSchedule, Request, UpdateSchedule
 from rojak_ray.schedules.decide import decide
 from rojak_ray.schedules.events import ClockCorrected, Event, RequestTaken, ScheduleDeleted, TimesPassed
 from rojak_ray.schedules.state import ScheduleRecord, SchedulerState, evolve
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _EVENTS: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
 _LONGEST_REASON = 500

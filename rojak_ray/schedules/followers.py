@@ -7,7 +7,6 @@ came before leads to nothing. So a follower needs no memory of its own, and the 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from functools import partial
@@ -25,13 +24,14 @@ from rojak_ray.errors import (
     SchemaTooNew,
     SessionSetAside,
 )
+from rojak_ray.logs import get_logger
 from rojak_ray.schedules.commands import Command, RecordEnd, RecordNoStart, RecordStart
 from rojak_ray.schedules.events import Start
 from rojak_ray.schedules.index import RunIndex, run_id_of
 from rojak_ray.schedules.ports import Outcome, Runs
 from rojak_ray.schedules.state import Run, ScheduleRecord
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _WAIT_S = 20.0
 _FIRST_PAUSE_S = 0.2

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.errors import InternalError, RojakError, StorageError, StoreUnavailable
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.logs import get_logger
 from rojak_ray.schedules.batch import Batch, reason_of, was_taken
 from rojak_ray.schedules.clock_watch import ClockWatch
 from rojak_ray.schedules.commands import Advance, Command
@@ -32,7 +32,7 @@ from rojak_ray.schedules.reading import view_of, views_of
 from rojak_ray.schedules.requests import NamedRequest, ScheduleView
 from rojak_ray.schedules.state import ScheduleRecord, SchedulerState
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _DUE_AT_ONCE = 200
 """Schedules that are advanced in one append; those that come due at the same moment start in such portions."""

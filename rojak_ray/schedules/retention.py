@@ -19,12 +19,13 @@ from rojak_ray.errors import JournalDamaged, ObjectNotFound, RojakError, SchemaT
 from rojak_ray.ids import IdSource
 from rojak_ray.journal.burial import Fate, Looked, bury, owner_of
 from rojak_ray.journal.paths import Owner, OwnerKind, Paths, marker_numbers
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.records import decode_claim
 from rojak_ray.reign.witness import is_dead
 from rojak_ray.schedules.index import RunIndex
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _PAGE = 1000
 _AT_ONCE = 8

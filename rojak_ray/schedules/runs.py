@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, cast
 
 from rojak_ray.agents.scheduled import ScheduledRun
@@ -11,13 +10,14 @@ from rojak_ray.core.events import RunStatus
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Owner
+from rojak_ray.logs import get_logger
 from rojak_ray.messages import content_text
 from rojak_ray.schedules.events import Action
 from rojak_ray.schedules.ports import Outcome
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, Reply
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ENDED = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}
 

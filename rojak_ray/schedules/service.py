@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import timedelta
 
 from rojak_ray.clock import Clock
@@ -13,6 +12,7 @@ from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.paths import Paths
 from rojak_ray.journal.replay import exists
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Reign
 from rojak_ray.schedules.host import SchedulerHost, SchedulerStatistics
 from rojak_ray.schedules.index import RunIndex
@@ -22,7 +22,7 @@ from rojak_ray.schedules.requests import ScheduleAsk, ScheduleReply
 from rojak_ray.schedules.retention import Retention
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.2
 

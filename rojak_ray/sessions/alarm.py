@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
@@ -17,10 +16,11 @@ from rojak_ray.clock import Clock
 from rojak_ray.core.commands import CheckTimers
 from rojak_ray.errors import ObjectExists, ObjectNotFound, RequestError, RojakError
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _PAGE = 1000
 """Timers in one listing; the earliest come first."""

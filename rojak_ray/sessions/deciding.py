@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from rojak_ray.core.commands import Command, RecordStep
 from rojak_ray.core.decide import decide
 from rojak_ray.core.events import Event
@@ -11,8 +9,9 @@ from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import StepError
 from rojak_ray.errors import InternalError, RequestError
 from rojak_ray.journal.aggregate import CONVERSATION
+from rojak_ray.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def decide_safely(state: SessionState, command: Command) -> list[Event]:

@@ -8,7 +8,6 @@ then in the journal alone, and opening it again tells.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +21,6 @@ from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel
 from rojak_ray.core.waiting import next_deadline, next_due
-from rojak_ray.display import one_line
 from rojak_ray.errors import (
     Fenced,
     InternalError,
@@ -37,6 +35,7 @@ from rojak_ray.errors import (
 )
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.snapshots import Snapshot
+from rojak_ray.logs import get_logger
 from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.deciding import decide_safely
 from rojak_ray.sessions.endings import Endings
@@ -52,7 +51,7 @@ from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
 from rojak_ray.sessions.under_way import UnderWay
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FINISH_LOOK_S = 0.1
 
@@ -422,9 +421,9 @@ class SessionHost:
     def _tell(self, state: SessionState, event: Event) -> None:
         """Log what people asked to hear, and what they should."""
         if state.debug and (line := narrate(state, event)):
-            logger.info("%s: %s", self.owner, one_line(line))
+            logger.info("%s: %s", self.owner, line)
         if warning := warn(state, event):
-            logger.warning("%s: %s", self.owner, one_line(warning))
+            logger.warning("%s: %s", self.owner, warning)
 
     async def _purge(self, state: SessionState) -> None:
         """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""

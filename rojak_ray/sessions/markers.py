@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 from typing import Any
 
 from rojak_ray.concurrency import at_most
 from rojak_ray.errors import ObjectExists, ObjectNotFound
 from rojak_ray.journal.paths import Owner, Paths, marker_numbers
+from rojak_ray.logs import get_logger
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _READS_AT_ONCE = 32
 

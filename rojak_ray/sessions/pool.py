@@ -7,7 +7,6 @@ go, and opens again those whose storage failed under them.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from rojak_ray.clock import Clock
@@ -28,6 +27,7 @@ from rojak_ray.errors import (
 from rojak_ray.ids import IdSource
 from rojak_ray.journal.journal import Journal
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Duty, Reign
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
@@ -40,7 +40,7 @@ from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.sessions.stored import answer_from_storage, look_at_storage, read_stored, recall_run
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16

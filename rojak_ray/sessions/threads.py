@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rojak_ray.logs import get_logger
 from rojak_ray.sessions.failures import error_of
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MOST_THREADS = 256
 _LINGER_S = 10.0

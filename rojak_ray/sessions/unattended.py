@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.errors import ConfigError
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.identity import claim_of_process
 from rojak_ray.reign.keeper import ReignKeeper
 from rojak_ray.reign.succession import ReignSettings
@@ -22,7 +22,7 @@ from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.storage.base import Store
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LOOK_S = 2.0
 

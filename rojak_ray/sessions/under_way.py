@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
@@ -12,11 +11,12 @@ from rojak_ray.clock import Clock
 from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.core.commands import CheckTimers, RecordStep
 from rojak_ray.core.steps import CallModel, Step, StepError, StepResult
+from rojak_ray.logs import get_logger
 from rojak_ray.sessions.failures import error_of
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.ports import StepExecutor
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 StepKey = tuple[str, int]
 """Which step, which attempt."""

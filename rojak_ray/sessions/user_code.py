@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from rojak_ray.core.steps import StepError
+from rojak_ray.logs import get_logger
 from rojak_ray.messages import weighs_more
 from rojak_ray.sessions.failures import Stopped, error_of, overran, timed_out
 from rojak_ray.sessions.threads import Threads
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 R = TypeVar("R")
 

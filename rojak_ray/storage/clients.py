@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rojak_ray.clock import Clock
+from rojak_ray.logs import get_logger
 from rojak_ray.storage.drivers import Driver, vendor_words
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 RENEW_EVERY_S = 3.0
 """Shortest life of a client whose credentials are refused: somebody who is refused for good asks often."""

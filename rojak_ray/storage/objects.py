@@ -6,8 +6,6 @@ The vendors' own caches and retries are off or bounded; every error becomes one 
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from importlib import import_module
 from typing import Any, NoReturn, TypeVar, cast
@@ -16,6 +14,7 @@ from urllib.parse import urlsplit
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import MissingExtra, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds, digest
+from rojak_ray.logs import get_logger
 from rojak_ray.retry import RetryPolicy, delay_before_retry
 from rojak_ray.storage.clients import Clients
 from rojak_ray.storage.drivers import Driver, Expect, Outcome, Page, vendor_words
@@ -23,7 +22,7 @@ from rojak_ray.storage.keys import check_data, check_key, check_limit, check_pre
 from rojak_ray.storage.options import options_for
 from rojak_ray.storage.presence import Presence
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DRIVERS = {
     "s3": ("rojak_ray.storage.s3", "S3Driver", "s3"),
@@ -243,8 +242,8 @@ class ObjectStore:
             return driver_type.outcome(error)
         if type(error) not in self._surprises:
             self._surprises.add(type(error))
-            where = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("%s: its package failed in a way it should not: %s\n%s", self._url, vendor_words(error), where)
+            shown = RuntimeError(vendor_words(error)).with_traceback(error.__traceback__)
+            logger.error("%s: its package failed in a way it should not: %s", self._url, shown, exc_info=shown)
         return Outcome.UNKNOWN
 
     async def _pages(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from rojak_ray.concurrency import background
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.ids import IdSource, RandomIds
 from rojak_ray.journal.paths import Owner, Paths
+from rojak_ray.logs import get_logger
 from rojak_ray.reign.duties import follow
 from rojak_ray.reign.identity import claim_of_process
 from rojak_ray.reign.keeper import ReignKeeper
@@ -46,7 +46,7 @@ from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.storage.open import open_store
 from rojak_ray.testing.home import GatewayAtHome, HomeLoop
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class InProcessGateway:
