@@ -164,8 +164,9 @@ class ReignKeeper:
         return self._wanted or self._ordered
 
     async def _follow(self, sight: Sight, move: Move) -> None:
+        if move in {Move.RULE, Move.WAIT}:
+            self._ordered = False  # the claim is made: looking again and again would only cost requests
         if move is Move.RULE:
-            self._ordered = False
             await self._renew(sight.number)
         elif move is Move.YIELD:
             await self._renew(self._memory.held)

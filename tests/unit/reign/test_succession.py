@@ -86,8 +86,10 @@ def test_taking_back_while_it_yields_is_possible_at_once():
     ruling = [(0.0, Sight(number=2, mine=True)), (100.0, replace(OTHER, mine_before=2))]
     assert after(*ruling, (101.0, replace(OTHER, mine_before=2)), ordered=True)[1] is Move.CLAIM
     memory, _ = after(*ruling)
-    memory, move = judge(memory, Sight(number=4, mine=True, mine_before=2, earlier=3), 102.0, SETTINGS)
-    assert (move, memory.held, memory.yields, memory.handover) == (Move.RULE, 4, False, True)
+    mine_again = Sight(number=4, mine=True, mine_before=2, earlier=3)
+    memory, move = judge(memory, mine_again, 102.0, SETTINGS)
+    assert (move, memory.held, memory.yields, memory.handover) == (Move.WAIT, 4, False, True)
+    assert judge(memory, mine_again, 109.0, SETTINGS)[1] is Move.RULE, "the other one has looked by now"
 
 
 @settings(max_examples=60, deadline=None)
