@@ -30,9 +30,10 @@ from rojak_ray.journal.paths import Owner
 from rojak_ray.logs import get_logger
 from rojak_ray.providers.builtin import BUILTIN_TYPES
 from rojak_ray.runtime.assignment import AssignedFunction, Assignment, CodeGone, unpack_item, unpack_result
-from rojak_ray.runtime.catalog import Directory, Version
+from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
+from rojak_ray.runtime.directory_copy import DirectoryCopy
 from rojak_ray.runtime.finding import FunctionFinder
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.function_pool import FunctionPool, FunctionProcess, FunctionProcessLost
@@ -98,10 +99,7 @@ class RayStepExecutor:
         self._catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(self._catalog.parcel, self._catalog.announce) if asks_models else None
         self._clock = clock
-        self._directory = Directory()
-        self._expected: Version = ("", 0)
-        self._refreshed_at = float("-inf")
-        self._refreshing = asyncio.Lock()
+        self._directory = DirectoryCopy(self._catalog, clock)
         self._workers: dict[str, ActorHandle[Any]] = {}
         self._linkings: dict[str, Linking] = {}
         self._lost_at: dict[str, float] = {}
@@ -123,8 +121,7 @@ class RayStepExecutor:
 
     def expect(self, version: Version) -> None:
         """A client has seen this version of the directory: steps from now on must see what it registered."""
-        if version[0] != self._expected[0] or version[1] > self._expected[1]:
-            self._expected = version
+        self._directory.expect(version)
 
     @property
     def settled(self) -> bool:
@@ -150,7 +147,7 @@ class RayStepExecutor:
                     return await self._run(assignment, entry, on_delta)
                 except CodeGone as gone:
                     logger.warning("a step is assigned again: %s", gone)
-                    self._directory = self._directory.without(gone.key)
+                    self._directory.forget(gone.key)
                     self._finder.forget(gone.key)
                     step = step.model_copy(update={"recovered": True})  # its worker comes back later than the catalog
         except RojakError as error:
@@ -193,7 +190,7 @@ class RayStepExecutor:
         Raises:
             CodeNotFound: Nobody has registered it, or it was waited for in vain.
         """
-        await self._refresh(_REFRESH_S)
+        await self._directory.refresh(_REFRESH_S)
         refs = functions_of(step)
         entries = await self._waiting(step, functools.partial(self._entries, step.agent.name, refs))
         functions = [
@@ -221,10 +218,10 @@ class RayStepExecutor:
                 if not step.awaits_code or self._clock.monotonic() > deadline:
                     raise
             await self._clock.sleep(_POLL_S)
-            await self._refresh(0.0)
+            await self._directory.refresh(0.0)
 
     async def _entries(self, agent: str, refs: Sequence[FunctionRef]) -> list[FunctionEntry]:
-        found = await self._finder.find(refs, self._directory.version) if refs else []
+        found = await self._finder.find(refs, self._directory.known.version) if refs else []
         for ref, entry in zip(refs, found, strict=True):
             if entry is None:
                 raise FunctionNotFound(f"{not_found_text(ref)} (agent {agent!r})", missing=ref.name)
@@ -240,33 +237,16 @@ class RayStepExecutor:
             ProviderNotFound: Nobody is known who may.
         """
         if isinstance(step, CallModel) and step.provider is not None:
-            captured = self._directory.captured.get(step.provider)
+            captured = self._directory.known.captured.get(step.provider)
             if captured is None:
                 raise program_gone(step.agent.type)
             return captured
         retrieves = isinstance(step, Retrieve)
         kind, type_name = ("retriever", step.retriever.type) if retrieves else ("agent", step.agent.type)
-        found = self._directory.providers.get((kind, type_name))
+        found = self._directory.known.providers.get((kind, type_name))
         if found is None and (retrieves or type_name not in BUILTIN_TYPES):
             raise nobody_serves(kind, type_name)
         return found
-
-    async def _refresh(self, older_than_s: float) -> None:
-        """Fetch the directory if ours may be older than that."""
-        asked_at = self._clock.monotonic()
-        known = self._directory.version
-        behind = known[0] != self._expected[0] or known[1] < self._expected[1]
-        if asked_at - self._refreshed_at < older_than_s and not behind:
-            return
-        async with self._refreshing:
-            if self._refreshed_at >= asked_at:
-                return
-            changed = await self._catalog.directory_after(self._directory.version)
-            if changed is not None:
-                self._directory = changed.after(self._directory)
-                if changed.version[0] != self._expected[0]:
-                    self._expected = changed.version
-            self._refreshed_at = self._clock.monotonic()
 
     def _is_built_in(self, step: CallModel) -> bool:
         entry = self._provider(step)
@@ -378,10 +358,10 @@ class RayStepExecutor:
 
     async def _step_worker(self) -> str:
         """The step workers in turn, those that were lost lately only if there are no others."""
-        names = self._directory.step_workers
+        names = self._directory.known.step_workers
         if not names:
-            await self._refresh(0.0)
-            names = self._directory.step_workers
+            await self._directory.refresh(0.0)
+            names = self._directory.known.step_workers
         if not names:
             raise StoreUnavailable("The cluster has no step worker yet.")
         since = self._clock.monotonic() - _AVOID_S

@@ -111,7 +111,7 @@ class RayGateway:
                 await self.take_over()
         except RayError as error:
             raise RayUnavailable(f"Ray is there, but an actor could not be started: {error}") from error
-        self._publisher.version = version
+        self._publisher.heard(version)
         self._hearing = asyncio.create_task(self._say_who_rules(), name="hear who rules")
 
     async def standing(self) -> Standing:

@@ -13,7 +13,7 @@ from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.program import Implementation, this_program
 from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
-from rojak_ray.clock import SystemClock
+from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.concurrency import background
 from rojak_ray.ids import RandomIds
 from rojak_ray.providers.environment import CapturedProvider, captured_providers
@@ -30,9 +30,10 @@ _LEAVING_S = 2.0
 class Publisher:
     """Functions and providers of one client. The functions that agents bring are not held: see `Program`."""
 
-    def __init__(self, catalog: CatalogAccess, namespace: str) -> None:
+    def __init__(self, catalog: CatalogAccess, namespace: str, clock: Clock | None = None) -> None:
         """Nothing is told yet."""
         self._catalog = catalog
+        self._clock = clock or SystemClock()
         self._namespace = namespace
         self._program = f"{this_program().id}{RandomIds().new_id()[:8]}"
         self._functions = FunctionRegistry()
@@ -46,8 +47,31 @@ class Publisher:
         """Agent types that this program registered a provider for: its options win over its environment."""
 
         self._keeper: asyncio.Task[None] | None = None
-        self.version: Version = ("", 0)
-        """The catalog's, as far as it was heard of."""
+        self._version: Version = ("", 0)
+        self._past_lives: set[str] = set()
+        """Of the catalog, so that an answer from one of them that comes late is known for what it is."""
+
+        self._owes_all = False
+        """Whether the catalog has begun a new life, and does not have everything of this program yet."""
+
+        self._untold_gone: list[str] = []
+        """Functions that are gone, until the catalog has said that it heard so."""
+
+    @property
+    def version(self) -> Version:
+        """The catalog's, as far as it was heard of: it never goes back."""
+        return self._version
+
+    def heard(self, version: Version) -> None:
+        """The catalog has said which version it has; answers may overtake each other."""
+        if version[0] in self._past_lives:
+            return
+        if version[0] != self._version[0]:
+            self._past_lives.add(self._version[0])
+            self._owes_all = self._owes_all or bool(self._version[0])
+            self._version = version
+        elif version[1] > self._version[1]:
+            self._version = version
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable, to be published before it is used."""
@@ -102,7 +126,9 @@ class Publisher:
         captured: Sequence[CapturedProvider] = (),
         *,
         named: bool = False,
+        again: bool = False,
     ) -> None:
+        """Register these; `again`: as a part of all that there is."""
         shipped = [ship_function(implementation, self._program) for implementation in functions]
         exclusive = any(getattr(one, "exclusive", False) for one in providers)
         node = ray.get_runtime_context().get_node_id() if exclusive else ""
@@ -114,26 +140,38 @@ class Publisher:
         version: Version = await self._catalog.call("register", self._program, entries, provided, parcels, named=named)
         self._published |= {one.token: one.ref for one in functions}
         self._captured |= fingerprints
-        lost = version[0] != self.version[0]
-        self.version = version
-        if lost:
-            await self._register_again()
+        self.heard(version)
         if self._keeper is None:
-            self._keeper = background("stay registered", self._stay, SystemClock(), longest_pause_s=_KEEPALIVE_S)
+            self._keeper = background("stay registered", self._stay, self._clock, longest_pause_s=_KEEPALIVE_S)
+        if not again:
+            await self._pay()
 
     async def _stay(self) -> None:
         while True:
-            await asyncio.sleep(_KEEPALIVE_S)
-            gone = [token for token in self._gone.take() if self._published.pop(token, None) is not None]
-            version, known = await self._catalog.call("stay", self._program, gone)
-            lost = version[0] != self.version[0] or not known
-            self.version = version
-            if lost:
-                await self._register_again()
+            await self._clock.sleep(_KEEPALIVE_S)
+            await self._beat()
 
-    async def _register_again(self) -> None:
-        """The catalog was lost, or had given this program up: tell it all that this program has."""
-        every = [found for ref in self._published.values() if (found := self._functions.known(ref)) is not None]
-        await self._ship(every, captured=list(self._captured.values()))
-        for activities, implementations in list(self._registrations):
-            await self._ship(implementations, activities, named=True)
+    async def _beat(self) -> None:
+        """Say that this program lives, and what it does not have any more; what could not be told stays to be told."""
+        self._untold_gone += [token for token in self._gone.take() if self._published.pop(token, None) is not None]
+        gone = list(self._untold_gone)
+        version, known = await self._catalog.call("stay", self._program, gone)
+        del self._untold_gone[: len(gone)]
+        self.heard(version)
+        self._owes_all = self._owes_all or not known
+        await self._pay()
+
+    async def _pay(self) -> None:
+        """Tell a catalog that was lost, or had given this program up, all that this program has.
+
+        Raises:
+            StoreUnavailable: It did not come back in time; the next beat tells it.
+        """
+        while self._owes_all:
+            life = self._version[0]
+            every = [found for ref in self._published.values() if (found := self._functions.known(ref)) is not None]
+            await self._ship(every, captured=list(self._captured.values()), again=True)
+            for activities, implementations in list(self._registrations):
+                await self._ship(implementations, activities, named=True, again=True)
+            if life == self._version[0]:
+                self._owes_all = False

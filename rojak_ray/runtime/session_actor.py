@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import ray
 
-from rojak_ray.clock import SystemClock
+from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.concurrency import background
 from rojak_ray.errors import InternalError, RojakError, StorageError
 from rojak_ray.ids import RandomIds
@@ -218,7 +218,8 @@ class SessionActor:
         self._shell = _Shell(settings, session_name(session_id), asks_models=False)
         self._owner = Owner("session", session_id)
         self._obedience = self._shell.obey(lambda: self._shell.pool.wake(self._owner))
-        self._retirement = background("leave when idle", self._retire_when_idle, SystemClock())
+        self._clock: Clock = SystemClock()
+        self._retirement = background("leave when idle", self._retire_when_idle, self._clock)
 
     async def ask(self, packed: bytes) -> Answer:
         """Bring an `Envelope` to the session's host; a packed `Reply` comes back, whether or not the client fetches.
@@ -246,7 +247,7 @@ class SessionActor:
         """
         idle_before = False
         while True:
-            await asyncio.sleep(_RETIRE_CHECK_S)
+            await self._clock.sleep(_RETIRE_CHECK_S)
             idle = self._shell.began.is_set() and not self._shell.asking and self._shell.settled
             if idle and idle_before:
                 ray.kill(ray.get_runtime_context().current_actor, no_restart=True)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import ray
 from ray.exceptions import RayError
 
-from rojak_ray.clock import SystemClock
+from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.concurrency import background
 from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Reign
@@ -41,6 +41,7 @@ class Upkeep:
         store: Store,
         reign: Reign,
         placed: Callable[[tuple[str, ...]], Awaitable[None]],
+        clock: Clock | None = None,
     ) -> None:
         """Looks for unfinished work only while this cluster rules.
 
@@ -49,17 +50,20 @@ class Upkeep:
             store: Its storage.
             reign: Whether this cluster works on it.
             placed: Told the names of the step workers whenever nodes were looked at.
+            clock: For pauses.
         """
         self._settings = settings
         self._reign = reign
         self._placed = placed
+        self._clock = clock or SystemClock()
+        self._start_host = functools.partial(actors.start_host, settings)
         self._step_workers: dict[str, actors.Handle] = {}
         self._step_workers_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep = Sweep(
             settings,
             store,
-            start_host=functools.partial(actors.start_host, settings),
+            start_host=self._start_host,
             start_session=functools.partial(actors.start_session, settings),
             start_scheduler=functools.partial(actors.start_scheduler, settings),
             names=functools.partial(actors.names_of, settings),
@@ -67,14 +71,13 @@ class Upkeep:
 
     def start(self) -> None:
         """Go on with it for as long as this process lives."""
-        clock = SystemClock()
         self._tasks = [
-            background("keep step workers", self._keep_step_workers, clock),
-            background("start the shared hosts", self._start_hosts, clock),
+            background("keep step workers", self._keep_step_workers, self._clock),
+            background("start the shared hosts", self._start_hosts, self._clock),
             background(
                 "look for unfinished work",
                 self._keep_sweeping,
-                clock,
+                self._clock,
                 first_pause_s=_SWEEP_AGAIN_S,
                 longest_pause_s=_SWEEP_S,
             ),
@@ -98,10 +101,10 @@ class Upkeep:
 
     async def _start_hosts(self) -> None:
         """Start all shared hosts, once: whoever needs one that is gone starts it."""
-        await asyncio.sleep(_REST_AFTER_S)
+        await self._clock.sleep(_REST_AFTER_S)
         for index in range(self._settings.hosts):
             try:
-                await asyncio.to_thread(actors.start_host, self._settings, index)
+                await asyncio.to_thread(self._start_host, index)
             except (RayError, ValueError) as error:
                 logger.warning("could not start host %d, its first caller will: %s", index, error)
 
@@ -110,7 +113,7 @@ class Upkeep:
             await asyncio.wait_for(self._step_workers_wanted.wait(), _REST_AFTER_S)
         while True:
             await self._place()
-            await asyncio.sleep(_NODE_CHECK_S)
+            await self._clock.sleep(_NODE_CHECK_S)
 
     async def _place(self) -> None:
         nodes = sorted(node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"])

@@ -16,10 +16,7 @@ from rojak_ray.core.events import RunStatus
 from rojak_ray.core.waiting import timers_of
 from rojak_ray.errors import (
     Fenced,
-    JournalDamaged,
-    RequestError,
     RojakError,
-    SchemaTooNew,
     StandsBy,
     StorageError,
     StoreUnavailable,
@@ -38,11 +35,11 @@ from rojak_ray.sessions.ports import KeepsFunctions, StepExecutor
 from rojak_ray.sessions.probation import Probation, Suspicion
 from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.sessions.stored import answer_from_storage, look_at_storage, read_stored, recall_run
+from rojak_ray.sessions.trying import Trying, may_pass
 from rojak_ray.storage.base import Store
 
 logger = get_logger(__name__)
 
-_LONGEST_WAIT_S = 15.0
 _RECOVERIES_AT_ONCE = 16
 _HANDOVER_LOOK_S = 0.5
 _LOOK_S, _LONGEST_LOOK_S = 1.0, 16.0
@@ -91,7 +88,7 @@ class HostPool:
         self._hosts: dict[Owner, asyncio.Task[SessionHost]] = {}
         self._closing: dict[Owner, asyncio.Task[None]] = {}
         self._opened_one = asyncio.Event()
-        self._trying: dict[str, asyncio.Task[None]] = {}
+        self._trying = Trying(clock)
         self._leaving: dict[Owner, asyncio.Task[None]] = {}
         """What the sweeper is about to let go: some of it waits for storage."""
 
@@ -290,7 +287,7 @@ class HostPool:
         """Let every host go. What was running goes on when its owner is opened again."""
         self._closed = True
         self._tell_followers()
-        working = [*self._trying.values(), *self._leaving.values(), *([self._sweeper] if self._sweeper else [])]
+        working = [*self._trying.tasks, *self._leaving.values(), *([self._sweeper] if self._sweeper else [])]
         for task in working:
             task.cancel()
         await asyncio.gather(*working, *self._closing.values(), return_exceptions=True)
@@ -315,7 +312,7 @@ class HostPool:
             if failed and self._hosts.get(owner) is opening:
                 del self._hosts[owner]
                 # It may have fenced whoever served the owner before, so nobody else may be left to go on with it.
-                if not opening.cancelled() and _may_pass(opening.exception()):
+                if not opening.cancelled() and may_pass(opening.exception()):
                     self._open_later(owner)
 
     def _tell_followers(self) -> None:
@@ -376,7 +373,7 @@ class HostPool:
         if isinstance(host.failure, Fenced | HostClosed) or not self._reign.rules:
             return  # whoever has it now, or the next one to rule here, goes on with it
         # A write that failed may have landed: what it brought has to be gone on with, whether anybody asks or not.
-        if not host.state.idle or _may_pass(host.failure):
+        if not host.state.idle or may_pass(host.failure):
             self._open_later(host.owner)
 
     def _open_later(self, owner: Owner) -> None:
@@ -392,23 +389,8 @@ class HostPool:
             logger.exception("a bug keeps %s from being opened", owner, extra={"owner": str(owner)})
 
     def _keep_trying(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
-        """Do it in the background, again and again until it is done or cannot be; each thing once at a time."""
-        if self._closed or what in self._trying:
-            return
-        task = background(
-            what, lambda: self._until_done(act), self._clock, first_pause_s=0.2, longest_pause_s=_LONGEST_WAIT_S
-        )
-        self._trying[what] = task
-        task.add_done_callback(lambda _: self._trying.pop(what, None))
-
-    async def _until_done(self, act: Callable[[], Awaitable[object]]) -> None:
-        """For `background`, which repeats what may pass."""
-        try:
-            await act()
-        except RojakError as error:
-            if _may_pass(error) and not isinstance(error, StandsBy):
-                raise
-            logger.warning("left alone: %s", error)
+        if not self._closed:
+            self._trying.keep(what, act)
 
     async def _sweep(self) -> None:
         """Let idle hosts go, for ever. What is wrong with one of them is its own matter, and none waits for another."""
@@ -455,8 +437,11 @@ class HostPool:
         return self._settings.run_idle_s if host.owner.kind == "run" else self._settings.session_idle_s
 
     def _start_letting_go(self, host: SessionHost) -> asyncio.Task[None] | None:
-        if self._hosts.pop(host.owner, None) is None:
+        """Let this very host go; None if it is gone already, also where another one has its owner by now."""
+        opening = self._hosts.get(host.owner)
+        if opening is None or _result_of(opening) is not host:
             return None
+        del self._hosts[host.owner]
         task = asyncio.create_task(self._passivate(host), name=f"passivate {host.owner}")
         self._closing[host.owner] = task
         task.add_done_callback(lambda _, owner=host.owner: self._closing.pop(owner, None))
@@ -489,12 +474,3 @@ def _result_of(opening: asyncio.Task[SessionHost]) -> SessionHost | None:
     if not opening.done() or opening.cancelled() or opening.exception() is not None:
         return None
     return opening.result()
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether what failed so may work later, without an object or a request being put right by a person.
-
-    A bug counts too: it may be of this process, or of a moment. To try again costs little, and nobody else may be left
-    to go on with the conversation.
-    """
-    return error is not None and not isinstance(error, JournalDamaged | SchemaTooNew | RequestError)

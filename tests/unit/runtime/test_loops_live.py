@@ -1,10 +1,14 @@
-"""Every loop of sessions, reigns and the runtime meets every error of ours, and bugs, and goes on."""
+"""Every loop in the background meets every error of ours, and bugs, and goes on."""
 
+import ast
 import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +21,18 @@ from rojak_ray.reign.duties import follow
 from rojak_ray.reign.keeper import ReignKeeper
 from rojak_ray.reign.records import Claim
 from rojak_ray.reign.reign import Duty, Reign, Standing
+from rojak_ray.runtime.holding import Holding
+from rojak_ray.runtime.publishing import Publisher
 from rojak_ray.runtime.reigning import ReignNews, Told
+from rojak_ray.runtime.session_actor import SessionActor
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.upkeep import Upkeep
+from rojak_ray.schedules.followers import Followers
+from rojak_ray.schedules.retention import Retention
+from rojak_ray.schedules.service import SchedulerService
 from rojak_ray.sessions.alarm import AlarmClock, set_timer
 from rojak_ray.sessions.pool import HostPool
+from rojak_ray.sessions.trying import until_done
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.clock import FakeClock
 
@@ -123,31 +134,156 @@ def sweeping_a_cluster(trouble: Trouble, clock: FakeClock) -> Work:
     return upkeep._keep_sweeping
 
 
+def upkeep_of(clock: FakeClock) -> Upkeep:
+    settings = RuntimeSettings(namespace="n", storage="file:///x", hosts=1)
+    return Upkeep(settings, MemoryStore(), Reign(clock), Trouble(ValueError).meet_async, clock)
+
+
+def keeping_step_workers(trouble: Trouble, clock: FakeClock) -> Work:
+    upkeep = upkeep_of(clock)
+    upkeep._step_workers_wanted.set()
+    upkeep._place = trouble.meet_async  # type: ignore[method-assign]
+    return upkeep._keep_step_workers
+
+
+def starting_shared_hosts(trouble: Trouble, clock: FakeClock) -> Work:
+    upkeep = upkeep_of(clock)
+    upkeep._start_host = lambda index: trouble.meet()  # type: ignore[assignment,misc,return-value]
+    return upkeep._start_hosts
+
+
+def staying_registered(trouble: Trouble, clock: FakeClock) -> Work:
+    async def call(method: str, *args: Any) -> Any:
+        trouble.meet()
+        return ("life", 1), True
+
+    publisher = Publisher(SimpleNamespace(call=call), "n", clock)  # type: ignore[arg-type]
+    publisher.heard(("life", 1))
+    return publisher._stay
+
+
+def telling_which_functions_are_named(trouble: Trouble, clock: FakeClock) -> Work:
+    async def hold(added: Any, dropped: Any) -> str:
+        trouble.meet()
+        return "life"
+
+    holding = Holding(SimpleNamespace(hold=hold), clock)
+    holding._untold = {("token", 1): True}
+    return holding._tell_all
+
+
+def leaving_when_idle(trouble: Trouble, clock: FakeClock) -> Work:
+    class Shell:
+        began = asyncio.Event()
+        asking = 0
+
+        @property
+        def settled(self) -> bool:
+            trouble.meet()
+            return False
+
+    actor: Any = SessionActor.__new__(SessionActor)
+    actor._shell, actor._clock = Shell(), clock
+    actor._shell.began.set()
+    return actor._retire_when_idle
+
+
+def keeping_schedules_open(trouble: Trouble, clock: FakeClock) -> Work:
+    reign = Reign(clock)
+    reign.learn(Standing(Duty.RULES, 1))
+    service = SchedulerService(MemoryStore(), PATHS, None, clock, RandomIds(), reign)  # type: ignore[arg-type]
+
+    async def host() -> Any:
+        trouble.meet()
+        return SimpleNamespace(ended=asyncio.get_running_loop().create_future)
+
+    service._host = host  # type: ignore[method-assign]
+    return service._keep_open
+
+
+def removing_old_runs(trouble: Trouble, clock: FakeClock) -> Work:
+    return Retention(MemoryStore(), PATHS, clock, RandomIds(), lambda: trouble.meet() or {}).run
+
+
+def stopping_a_run(trouble: Trouble, clock: FakeClock) -> Work:
+    runs: Any = SimpleNamespace(cancel=trouble.meet_async)
+    return lambda: Followers(runs, None, clock, lambda _: None, lambda *_: None)._stop("r")  # type: ignore[arg-type]
+
+
+def trying_what_may_pass(trouble: Trouble, clock: FakeClock) -> Work:
+    return lambda: until_done(trouble.meet_async)
+
+
+NOBODY = ()
+REFUSED = (errors.RequestError,)
+FOR_A_PERSON = (errors.RequestError, errors.JournalDamaged, errors.SchemaTooNew, errors.StandsBy)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop, what `background` calls it, and which errors end what it does, as they should."""
+
+    make: Callable[[Trouble, FakeClock], Work]
+    names: tuple[str, ...]
+    ended_by: tuple[type[BaseException], ...] = NOBODY
+    endless: bool = True
+    pauses_for_real: bool = False
+    step_s: float = 1.0
+
+
 LOOPS = [
-    listing_timers,
-    waking_owners,
-    sweeping_idle_hosts,
-    keeping_a_reign,
-    obeying,
-    hearing_who_rules,
-    sweeping_a_cluster,
+    Loop(listing_timers, ("ring timers",)),
+    Loop(waking_owners, ("ring timers",), REFUSED),  # a refused timer is for nobody, and done with
+    Loop(sweeping_idle_hosts, ("let idle conversations go",)),
+    Loop(keeping_a_reign, ("keep the reign",)),
+    Loop(
+        obeying,
+        ("go on with what was left", "go on with what is stored", "go on with the schedules"),
+        pauses_for_real=True,
+    ),
+    Loop(hearing_who_rules, ("hear who rules",)),
+    Loop(sweeping_a_cluster, ("look for unfinished work",)),
+    Loop(keeping_step_workers, ("keep step workers",)),
+    # A host that cannot be started is left to its first caller.
+    Loop(starting_shared_hosts, ("start the shared hosts",), (ValueError,), endless=False, pauses_for_real=True),
+    Loop(staying_registered, ("stay registered",)),
+    Loop(telling_which_functions_are_named, ("tell which functions are named",), endless=False),
+    Loop(leaving_when_idle, ("leave when idle",)),
+    Loop(keeping_schedules_open, ("keep the schedules open",)),
+    Loop(removing_old_runs, ("remove old runs of schedules",), step_s=600.0),
+    Loop(stopping_a_run, ("follow run",), REFUSED, endless=False),
+    Loop(trying_what_may_pass, ("what",), FOR_A_PERSON, endless=False),
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("loop", LOOPS)
-async def test_loop_goes_on(loop: Callable[[Trouble, FakeClock], Work], kind: type[BaseException]) -> None:
+async def goes_on(loop: Loop, kind: type[BaseException]) -> bool:
     clock, trouble = FakeClock(START), Trouble(kind)
-    task = background(loop.__name__, loop(trouble, clock), clock)
+    least = 1 if issubclass(kind, loop.ended_by) else 4
+    task = background(loop.make.__name__, loop.make(trouble, clock), clock)
     try:
         for _ in range(200):
-            await clock.advance(1.0)
-            if trouble.met > 3 or (loop is waking_owners and issubclass(kind, errors.RequestError) and trouble.met):
-                break  # a refused timer is for nobody, and done with
-            await asyncio.sleep(0.001) if loop is obeying else None  # its pauses are real ones
-        assert not task.done()
+            await clock.advance(loop.step_s)
+            if trouble.met >= least:
+                break
+            await asyncio.sleep(0.001) if loop.pauses_for_real else None
+        return trouble.met >= least and not (task.done() and loop.endless)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    refused = loop is waking_owners and issubclass(kind, errors.RequestError)
-    assert trouble.met >= (1 if refused else 4)
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.make.__name__)
+async def test_loop_goes_on(loop: Loop) -> None:
+    assert [kind.__name__ for kind in KINDS if not await goes_on(loop, kind)] == []
+
+
+def test_every_loop_in_the_background_is_among_these() -> None:
+    known = {name for loop in LOOPS for name in loop.names}
+    package = Path(errors.__file__).parent
+    found: set[str] = set()
+    sources = [path.read_text() for path in package.rglob("*.py")]
+    for source in sources:
+        for call in ast.walk(ast.parse(source)) if "background(" in source else ():
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "background":
+                found.add(ast.unparse(call.args[0]).removeprefix("f").strip("'\"").split(" {")[0])
+    assert found == known
