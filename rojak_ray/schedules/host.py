@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rojak_ray.clock import Clock
-from rojak_ray.errors import InternalError, RojakError, StorageError, StoreUnavailable
+from rojak_ray.errors import Fenced, InternalError, RojakError, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.snapshots import Snapshot
 from rojak_ray.logs import get_logger
@@ -138,6 +138,21 @@ class SchedulerHost:
         kept = ((one, record.definition.policy.keep_runs) for one, record in self._state.schedules.items())
         return {schedule_id: keep for schedule_id, keep in kept if keep is not None}
 
+    async def confirm(self) -> None:
+        """See that what is known here is the latest.
+
+        Raises:
+            Fenced: Another scheduler took over, and this one has ended.
+            StorageError: It cannot be told now.
+        """
+        if self.failure is not None:
+            raise self.failure
+        try:
+            await self._journal.confirm()
+        except Fenced as error:
+            self._end(error)
+            raise
+
     def asked_before(self, schedule_id: str, named: NamedRequest) -> bool:
         """Whether a request that its caller named was taken before.
 
@@ -240,29 +255,39 @@ class SchedulerHost:
         """Decide on a batch, make it durable, then answer and start what it leads to."""
         now = self._clock.now()
         batch = Batch(self._state, now)
-        accepted: list[_Item] = []
+        outcomes: list[tuple[_Item, RojakError | None]] = []
         try:
             for item in items:
                 try:
                     batch.take(item.schedule_id, item.command)
                 except RojakError as error:
-                    _answer(item, error)
+                    outcomes.append((item, error))
                 else:
-                    accepted.append(item)
+                    outcomes.append((item, None))
             for schedule_id in due:
                 self._advance(batch, schedule_id)
             if batch.events:
                 await self._journal.append(batch.events)
+            elif any(item.answer is not None for item in items) and (unknown := await self._unconfirmed()):
+                outcomes = [(item, unknown) for item, _ in outcomes]
         except BaseException:
             self._inbox = items + self._inbox  # whoever ends this host answers them
             raise
         self._state = batch.state
         self._note_set_aside(batch)
         self._snapshot_if_due()
-        for item in accepted:
-            _answer(item, None)
+        for item, error in outcomes:
+            _answer(item, error)
         for schedule_id, changed in batch.touched.items():
             self._look_after(schedule_id, now, changed=changed)
+
+    async def _unconfirmed(self) -> StorageError | None:
+        """Why an answer that needs no record must not be given."""
+        try:
+            await self._journal.confirm()
+        except (StoreUnavailable, StoreRefused) as error:
+            return error
+        return None
 
     def _advance(self, batch: Batch, schedule_id: str) -> None:
         """Let time pass for one schedule; whatever is wrong with it is its own matter."""

@@ -79,6 +79,11 @@ class SchedulerService:
                 return await read_schedules(self._store, self._paths, ask, self._clock.now())
             await self._reign.admit()
         host = await self._host()
+        if ask.command is None:
+            try:
+                await host.confirm()
+            except Fenced:  # what another scheduler does is in storage
+                return await read_schedules(self._store, self._paths, ask, self._clock.now())
         if ask.asked_before is not None:
             return ScheduleReply(asked_before=host.asked_before(ask.schedule_id, ask.asked_before))
         if ask.command is not None:

@@ -249,6 +249,11 @@ def seq_of_text(number: int, characters: int) -> int | None:
     return number * _PER_NUMBER + _FIRST_TEXT + characters
 
 
+def told_of(number: int) -> int:
+    """A `seq` behind every event that tells journal event `number`, and before any text that is told behind it."""
+    return number * _PER_NUMBER + _FIRST_TEXT - 1
+
+
 def end_of(number: int) -> int:
     """A `seq` behind everything told of journal event `number`, and before the next one."""
     return number * _PER_NUMBER + _END

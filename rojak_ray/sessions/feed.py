@@ -20,7 +20,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.core.steps import CallModel
 from rojak_ray.errors import RojakError
 from rojak_ray.sessions.batches import Batch, Follow, cut
-from rojak_ray.sessions.events import SessionEvent, TextDeltaEvent, end_of, seq_of_text
+from rojak_ray.sessions.events import SessionEvent, TextDeltaEvent, end_of, seq_of_text, told_of
 
 RING_EVENTS = 1024
 RING_BYTES = 1024 * 1024
@@ -107,7 +107,7 @@ class Feed:
         if told is None or not self.wanted:
             self._ring.clear()
             self._bytes = 0
-            self._floor = end_of(number) if number else 0
+            self._floor = told_of(number) if number else 0
         else:
             self._keep(told)
         if grown or self._answers:

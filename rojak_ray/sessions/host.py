@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import CheckTimers, Command, Delete, PassProbation, RecordStep, Recover, Rest, StartRun
+from rojak_ray.core.commands import CheckTimers, Command, Delete, RecordStep, Recover, Rest, StartRun
 from rojak_ray.core.decide import set_aside_text
 from rojak_ray.core.events import Event, Opened, RunEnded
 from rojak_ray.core.evolve import evolve
@@ -49,6 +49,7 @@ from rojak_ray.sessions.ports import Needs, StepExecutor
 from rojak_ray.sessions.probation import Suspicion
 from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, SessionView, view_run, view_session
+from rojak_ray.sessions.take_over import take_over
 from rojak_ray.sessions.under_way import UnderWay
 
 logger = get_logger(__name__)
@@ -170,29 +171,11 @@ class SessionHost:
         self._driver = asyncio.create_task(self._drive(), name=f"drive {self.owner}")
         if not self._state.idle:
             self._held = True
-            self._taking_over = asyncio.create_task(self._take_over(), name=f"take over {self.owner}")
-
-    async def _take_over(self) -> None:
-        recover = Recover(most_recoveries=self._suspicion.most_recoveries)
-        recoveries = self._state.run.recoveries if self._state.run else 0
-        probation = self._suspicion.probation
-        if probation is None or not probation.concerns(recoveries):
-            self._inbox.post(recover)
-            return
-        logger.warning("%s is on probation: %d hosts in a row were lost while it ran", self.owner, recoveries)
-        async with probation.turn(recoveries):
-            self._progress.clear()
-            self._inbox.post(recover)
-            waiting = asyncio.create_task(self._clock.sleep(self._suspicion.probation_s))
-            moving = asyncio.create_task(self._progress.wait())
-            try:
-                await asyncio.wait({waiting, moving}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-                moving.cancel()
-            # Durable before the next one's turn, which may be the end of this process.
-            passed = self._inbox.post(PassProbation(), answered=True)
-            await asyncio.wait([passed])  # an error is not raised: whoever ended this host has said why
+            recoveries = self._state.run.recoveries if self._state.run else 0
+            self._taking_over = asyncio.create_task(
+                take_over(self.owner, recoveries, self._inbox, self._suspicion, self._progress, self._clock),
+                name=f"take over {self.owner}",
+            )
 
     async def ask(self, ask: Ask) -> Reply:
         """Take the commands, in order, then wait as long as asked for the run.
@@ -208,14 +191,19 @@ class SessionHost:
         created = await self._submit(ask.commands) if ask.commands else False
         run = await self._await_run(ask.await_run, ask.wait_s) if ask.await_run else None
         self.last_used = self._clock.monotonic()
-        batch = await self._feed.follow(follow) if follow else None
+        batch = await self.follow(follow) if follow else None
+        if ask.view:
+            await self._confirm()
         if run is not None and not self._endings.waiting:
             self._naming.answered()
         return Reply(created=created, run=run, view=self._view() if ask.view else None, batch=batch)
 
     async def follow(self, follow: Follow) -> Batch | None:
         """See `Feed.follow`. Following alone does not keep a conversation in memory."""
-        return await self._feed.follow(follow)
+        batch = await self._feed.follow(follow)
+        if batch is not None and not batch.events:
+            await self._find_out_whether_overtaken()
+        return batch
 
     def _placed(self, ask: Ask) -> Follow | None:
         """The follower's place; one that follows its own commands begins before them, also if they came before."""
@@ -268,12 +256,24 @@ class SessionHost:
     async def _find_out_whether_overtaken(self) -> None:
         """A host that writes nothing would never hear of it, and those who wait here would wait for ever."""
         try:
+            await self._confirm()
+        except Fenced:
+            raise
+        except StorageError as error:
+            logger.debug("%s may have been taken over: %s", self.owner, error)
+
+    async def _confirm(self) -> None:
+        """See that what is known here is the latest.
+
+        Raises:
+            Fenced: Somebody took over, and this host has ended.
+            StorageError: It cannot be told now.
+        """
+        try:
             await self._journal.confirm()
         except Fenced as error:
             self._end(error)
             raise
-        except StorageError as error:
-            logger.debug("%s may have been taken over: %s", self.owner, error)
 
     @property
     def resting_until(self) -> datetime | None:

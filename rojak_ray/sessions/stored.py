@@ -15,7 +15,7 @@ from rojak_ray.journal.burial import is_buried
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, read_stretch, replay
 from rojak_ray.sessions.batches import Batch, Follow, cut
-from rojak_ray.sessions.events import SessionEvent, number_of
+from rojak_ray.sessions.events import SessionEvent, number_of, told_of
 from rojak_ray.sessions.publish import publish
 from rojak_ray.sessions.requests import Ask, Reply, RunView, view_run, view_session
 from rojak_ray.storage.base import Store
@@ -52,7 +52,10 @@ async def read_stored(store: Store, paths: Paths, owner: Owner, follow: Follow) 
     if not state.opened:
         raise not_found(owner)
     set_aside = set_aside_text(state) if state.set_aside is not None else None
-    return Stored(cut(events, follow, idle=state.idle, set_aside=set_aside), stretch.end.slot)
+    batch = cut(events, follow, idle=state.idle, set_aside=set_aside)
+    if not events or batch.after == events[-1].seq:  # all was looked at: nothing of it has to be read again
+        batch = batch.model_copy(update={"after": max(batch.after, told_of(number))})
+    return Stored(batch, stretch.end.slot)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rojak_ray.core.commands import CancelRun, CheckTimers, Delete, StartRun
 from rojak_ray.errors import SessionNotFound, StoreUnavailable
 from rojak_ray.journal.replay import replay
 from rojak_ray.sessions.alarm import AlarmClock
+from rojak_ray.sessions.batches import Follow
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.sessions.requests import Ask
@@ -209,5 +210,57 @@ def test_who_waits_at_an_overtaken_host_hears_how_it_ended_elsewhere():
         assert reply.run is not None
         assert reply.run.status == "cancelled"
         await old.close()
+
+    played(play)
+
+
+def test_looks_and_followers_at_an_overtaken_host_see_what_was_done_elsewhere():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.ask(StartRun(run_id="r", input_digest="d", messages=(message("r", [["approve"]]),)))
+        old = scene.pool
+        while not (await old.ask(OWNER, Ask(view=True))).view.awaited:  # type: ignore[union-attr]
+            await asyncio.sleep(0.01)
+        scene.pool = impatient(scene, "new")
+        told = await old.ask(OWNER, Ask(follow=Follow(after=0, run_id="r")))
+        following = asyncio.create_task(old.ask(OWNER, Ask(follow=Follow(after=told.batch.after, wait_s=20.0))))  # type: ignore[union-attr]
+        await asyncio.sleep(1.0)
+        await scene.ask(CancelRun())
+        batch = (await following).batch
+        assert batch is not None
+        assert [event.kind for event in batch.events] == ["run_ended"]
+        view = (await old.ask(OWNER, Ask(view=True))).view
+        assert view is not None
+        assert not view.awaited, "the question that is shown was withdrawn elsewhere"
+        await old.close()
+
+    played(play)
+
+
+def test_follower_until_idle_at_an_overtaken_host_hears_of_what_goes_on_elsewhere():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        await scene.ask(start("r"), wait_for="r")
+        old = scene.pool
+        end = (await old.ask(OWNER, Ask(follow=Follow(after=0, until_idle=True)))).batch
+        assert end is not None
+        scene.pool = scene.new_pool()
+        await scene.ask(StartRun(run_id="r2", input_digest="d", messages=(message("r2", [["approve"]]),)))
+        again = (await old.ask(OWNER, Ask(follow=Follow(after=end.after, until_idle=True)))).batch
+        assert again is not None
+        assert "run_started" in [event.kind for event in again.events]
+        await old.close()
+
+    played(play)
+
+
+def test_look_that_cannot_be_confirmed_is_not_answered():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        scene.store.script = lambda call: FailBefore() if call.operation == "list" else None
+        with pytest.raises(StoreUnavailable):
+            await scene.pool.ask(OWNER, Ask(view=True))
+        scene.store.script = lambda call: None
+        assert (await scene.pool.ask(OWNER, Ask(view=True))).view is not None
 
     played(play)

@@ -14,7 +14,7 @@ from support.waiting import HANG_S, until
 from support.worlds import WatchedPlan, world
 
 from rojak_ray import errors
-from rojak_ray.agents import AgentCallParams, AgentResponse
+from rojak_ray.agents import AgentCallParams, AgentResponse, WaitForAnswer
 from rojak_ray.journal.paths import Owner, OwnerKind, Paths
 from rojak_ray.journal.replay import read_records
 from rojak_ray.messages import Usage
@@ -398,3 +398,33 @@ async def test_an_unknown_or_deleted_conversation_has_no_events() -> None:
         await w.rojak.delete_session("s")
         with pytest.raises(errors.SessionNotFound):
             await told(session.events(until_idle=True))
+
+
+async def test_who_comes_late_to_a_run_that_waits_reads_it_once_and_then_waits_for_news() -> None:
+    reads: list[str] = []
+
+    class CountedStore(MemoryStore):
+        async def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+            reads.append(prefix)
+            return await super().list(prefix, after=after, limit=limit)
+
+    async def ask() -> WaitForAnswer:
+        return WaitForAnswer("May I?")
+
+    async with world(CountedStore()) as w:
+        handle = await w.rojak.start_run("r", PlanAgent(name="A", functions=[ask]), plan([["ask", {}]], "done"))
+        while not (questions := await handle.open_questions()):
+            await asyncio.sleep(0)
+        followers = [handle.events() for _ in range(3)]
+        for events in followers:
+            assert [(await anext(events)).kind for _ in range(4)][-1] == "waiting"
+        news = [asyncio.create_task(told(events)) for events in followers]
+        for _ in range(200):
+            await asyncio.sleep(0)
+        before = len(reads)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert len(reads) == before
+        await handle.answer(questions[0].call_id, "yes")
+        for task in news:
+            assert [event.kind for event in await task][-1] == "run_ended"

@@ -250,3 +250,28 @@ async def test_last_record_is_marked_in_a_quiet_moment_so_that_its_removal_is_no
     await world.store.delete(log[-1])
     with pytest.raises(JournalDamaged, match=log[-1]):
         await world.scheduler().service.start()
+
+
+async def test_overtaken_scheduler_tells_and_refuses_nothing_that_is_no_longer_so():
+    world = World()
+    async with world.open() as old, world.open() as new:
+        await old.create()
+        await new.create("t", incarnation="j")  # it opens the schedules, which fences the one before
+        await new.tell(PauseSchedule(note="elsewhere"))
+        assert (await old.look()).state.note == "elsewhere"
+        views = (await old.service.ask(ScheduleAsk(list_after="", limit=9))).schedules
+        assert [view.schedule.schedule_id for view in views] == ["s", "t"]
+        await new.tell(PauseSchedule(note="again"))
+        await old.tell(DeleteSchedule(), "t")
+        with pytest.raises(ScheduleNotFound):
+            await new.look("t")
+
+
+async def test_overtaken_scheduler_refuses_nothing_that_has_become_possible():
+    world = World()
+    async with world.open() as old:
+        await old.create()
+        async with world.open() as new:
+            await new.tell(DeleteSchedule())
+        await old.create(incarnation="j")
+        assert (await old.look()).incarnation == "j"
