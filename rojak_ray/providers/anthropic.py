@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
+
+from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.finish import is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
-from rojak_ray.messages import ConversationMessage, Usage
+from rojak_ray.messages import ConversationMessage, Usage, clean_text
 from rojak_ray.providers.anthropic_history import begins_with_thought, ended, spoken
 from rojak_ray.providers.anthropic_state import is_paused, state_of
 from rojak_ray.providers.anthropic_stream import MessageAssembly
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
-from rojak_ray.providers.history import Origin, as_text, not_offered
+from rojak_ray.providers.history import Origin, not_offered
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
     CutReply,
     FailedReply,
-    Text,
     UnusableReply,
     VendorRequest,
     WireModel,
+    call_arguments,
+    call_id,
     count,
+    error_in,
+    is_nothing,
     make_request,
     mapping,
     merge_config,
     release_choice,
+    text_of,
+    word_of,
 )
 
 _ANTHROPIC = Vendor(
@@ -147,18 +154,45 @@ def _choice_from_mapping(choice: Mapping[str, Any]) -> dict[str, Any]:
     return dict(choice)
 
 
+def _block_text(value: Any) -> Any:
+    """The text of a block; nothing is an empty one. What else is no text is refused where the block is one of text."""
+    return "" if is_nothing(value) else value
+
+
+def _name(value: Any) -> str:
+    return clean_text(text_of(value))
+
+
 class _Block(WireModel):
     type: str
-    text: Text | None = None
-    id: Text | None = None
-    name: Text | None = None
+    text: Annotated[Any, BeforeValidator(_block_text)] = ""
+    id: Annotated[str | None, BeforeValidator(call_id)] = None
+    name: Annotated[str, BeforeValidator(_name)] = ""
     input: Any = None
+
+    @field_validator("text", mode="after")
+    @classmethod
+    def _is_text(cls, value: Any, info: ValidationInfo) -> str:
+        if isinstance(value, str):
+            return clean_text(value)
+        if info.data.get("type") == "text":
+            raise ValueError("it is no text")
+        return ""
 
 
 class _Message(WireModel):
     content: list[_Block]
-    stop_reason: Text | None = None
+    stop_reason: Annotated[str | None, BeforeValidator(word_of)] = None
     usage: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_content(cls, given: Any) -> Any:
+        """An answer that was withheld may come without content, if it says why it ended."""
+        message = mapping(given)
+        if is_nothing(message.get("content")) and word_of(message.get("stop_reason")):
+            return {**message, "content": []}
+        return given
 
 
 def read_message(reply: Any) -> AgentResponse:
@@ -170,11 +204,11 @@ def read_message(reply: Any) -> AgentResponse:
         UnusableReply: A tool use names no tool.
         ValidationError: The reply is not a message.
     """
-    if error := mapping(reply).get("error"):
+    if error := error_in(reply):
         raise FailedReply("it is an error", error)
     message = _Message.model_validate(reply)
     word = message.stop_reason
-    text = "".join(block.text or "" for block in message.content if block.type == "text")
+    text = "".join(block.text for block in message.content if block.type == "text")
     uses = [block for block in message.content if block.type == "tool_use"]
     usage = _usage(message.usage)
     if not uses:
@@ -188,7 +222,7 @@ def read_message(reply: Any) -> AgentResponse:
 def _read_tool_use(block: _Block, index: int) -> AgentToolCall:
     if not block.name:
         raise UnusableReply("a tool use names no tool")
-    function = ToolCallFunction(name=block.name, arguments=as_text(block.input))
+    function = ToolCallFunction(name=block.name, arguments=call_arguments(block.input) or "{}")
     return AgentToolCall(id=block.id or f"call_{index}", function=function)
 
 

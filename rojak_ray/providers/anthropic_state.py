@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from rojak_ray.providers.history import storable
-from rojak_ray.providers.wire import entries, mapping, text_of
+from rojak_ray.providers.wire import entries, is_nothing, mapping, text_of, word_of
 
 PAUSED = "pause_turn"
 
@@ -34,7 +34,7 @@ def state_of(reply: Any) -> dict[str, Any] | None:
             case _:
                 kept.append(_with_input(block))
     state: dict[str, Any] = {"blocks": kept} if not _is_plain(kept) else {}
-    if message.get("stop_reason") == PAUSED:
+    if word_of(message.get("stop_reason")) == PAUSED:
         state = {"blocks": kept, "paused": True}
     if state and (container := text_of(mapping(message.get("container")).get("id"))):
         state["container"] = container
@@ -51,9 +51,11 @@ def _beside(block: Mapping[str, Any], ours: Sequence[str]) -> dict[str, Any]:
 
 
 def _with_input(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A block whose input came in pieces has it as text; it goes back as an object."""
+    """A block whose input came in pieces has it as text; it goes back as an object, an absent one too."""
     whole = dict(block)
-    if isinstance(whole.get("input"), str):
+    if "input" in whole and is_nothing(whole["input"]):
+        whole["input"] = {}
+    elif isinstance(whole.get("input"), str):
         try:
             whole["input"] = json.loads(whole["input"] or "{}")
         except (ValueError, RecursionError):

@@ -1,4 +1,7 @@
-"""Events of a streamed message, put together as the message they stand for."""
+"""Events of a streamed message, put together as the message they stand for.
+
+Nothing is read here: what cannot be joined is handed on as it came, and refused where whole messages are read.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,41 @@ from typing import Any, ClassVar
 
 from rojak_ray.messages import join_halves
 from rojak_ray.providers.anthropic_state import add_piece
-from rojak_ray.providers.wire import highest, mapping, text_of
+from rojak_ray.providers.wire import GrowingText, highest, is_nothing, mapping, word_of
 
 
 @dataclass
 class _Block:
     index: Any
-    began: dict[str, Any]
-    """As its first event has it; the text grows with the deltas."""
+    began: Any
+    """As its first event has it."""
 
+    text: GrowingText = field(default_factory=GrowingText)
     input: list[str] = field(default_factory=list[str])
+    given: Any = None
+    """An input that came whole in the place of a piece."""
 
-    def whole(self) -> dict[str, Any]:
-        block = dict(self.began)
-        if block.get("type") == "text":
-            block["text"] = join_halves(text_of(block.get("text")))
+    @property
+    def is_text(self) -> bool:
+        return mapping(self.began).get("type") == "text"
+
+    def add_input(self, piece: Any) -> None:
+        """Take a piece of the input."""
+        if isinstance(piece, str):
+            self.input.append(piece)
+        elif not is_nothing(piece):
+            self.given = piece
+
+    def whole(self) -> Any:
+        if not isinstance(self.began, Mapping):
+            return self.began
+        block = dict(mapping(self.began))
+        if self.is_text:
+            block["text"] = self.text.whole()
         told = join_halves("".join(self.input))
-        if told.strip():  # else some servers give the whole input with the first event
+        if self.given is not None:
+            block["input"] = self.given
+        elif told.strip():  # else some servers give the whole input with the first event
             block["input"] = told
         return block
 
@@ -36,6 +57,9 @@ class MessageAssembly:
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
+        self._first_content: Any = []
+        """What the first event has, where a server begins with the whole message."""
+
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._container: Any = None
@@ -47,6 +71,11 @@ class MessageAssembly:
         """Whether the server said that nothing is missing: by a stop reason, its stop event, or the stream's end."""
         return self._stopped or self._stop_reason is not None or (self._ended and bool(self._blocks))
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server's last event came."""
+        return self._stopped or self._ended
+
     def end(self) -> None:
         """The server's last event came, as those send it that speak OpenAI's protocol as well."""
         self._ended = True
@@ -56,17 +85,17 @@ class MessageAssembly:
         event = mapping(piece)
         match event.get("type"):
             case "message_start":
-                self._count(mapping(event.get("message")).get("usage"))
-                self._container = mapping(event.get("message")).get("container") or self._container
+                message = mapping(event.get("message"))
+                if content := message.get("content"):
+                    self._first_content = content
+                    self._change(message)
+                self._count(message.get("usage"))
             case "content_block_start":
-                block = dict(mapping(event.get("content_block")))
-                self._blocks.append(_Block(event.get("index"), block))
-                return text_of(block.get("text")) if block.get("type") == "text" else None
+                return self._begin(event.get("index"), event.get("content_block"))
             case "content_block_delta":
                 return self._add_delta(event.get("index"), mapping(event.get("delta")))
             case "message_delta":
-                self._stop_reason = text_of(mapping(event.get("delta")).get("stop_reason")) or self._stop_reason
-                self._container = mapping(event.get("delta")).get("container") or self._container
+                self._change(mapping(event.get("delta")))
                 self._count(event.get("usage"))
             case "message_stop":
                 self._stopped = True
@@ -74,15 +103,21 @@ class MessageAssembly:
                 pass
         return None
 
+    def _begin(self, index: Any, given: Any) -> str | None:
+        began: Any = dict(mapping(given)) if isinstance(given, Mapping) else given
+        block = _Block(index, began)
+        self._blocks.append(block)
+        return block.text.add(mapping(began).get("text")) if block.is_text else None
+
     def _add_delta(self, index: Any, delta: Mapping[str, Any]) -> str | None:
         block = self._block(index)
         if delta.get("type") == "text_delta":
-            text = text_of(delta.get("text"))
-            block.began["text"] = text_of(block.began.get("text")) + text
-            return text if block.began.get("type") == "text" else None
-        add_piece(block.began, delta)
+            text = block.text.add(delta.get("text"))
+            return text if block.is_text else None
+        if isinstance(block.began, dict):
+            add_piece(block.began, delta)
         if delta.get("type") == "input_json_delta":
-            block.input.append(text_of(delta.get("partial_json")))
+            block.add_input(delta.get("partial_json"))
         return None
 
     def _block(self, index: Any) -> _Block:
@@ -96,12 +131,16 @@ class MessageAssembly:
             self._blocks.append(found)
         return found
 
+    def _change(self, told: Mapping[str, Any]) -> None:
+        self._stop_reason = word_of(told.get("stop_reason")) or self._stop_reason
+        self._container = told.get("container") or self._container
+
     def _count(self, usage: Any) -> None:
         """Later events repeat what changed, and some say zero or nothing of what was counted before."""
         self._usage = highest(self._usage, mapping(usage))
 
     def reply(self) -> dict[str, Any]:
         """The message."""
-        content = [block.whole() for block in self._blocks]
+        content = [block.whole() for block in self._blocks] or self._first_content
         message = {"content": content, "stop_reason": self._stop_reason, "usage": self._usage}
         return {**message, "container": self._container} if self._container else message

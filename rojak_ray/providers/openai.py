@@ -7,15 +7,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import Usage
 from rojak_ray.providers.endpoint import Vendor, VendorActivities
-from rojak_ray.providers.history import Origin, as_text, not_offered
+from rojak_ray.providers.history import Origin, not_offered
 from rojak_ray.providers.openai_dialects import dialect_of
+from rojak_ray.providers.openai_fields import (
+    call_list,
+    call_name,
+    first_choice,
+    older_call,
+    side_text,
+    text_in,
+)
 from rojak_ray.providers.openai_history import called_in, chat_messages
 from rojak_ray.providers.openai_state import state_of
 from rojak_ray.providers.openai_stream import ChunkAssembly
@@ -23,12 +31,14 @@ from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.wire import (
     CutReply,
     FailedReply,
-    Text,
     VendorRequest,
     WireModel,
+    call_arguments,
+    call_id,
     count,
+    error_in,
     highest,
-    join_parts,
+    is_nothing,
     make_request,
     mapping,
     merge_config,
@@ -116,27 +126,22 @@ def _tool_choice(choice: Any, functions: Iterable[FunctionSchema]) -> Any:
     return choice
 
 
-def _as_sent(value: Any) -> str:
-    """Arguments as text; nothing stays nothing, because in an answer that was cut something may have been lost."""
-    return "" if value is None or value == "" else as_text(value)
-
-
 class _Function(WireModel):
-    name: Text
-    arguments: Annotated[str, BeforeValidator(_as_sent)] = ""
+    name: Annotated[str, BeforeValidator(call_name)]
+    arguments: Annotated[str, BeforeValidator(call_arguments)] = ""
 
 
 class _ToolCall(WireModel):
-    id: Text | None = None
+    id: Annotated[str | None, BeforeValidator(call_id)] = None
     function: _Function
 
 
 class _Message(WireModel):
-    content: Annotated[Text | None, BeforeValidator(join_parts)] = None
-    refusal: Text | None = None
-    tool_calls: list[_ToolCall] | None = None
-    function_call: _Function | None = None
-    """As servers spell a single call that do not know several yet."""
+    content: Annotated[str | None, BeforeValidator(text_in)] = None
+    refusal: Annotated[str | None, BeforeValidator(side_text)] = None
+    tool_calls: Annotated[list[_ToolCall], BeforeValidator(call_list)] = Field(default_factory=list[_ToolCall])
+    function_call: Annotated[_Function | None, BeforeValidator(older_call)] = None
+    """As servers spell a single call that do not know several yet; some say it beside the same one in `tool_calls`."""
 
     @property
     def calls(self) -> list[_ToolCall]:
@@ -151,9 +156,20 @@ class _Choice(WireModel):
     usage: Any = None
     error: Any = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_message(cls, given: Any) -> Any:
+        """An answer that was withheld may come without a message, if it says why it ended."""
+        choice = mapping(given)
+        if is_nothing(choice.get("message")) and word_of(choice.get("finish_reason")):
+            return {**choice, "message": {}}
+        return given
+
 
 class _Completion(WireModel):
-    choices: list[_Choice] = Field(min_length=1)
+    choices: Annotated[_Choice, BeforeValidator(first_choice)]
+    """The one that counts."""
+
     usage: Any = None
 
 
@@ -167,10 +183,10 @@ def read_completion(reply: Any) -> AgentResponse:
         FailedReply: The server, or the one behind it, says that it failed.
         ValidationError: The reply is not a chat completion.
     """
-    if error := mapping(reply).get("error"):
+    if error := error_in(reply):
         raise FailedReply("it is an error", error)
     completion = _Completion.model_validate(reply)
-    choice = completion.choices[0]
+    choice = completion.choices
     message, word = choice.message, choice.finish_reason
     if choice.error or read_finish_reason(word) == "error":
         raise FailedReply(f"the answer ended in an error (finish_reason {word!r})", choice.error)

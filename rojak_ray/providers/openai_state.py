@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from rojak_ray.providers.history import storable
+from rojak_ray.providers.openai_fields import call_list, first_choice, part_text, parts_of
 from rojak_ray.providers.wire import entries, mapping, text_of
 
 PLAIN_REASONING = ("reasoning_content", "reasoning")
@@ -23,13 +24,12 @@ CALL_FIELDS = ("extra_content", "provider_specific_fields", "thought_signature")
 
 
 def state_of(reply: Any) -> dict[str, Any] | None:
-    """What to keep of a chat completion; None if there is nothing that must go back."""
-    choices = entries(mapping(reply).get("choices"))
-    message = mapping(choices[0].get("message")) if choices else {}
+    """What to keep of a chat completion that could be read; None if there is nothing that must go back."""
+    message = mapping(mapping(first_choice(mapping(reply).get("choices"))).get("message"))
     fields = _kept(message, MESSAGE_FIELDS)
     if "reasoning_details" in fields or fields.get("reasoning") == fields.get("reasoning_content"):
         fields.pop("reasoning", None)  # the same once more, unsigned
-    calls = entries(message.get("tool_calls"))
+    calls = call_list(message.get("tool_calls"))
     extras = [_kept(call, CALL_FIELDS) for call in calls]
     state: dict[str, Any] = {}
     if fields:
@@ -76,8 +76,13 @@ def _kept(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _thought_parts(content: Any) -> list[Any] | None:
-    parts = entries(content)
-    kept = [len(text) if (text := text_of(part.get("text"))) else dict(part) for part in parts]
+    kept: list[Any] = []
+    for part in parts_of(content) or ():
+        if text := part_text(part):
+            is_behind_text = bool(kept) and isinstance(kept[-1], int)
+            kept[-1:] = [kept[-1] + len(text)] if is_behind_text else [*kept[-1:], len(text)]
+        elif isinstance(part, Mapping):
+            kept.append(dict(cast("Mapping[str, Any]", part)))
     return kept if any(isinstance(part, dict) and part.get("type") not in (None, "text") for part in kept) else None
 
 
@@ -95,9 +100,9 @@ class StreamedState:
             if delta.get(name):
                 self._fields.setdefault(name, []).append(delta[name])
         content = delta.get("content")
-        if isinstance(content, list):
-            self._in_parts = True
-            self._content.append(cast("list[Any]", content))
+        if (parts := parts_of(content)) is not None:
+            self._in_parts = self._in_parts or bool(parts)
+            self._content.append(parts)
         elif text_of(content):
             self._content.append([{"type": "text", "text": content}])
 
@@ -122,6 +127,8 @@ def last_said(pieces: Sequence[Any]) -> Any:
 
 def joined(pieces: Sequence[Any]) -> Any:
     """A value that is said in pieces: texts grow, objects are merged, entries of lists are continued."""
+    if len(pieces) == 1:
+        return pieces[0]
     if all(isinstance(piece, str) for piece in pieces):
         return "".join(pieces)
     if all(isinstance(piece, Mapping) for piece in pieces):

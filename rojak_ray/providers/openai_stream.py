@@ -1,14 +1,17 @@
-"""Chunks of a streamed chat completion, put together as the completion they stand for."""
+"""Chunks of a streamed chat completion, put together as the completion they stand for.
+
+Nothing is read here: what cannot be joined is handed on as it came, and refused where whole answers are read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from rojak_ray.messages import join_halves
 from rojak_ray.providers.openai_calls import CallPieces
+from rojak_ray.providers.openai_fields import call_list, is_first, older_call, part_text, parts_of, side_text
 from rojak_ray.providers.openai_state import StreamedState
-from rojak_ray.providers.wire import entries, highest, join_parts, mapping, text_of, word_of
+from rojak_ray.providers.wire import GrowingText, entries, highest, is_nothing, mapping, word_of
 
 
 class ChunkAssembly:
@@ -17,13 +20,20 @@ class ChunkAssembly:
     asking: ClassVar[Mapping[str, Any]] = {"stream": True, "stream_options": {"include_usage": True}}
 
     def __init__(self) -> None:
-        self._content: list[str] = []
+        self._content = GrowingText()
         self._refusal: list[str] = []
         self._calls = CallPieces()
         self._older_call = CallPieces()
         """A `function_call`, which some servers send beside the same call in `tool_calls`: those count."""
 
+        self._odd: dict[str, Any] = {}
+        """Fields of the message that cannot be joined, as they came."""
+
+        self._odd_message: Any = None
         self._state = StreamedState()
+        self._said: set[str] = set()
+        """Fields of the message that were said in pieces."""
+
         self._finish_reason: str | None = None
         self._error: Any = None
         self._usage: dict[str, Any] = {}
@@ -35,6 +45,11 @@ class ChunkAssembly:
         """Whether the server said that nothing is missing: by a finish reason, or by its last event."""
         return self._finish_reason is not None or (self._ended and self._answers)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server's last event came."""
+        return self._ended
+
     def end(self) -> None:
         """The server's last event came."""
         self._ended = True
@@ -43,40 +58,71 @@ class ChunkAssembly:
         """Take a chunk; the text it adds. A refusal is not told in pieces: only its end says whether it is one."""
         chunk = mapping(piece)
         self._count(chunk.get("usage"))
-        text = "".join(self._add_choice(choice) for choice in entries(chunk.get("choices")) if not choice.get("index"))
-        self._content.append(text)
-        return text
+        choice = next(filter(is_first, entries(chunk.get("choices"))), None)
+        return self._add_choice(choice) if choice is not None else ""
 
     def _add_choice(self, choice: Mapping[str, Any]) -> str:
         """Take the one answer that was asked for; where servers end with the whole message, it tells nothing new."""
-        self._answers = True
         self._finish_reason = word_of(choice.get("finish_reason")) or self._finish_reason
         self._error = choice.get("error") or self._error
         self._count(choice.get("usage"))
-        delta = mapping(choice.get("delta")) or self._not_told(mapping(choice.get("message")))
-        self._state.add(delta)
-        self._refusal.append(text_of(delta.get("refusal")))
-        for call in entries(delta.get("tool_calls")):
-            self._calls.add(call)
-        if function := mapping(delta.get("function_call")):
-            self._older_call.add({"index": 0, "function": function})
-        return text_of(join_parts(delta.get("content")))
+        said = self._add_message(self._piece(choice.get("delta")))
+        rest = {name: value for name, value in self._piece(choice.get("message")).items() if name not in self._said}
+        return said + self._add_message(rest)
 
-    def _not_told(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        told = bool("".join(self._content)) or bool(self._calls.calls()) or bool(self._older_call.calls())
-        return {} if told else message
+    def _piece(self, given: Any) -> Mapping[str, Any]:
+        if isinstance(given, Mapping):
+            self._answers = True
+        elif not is_nothing(given):
+            self._odd_message = given
+        return mapping(given)
+
+    def _add_message(self, message: Mapping[str, Any]) -> str:
+        self._state.add(message)
+        self._said |= {name for name, value in message.items() if not is_nothing(value)}
+        self._refusal.append(side_text(message.get("refusal")) or "")
+        try:
+            self._calls.add_all(call_list(message.get("tool_calls")))
+        except ValueError:
+            self._odd["tool_calls"] = message["tool_calls"]
+        try:
+            if (function := older_call(message.get("function_call"))) is not None:
+                self._older_call.add_all([{"index": 0, "function": function}])
+        except ValueError:
+            self._odd["function_call"] = message["function_call"]
+        return self._add_content(message.get("content"))
+
+    def _add_content(self, content: Any) -> str:
+        parts = parts_of(content)
+        return self._content.add(content) if parts is None else "".join(map(self._add_part, parts))
+
+    def _add_part(self, part: Any) -> str:
+        try:
+            return self._content.add(part_text(part))
+        except ValueError:
+            self._content.add(cast("Any", [part]))
+            return ""
 
     def _count(self, usage: Any) -> None:
         self._usage = highest(self._usage, mapping(usage))
 
     def reply(self) -> dict[str, Any]:
         """The completion."""
+        content = self._content.whole()
+        state = self._state.fields()
         message = {
             "role": "assistant",
-            "content": join_halves("".join(self._content)),
-            "refusal": join_halves("".join(self._refusal)) or None,
-            "tool_calls": self._calls.calls() or self._older_call.calls() or None,
-            **self._state.fields(),
+            **state,
+            "content": state.get("content", content) if isinstance(content, str) else content,
+            "refusal": "".join(self._refusal),
+            "tool_calls": self._calls.calls(),
+            "function_call": next(iter(self._older_call.calls()), {}).get("function"),
+            **self._odd,
         }
-        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason, "error": self._error}
+        choice = {
+            "index": 0,
+            "message": message if self._odd_message is None else self._odd_message,
+            "finish_reason": self._finish_reason,
+            "error": self._error,
+        }
         return {"choices": [choice], "usage": self._usage}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from rojak_ray.agents.choice import released
 from rojak_ray.agents.finish import FinishReason
-from rojak_ray.messages import clean_text
+from rojak_ray.messages import clean_text, join_halves
+from rojak_ray.providers.history import as_text
 from rojak_ray.redaction import Secrets, all_of, of_headers, of_query
+
+_PLACEHOLDERS = re.compile(r"\A(?:\s*\{\})+(?=\s*\{)")
+"""Empty objects with which some servers begin the arguments, to send the true ones behind."""
 
 
 class UnusableReply(Exception):
@@ -55,19 +60,54 @@ class WireModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-def _clean(value: Any) -> Any:
-    return clean_text(value) if isinstance(value, str) else value
+def is_nothing(value: Any) -> bool:
+    """Whether a field says nothing: null, false, or empty. Servers in PHP say `[]` where they mean `{}`."""
+    return value is None or value is False or (isinstance(value, str | list | Mapping) and not value)
 
 
-Text = Annotated[str, BeforeValidator(_clean)]
-"""Text in which half characters, which JSON can spell and UTF-8 cannot, are replaced."""
+def error_in(reply: Any) -> Any:
+    """The error that an answer or an event is in spite of its status; None if it is none."""
+    given = mapping(reply)
+    error = given.get("error")
+    if error:
+        return error
+    return given if "error" in (given.get("object"), given.get("type")) else None
 
 
-def join_parts(value: Any) -> Any:
-    """Text, also where a server answers in parts, as multimodal requests are spelled."""
-    if not isinstance(value, list):
-        return value
-    return "".join(text_of(part.get("text")) for part in entries(cast("Any", value)))
+class GrowingText:
+    """A text that comes in pieces. What is no text is kept as it came, for the reader of whole answers to refuse."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._odd: Any = None
+
+    def add(self, piece: Any) -> str:
+        """Take a piece; what it says."""
+        if isinstance(piece, str):
+            self._pieces.append(piece)
+            return piece
+        if not is_nothing(piece):
+            self._odd = piece
+        return ""
+
+    def whole(self) -> Any:
+        """All of it."""
+        return join_halves("".join(self._pieces)) if self._odd is None else self._odd
+
+
+def call_id(value: Any) -> str | None:
+    """A call's id; None if the server gives none that can be used. Some count them."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return clean_text(value) if isinstance(value, str) and value else None
+
+
+def call_arguments(value: Any) -> str:
+    """A call's arguments as text, however they are sent.
+
+    Nothing stays nothing, for in an answer that was cut something may have been lost.
+    """
+    return "" if is_nothing(value) else _PLACEHOLDERS.sub("", as_text(value))
 
 
 def word_of(value: Any) -> str | None:
@@ -83,9 +123,9 @@ def highest(counted: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, A
         before = merged.get(name)
         if isinstance(value, Mapping):
             merged[name] = highest(mapping(before), cast("Mapping[str, Any]", value))
-        elif isinstance(value, int) and isinstance(before, int):
-            merged[name] = max(before, value)
-        elif value is not None:
+        elif isinstance(value, int):
+            merged[name] = max(before, value) if isinstance(before, int) else value
+        elif value is not None and not isinstance(before, int | Mapping):
             merged[name] = value
     return merged
 
