@@ -6,7 +6,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ MissingExtra             a provider's package is not installed
 │   ├─ MissingKey               no API key was found
 │   ├─ InvalidStorage           the storage URL is not one we can use
-│   ├─ InvalidSetting           an argument of the client is not among the choices
+│   ├─ InvalidSetting           a setting of a client, worker, function or retry is not among the choices
 │   └─ RayUnavailable           Ray could not be started or joined
 ├─ RequestError                 this request is wrong; nothing was stored
 │   ├─ InvalidMessage (ValueError)
@@ -15,6 +15,7 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   ├─ InvalidContext (ValueError)
 │   ├─ InvalidLimit (ValueError)
 │   ├─ InvalidSchedule (ValueError)
+│   ├─ InvalidArgument (ValueError)
 │   ├─ SessionNotFound (ValueError, LookupError)
 │   ├─ RunNotFound (ValueError, LookupError)
 │   ├─ ScheduleNotFound (ValueError, LookupError)
@@ -90,7 +91,7 @@ class InvalidStorage(ConfigError, ValueError):
 
 
 class InvalidSetting(ConfigError, ValueError):
-    """An argument of a client is not among the choices, which the text names."""
+    """A setting of a client, a worker, a function or of retries is not among the choices; the text names it."""
 
 
 class RayUnavailable(ConfigError, RuntimeError):
@@ -123,6 +124,10 @@ class InvalidLimit(RequestError, ValueError):
 
 class InvalidSchedule(RequestError, ValueError):
     """A field of a schedule cannot be followed; the text names it."""
+
+
+class InvalidArgument(RequestError, ValueError):
+    """An argument is of another kind than is asked for; the text names it and says what to write."""
 
 
 class SessionNotFound(RequestError, ValueError, LookupError):

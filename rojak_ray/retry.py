@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rojak_ray.checks import check_list, check_number, shown
+from rojak_ray.errors import InvalidSetting
+
 DEFAULT_MAXIMUM_ATTEMPTS = 5
 """Attempts without an explicit policy: four retries over about 15 seconds."""
 
@@ -43,25 +46,8 @@ class RetryPolicy:
     attempt comes when this policy says, and counts."""
 
     def __post_init__(self) -> None:
-        """Refuse values that make no schedule (none is made when there is one attempt only)."""
-        intervals = (self.initial_interval_in_seconds, self.backoff_coefficient, self.maximum_interval_in_seconds or 0)
-        if not all(math.isfinite(value) for value in intervals):
-            raise ValueError("Intervals and the backoff coefficient must be finite numbers")
-        if not 0 <= self.maximum_retry_after_in_seconds <= LONGEST_WAIT_S:
-            raise ValueError(f"Maximum Retry-After must be from 0 to {LONGEST_WAIT_S:g} seconds")
-        if self.maximum_attempts == 1:
-            return
-        if self.initial_interval_in_seconds < 0:
-            raise ValueError("Initial interval cannot be negative")
-        if self.backoff_coefficient < 1:
-            raise ValueError("Backoff coefficient cannot be less than 1")
-        if self.maximum_interval_in_seconds is not None:
-            if self.maximum_interval_in_seconds < 0:
-                raise ValueError("Maximum interval cannot be negative")
-            if self.maximum_interval_in_seconds < self.initial_interval_in_seconds:
-                raise ValueError("Maximum interval cannot be less than initial interval")
-        if self.maximum_attempts < 0:
-            raise ValueError("Maximum attempts cannot be negative")
+        """Refuse values that make no schedule."""
+        check_retry_policy(self)
 
 
 @dataclass
@@ -76,10 +62,78 @@ class RetryOptions:
 
     def __post_init__(self) -> None:
         """Refuse a time that no call can keep."""
-        if self.timeout_in_seconds < 1:
-            raise ValueError("Timeout cannot be less than one second")
-        if not math.isfinite(self.timeout_in_seconds):
-            raise ValueError("Timeout must be a finite number of seconds")
+        check_retry_options(self)
+
+
+def check_retry_options(options: RetryOptions) -> None:
+    """Refuse options that no step can follow; they may have been changed since they were made.
+
+    Raises:
+        InvalidSetting: The text names the field.
+    """
+    timeout = _a_number(options.timeout_in_seconds, "timeout_in_seconds")
+    if timeout < 1:
+        raise InvalidSetting("Timeout cannot be less than one second")
+    if not math.isfinite(timeout):
+        raise InvalidSetting("Timeout must be a finite number of seconds")
+    if options.retry_policy is not None:
+        if not isinstance(options.retry_policy, RetryPolicy):
+            raise InvalidSetting(f"retry_policy must be a RetryPolicy or None, not {shown(options.retry_policy)}.")
+        check_retry_policy(options.retry_policy)
+
+
+def check_retry_policy(policy: RetryPolicy) -> None:
+    """Refuse a policy that makes no schedule (none is made when there is one attempt only).
+
+    Raises:
+        InvalidSetting: The text names the field.
+    """
+    initial = _a_number(policy.initial_interval_in_seconds, "initial_interval_in_seconds")
+    coefficient = _a_number(policy.backoff_coefficient, "backoff_coefficient")
+    longest = policy.maximum_interval_in_seconds
+    longest = _a_number(longest, "maximum_interval_in_seconds") if longest is not None else None
+    if not all(math.isfinite(value) for value in (initial, coefficient, longest or 0)):
+        raise InvalidSetting("Intervals and the backoff coefficient must be finite numbers")
+    _check_error_types(policy.non_retryable_error_types)
+    _check_attempts(policy.maximum_attempts)
+    retry_after = _a_number(policy.maximum_retry_after_in_seconds, "maximum_retry_after_in_seconds")
+    if not 0 <= retry_after <= LONGEST_WAIT_S:
+        raise InvalidSetting(f"Maximum Retry-After must be from 0 to {LONGEST_WAIT_S:g} seconds")
+    if policy.maximum_attempts == 1:
+        return
+    if initial < 0:
+        raise InvalidSetting("Initial interval cannot be negative")
+    if coefficient < 1:
+        raise InvalidSetting("Backoff coefficient cannot be less than 1")
+    if longest is not None and longest < 0:
+        raise InvalidSetting("Maximum interval cannot be negative")
+    if longest is not None and longest < initial:
+        raise InvalidSetting("Maximum interval cannot be less than initial interval")
+
+
+def _check_attempts(attempts: object) -> None:
+    if isinstance(attempts, int) and not isinstance(attempts, bool) and attempts < 0:
+        raise InvalidSetting("Maximum attempts cannot be negative")
+    most = 10**15
+    check_number(attempts, "maximum_attempts", InvalidSetting, most=most, whole=True, why="0 means no limit.")
+
+
+def _check_error_types(given: object) -> None:
+    if given is None:
+        return
+    for one in check_list(given, "non_retryable_error_types", InvalidSetting, "names of exception classes"):
+        if not isinstance(one, str | type):
+            raise InvalidSetting(f'non_retryable_error_types must hold names such as "ValueError", not {shown(one)}.')
+
+
+def _a_number(value: object, name: str) -> float:
+    """A number, as a float, which holds no larger ones than infinity; raises InvalidSetting naming the field."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidSetting(f"{name} must be a number, not {shown(value)}.")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 DEFAULT_POLICY = RetryPolicy(maximum_attempts=DEFAULT_MAXIMUM_ATTEMPTS)

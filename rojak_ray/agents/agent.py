@@ -18,7 +18,7 @@ class AgentInstructionOptions:
     type: Literal["function"] = "function"
 
 
-Instructions: TypeAlias = "str | AgentInstructionOptions | dict[str, Any] | Callable[..., Any]"
+Instructions: TypeAlias = "str | AgentInstructionOptions | dict[str, Any] | Callable[..., Any] | None"
 AgentFunction: TypeAlias = "str | Callable[..., Any]"
 
 
@@ -47,13 +47,15 @@ class Agent:
     """Who speaks; the sender of its messages."""
 
     instructions: Instructions = "You are a helpful assistant."
-    """The system message: text, a callable (with or without `context_variables`), or the name of a registered one."""
+    """The system message: text, a callable (with or without `context_variables`), or the name of a registered one.
+    None is no system message."""
 
     functions: Sequence[AgentFunction] = field(default_factory=list[AgentFunction])
     """Callables, or names of functions that a worker has registered."""
 
     tool_choice: Any | None = None
-    """Passed to the vendor: "auto", "required", "none", a function's name, or the vendor's own form."""
+    """Passed to the vendor: "auto", "required", "none", the name of one of the functions, or the vendor's own form as a
+    dictionary."""
 
     parallel_tool_calls: bool = True
     """Whether the model may ask for several functions in one answer."""

@@ -8,12 +8,16 @@ from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 from rojak_ray.agents.scheduled import ScheduledRun
+from rojak_ray.checks import check_flag, check_kind, check_mapping, check_number, reason_of, shown
+from rojak_ray.errors import InvalidSetting
 from rojak_ray.messages import LEAST_RESULT_BYTES, MOST_RESULT_BYTES, RESULT_BYTES
-from rojak_ray.retry import RetryPolicy
+from rojak_ray.retry import LONGEST_WAIT_S, RetryPolicy
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 SETTINGS_ATTRIBUTE = "__rojak_function__"
+_MOST_OF_ANYTHING = 10**15
+"""Of CPUs, bytes or whatever else a task reserves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,33 +122,70 @@ def function(
             your own, with its name as the result.
 
     Raises:
-        ValueError: `timeout` is not positive, or `max_result_bytes` not within its bounds.
+        InvalidSetting (a ValueError): A setting is of another kind or not within its bounds, or what it is said of is
+            no function, or one that takes no notes.
     """
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is not None and seconds <= 0:
-        raise ValueError(f"A function's timeout must be positive, not {seconds}.")
-    if not LEAST_RESULT_BYTES <= max_result_bytes <= MOST_RESULT_BYTES:
-        raise ValueError(
-            f"A function's max_result_bytes must be from {LEAST_RESULT_BYTES:,} to {MOST_RESULT_BYTES:,}, not "
-            f"{max_result_bytes!r}. Keep larger results in a file or bucket of your own and return their place."
-        )
+    if retry_policy is not None:
+        check_kind(retry_policy, "retry_policy of a function", InvalidSetting, RetryPolicy)
     settings = FunctionSettings(
-        timeout_s=seconds,
+        timeout_s=_seconds(timeout),
         retry_policy=retry_policy,
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        memory=memory,
-        resources=dict(resources or {}),
-        runtime_env=dict(runtime_env) if runtime_env is not None else None,
-        at_most_once=at_most_once,
-        max_result_bytes=max_result_bytes,
+        num_cpus=_amount(num_cpus, "num_cpus"),
+        num_gpus=_amount(num_gpus, "num_gpus"),
+        memory=_amount(memory, "memory"),
+        resources=_resources(resources),
+        runtime_env=_mapping(runtime_env, "runtime_env") if runtime_env is not None else None,
+        at_most_once=check_flag(at_most_once, "at_most_once of a function", InvalidSetting),
+        max_result_bytes=_bytes(max_result_bytes),
     )
 
     def decorate(target: AnyFunction) -> AnyFunction:
-        setattr(target, SETTINGS_ATTRIBUTE, settings)
+        if not callable(target):
+            raise InvalidSetting(f"@function is for functions, not for {shown(target)}.")
+        try:
+            setattr(target, SETTINGS_ATTRIBUTE, settings)
+        except Exception as error:
+            raise InvalidSetting(
+                f"@function cannot note its settings on {shown(target)} ({reason_of(error)}). Write a function with "
+                "def that calls it, and decorate that."
+            ) from error
         return target
 
     return decorate if fn is None else decorate(fn)
+
+
+def _seconds(timeout: object) -> float | None:
+    seconds: Any = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is None:
+        return None
+    name = "timeout of a function"
+    if check_number(seconds, name, InvalidSetting, most=LONGEST_WAIT_S, why="It is seconds, or a timedelta.") == 0:
+        raise InvalidSetting(f"{name} must be positive, not {seconds}.")
+    return seconds
+
+
+def _bytes(given: object) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or not LEAST_RESULT_BYTES <= given <= MOST_RESULT_BYTES:
+        raise InvalidSetting(
+            f"A function's max_result_bytes must be from {LEAST_RESULT_BYTES:,} to {MOST_RESULT_BYTES:,}, not "
+            f"{shown(given)}. Keep larger results in a file or bucket of your own and return their place."
+        )
+    return given
+
+
+def _amount(given: object, name: str) -> float | None:
+    if given is None:
+        return None
+    return check_number(given, f"{name} of a function", InvalidSetting, most=_MOST_OF_ANYTHING)
+
+
+def _resources(given: object) -> dict[str, float]:
+    pairs = _mapping(given, "resources") if given is not None else {}
+    return {name: _amount(amount, f"resources[{name!r}]") or 0.0 for name, amount in pairs.items()}
+
+
+def _mapping(given: object, name: str) -> dict[str, Any]:
+    return check_mapping(given, f"{name} of a function", InvalidSetting)
 
 
 def settings_of(fn: Callable[..., Any]) -> FunctionSettings:

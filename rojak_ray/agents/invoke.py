@@ -36,6 +36,7 @@ from rojak_ray.agents.function import ToolContext
 from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
 from rojak_ray.agents.schema import FunctionDefinition, signature_of
 from rojak_ray.agents.shown import shown
+from rojak_ray.checks import kind_of, reason_of
 from rojak_ray.errors import InvalidAgent, InvalidContext
 from rojak_ray.messages import (
     RESULT_BYTES,
@@ -329,9 +330,31 @@ def read_instructions(fn: Callable[..., Any], value: Any) -> str:
     return clean_text(str.__str__(value))
 
 
+def check_instructions(fn: Callable[..., Any]) -> None:
+    """Refuse a callable that no run could have write instructions.
+
+    Raises:
+        InvalidAgent: It asks for parameters that nobody can fill, or cannot be asked what it takes.
+    """
+    try:
+        _instruction_arguments(fn, name_of_writer(fn), {}, None)
+        target = inspect.unwrap(fn)
+        pieces = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
+    except InvalidAgent:
+        raise
+    except BaseException as error:  # noqa: BLE001  (a callable is an object of whatever class)
+        raise InvalidAgent(f"{kind_of(fn)} cannot be read: {reason_of(error)}. Write a plain function.") from None
+    if pieces:
+        raise InvalidAgent(f"{name_of_writer(fn)!r} yields pieces; return the whole text.")
+
+
 def name_of_writer(fn: Callable[..., Any]) -> str:
     """What to call a callable that writes instructions."""
-    return getattr(fn, "__name__", type(fn).__name__)
+    try:
+        name = getattr(fn, "__name__", None)
+    except BaseException:  # noqa: BLE001  (a property like any other)
+        name = None
+    return name if type(name) is str else kind_of(fn)
 
 
 def _instruction_arguments(

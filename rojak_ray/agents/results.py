@@ -7,6 +7,8 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal, cast
 
 from rojak_ray.agents.agent import Agent
+from rojak_ray.checks import check_list, shown
+from rojak_ray.errors import InvalidSetting
 from rojak_ray.messages import Usage, VendorState
 
 
@@ -91,11 +93,15 @@ class WaitForAnswer:
 
     def __post_init__(self) -> None:
         """Refuse a time that is over before it begins, and options that are no list of texts."""
-        if isinstance(self.options, str) or not all(isinstance(option, str) for option in self.options):
-            raise ValueError("options of WaitForAnswer must be a list of texts.")
-        limit = self.timeout_in_seconds
-        if limit is not None and not limit > 0:  # nor NaN
-            raise ValueError(f"timeout_in_seconds of WaitForAnswer must be more than 0, not {limit!r}.")
+        if not isinstance(self.question, str):
+            raise InvalidSetting(f"question of WaitForAnswer must be text, not {shown(self.question)}.")
+        options = check_list(self.options, "options of WaitForAnswer", InvalidSetting, "texts")
+        if not all(isinstance(option, str) for option in options):
+            raise InvalidSetting(f"options of WaitForAnswer must be a list of texts, not {shown(options)}.")
+        limit: Any = self.timeout_in_seconds
+        is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        if limit is not None and not (is_number and limit > 0):  # nor NaN
+            raise InvalidSetting(f"timeout_in_seconds of WaitForAnswer must be more than 0, not {shown(limit)}.")
         if limit is not None and limit > _LONGEST_S:
             object.__setattr__(self, "timeout_in_seconds", None)
 

@@ -26,7 +26,9 @@ from rojak_ray.agents.function import FunctionSettings, settings_of
 from rojak_ray.agents.json_schema import PlainJsonSchema, json_schema
 from rojak_ray.errors import InvalidAgent
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What vendors accept as the name of a function."""
+
 _PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -166,7 +168,7 @@ def name_of(fn: Callable[..., Any]) -> str:
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(target).__name__).lower()
     if name == "<lambda>":
         raise InvalidAgent("A lambda has no name a model could call; write it with def, or set its __name__.")
-    if not _NAME.fullmatch(name):
+    if not FUNCTION_NAME.fullmatch(name):
         raise InvalidAgent(f"The function name {name!r} must be 1 to 64 of the characters A-Z, a-z, 0-9, _ and -.")
     return name
 

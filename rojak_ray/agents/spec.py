@@ -6,9 +6,10 @@ same encoding serves a driver, a worker process and the in-process runtime.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol, cast
 
@@ -22,10 +23,12 @@ from rojak_ray.agents.agent import (
     OpenAIAgent,
     Retriever,
 )
+from rojak_ray.agents.given import check_agent, check_choice, own_fields, read_functions, read_instructions_of
 from rojak_ray.agents.secret_fields import refuse_secrets
+from rojak_ray.checks import check_text, kind_of, reason_of, shown
 from rojak_ray.errors import DuplicateName, InvalidAgent, InvalidContext
 from rojak_ray.ids import digest
-from rojak_ray.messages import Record, has_lone_surrogate, read_json
+from rojak_ray.messages import Record, read_json
 from rojak_ray.retry import LONGEST_RETRY_AFTER_S, RetryOptions, RetryPolicy
 
 
@@ -174,71 +177,68 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
         InvalidAgent: A field cannot be stored or makes no sense; the text names the agent and the field.
         DuplicateName: Two different functions of the agent share a name.
     """
-    if not isinstance(agent, Agent):
-        raise InvalidAgent(f"An agent must be an Agent (OpenAIAgent, ...), not {type(agent).__name__}.")
-    for field_name in ("type", "name", "model"):
-        value = getattr(agent, field_name)
-        if not isinstance(value, str) or not value or has_lone_surrogate(value):
-            raise InvalidAgent(f"Agent {agent.name!r} has {field_name}={value!r}; it must be non-empty text.")
-    if not isinstance(agent.retry_options, RetryOptions):
-        raise InvalidAgent(f"Agent {agent.name!r} has retry_options that are not RetryOptions.")
-    options = agent.retry_options
-    config = getattr(agent, "inference_config", None)
-    extra = {name: value for name, value in vars(agent).items() if name not in _COMMON and name[0] != "_"}
-    refuse_secrets(agent, config, extra)
     try:
-        return AgentSpec(
-            type=agent.type,
-            name=agent.name,
-            model=agent.model,
-            instructions=_encode_instructions(agent, refer),
-            functions=_encode_functions(agent, refer),
-            tool_choice=read_json(agent.tool_choice, "tool_choice"),
-            reset_tool_choice=bool(agent.reset_tool_choice),
-            parallel_tool_calls=bool(agent.parallel_tool_calls),
-            retriever=_encode_retrievers(agent),
-            retry=RetrySpec(
-                timeout_s=options.timeout_in_seconds,
-                policy=PolicySpec.of(options.retry_policy) if options.retry_policy else None,
-            ),
-            inference_config=cast("Any", read_json(config, "inference_config")),
-            extra=cast("Any", read_json(extra, "fields")),
-        )
+        return _encode(check_agent(agent), refer)
+    except (InvalidAgent, DuplicateName):
+        raise
     except (InvalidContext, ValidationError) as error:
         raise InvalidAgent(f"Agent {agent.name!r} cannot be stored: {error}") from error
+    except Exception as error:  # an agent is of whatever class, and so is what it holds
+        raise InvalidAgent(
+            f"An agent of the class {kind_of(agent)} cannot be read: {reason_of(error)}. Its fields must be plain data."
+        ) from error
 
 
-def _encode_instructions(agent: Agent, refer: Refer) -> str | FunctionRef:
-    given = agent.instructions
-    if isinstance(given, str):
-        if has_lone_surrogate(given):
-            raise InvalidAgent(f"The instructions of agent {agent.name!r} hold half a character (a lone surrogate).")
-        return given
-    if isinstance(given, AgentInstructionOptions):
-        return FunctionRef(name=given.name)
-    if isinstance(given, Mapping):
-        if given.get("type") == "function" and isinstance(given.get("name"), str):
-            return FunctionRef(name=given["name"])
-    elif callable(given):
-        return refer(given, writes_instructions=True)
-    raise InvalidAgent(
-        f"The instructions of agent {agent.name!r} must be text, a callable, AgentInstructionOptions or "
-        f'{{"type": "function", "name": ...}}, not {given!r:.60}.'
+def _encode(agent: Agent, refer: Refer) -> AgentSpec:
+    options = agent.retry_options
+    config = getattr(agent, "inference_config", None)
+    extra = own_fields(agent, _COMMON)
+    refuse_secrets(agent, config, extra)
+    # All that is plain is read before any code is referred to: what is refused leaves nothing behind.
+    plain: dict[str, Any] = {
+        "tool_choice": read_json(agent.tool_choice, "tool_choice"),
+        "inference_config": read_json(config, "inference_config"),
+        "extra": read_json(extra, "fields"),
+        "retriever": _encode_retrievers(agent),
+    }
+    functions, instructions = read_functions(agent), read_instructions_of(agent)
+    refs = _encode_functions(agent, functions, refer)
+    check_choice(agent, [ref.name for ref in refs])
+    return AgentSpec(
+        type=agent.type,
+        name=agent.name,
+        model=agent.model,
+        instructions=_encode_instructions(agent, instructions, refer),
+        functions=refs,
+        reset_tool_choice=agent.reset_tool_choice,
+        parallel_tool_calls=agent.parallel_tool_calls,
+        retry=RetrySpec(
+            timeout_s=options.timeout_in_seconds,
+            policy=PolicySpec.of(options.retry_policy) if options.retry_policy else None,
+        ),
+        **plain,
     )
 
 
-def _encode_functions(agent: Agent, refer: Refer) -> tuple[FunctionRef, ...]:
-    given = agent.functions
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise InvalidAgent(f"The functions of agent {agent.name!r} must be a list of callables and names.")
+def _encode_instructions(
+    agent: Agent, given: str | Callable[..., Any] | AgentInstructionOptions, refer: Refer
+) -> str | FunctionRef:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, AgentInstructionOptions):
+        return FunctionRef(name=given.name)
+    with _named(agent, "instructions"):
+        return refer(given, writes_instructions=True)
+
+
+def _encode_functions(agent: Agent, given: Sequence[Any], refer: Refer) -> tuple[FunctionRef, ...]:
     found: dict[str, FunctionRef] = {}
-    for function in given:
+    for index, function in enumerate(given):
         if isinstance(function, str):
-            ref = FunctionRef(name=function)
-        elif callable(function):
-            ref = refer(function)
+            ref = FunctionRef(name=str.__str__(function))
         else:
-            raise InvalidAgent(f"Agent {agent.name!r} lists {function!r:.60} as a function; it is not callable.")
+            with _named(agent, f"functions[{index}]"):
+                ref = refer(function)
         known = found.get(ref.name)
         if known is not None and known.ref != ref.ref:
             raise DuplicateName(
@@ -246,6 +246,15 @@ def _encode_functions(agent: Agent, refer: Refer) -> tuple[FunctionRef, ...]:
             )
         found[ref.name] = ref
     return tuple(found.values())
+
+
+@contextlib.contextmanager
+def _named(agent: Agent, what: str) -> Generator[None]:
+    """Whoever refuses a callable does not know whose it is."""
+    try:
+        yield
+    except InvalidAgent as error:
+        raise InvalidAgent(f"{what} of agent {agent.name!r} cannot be used: {error}") from error
 
 
 def _encode_retrievers(agent: Agent) -> RetrieverSpec | tuple[RetrieverSpec, ...] | None:
@@ -262,11 +271,10 @@ def _encode_retrievers(agent: Agent) -> RetrieverSpec | tuple[RetrieverSpec, ...
 def _encode_retriever(agent: Agent, given: Any) -> RetrieverSpec:
     if not isinstance(given, Retriever):
         raise InvalidAgent(
-            f"Agent {agent.name!r} has {given!r:.60} as a retriever; it must be a Retriever (QdrantRetriever, ...) or "
+            f"Agent {agent.name!r} has {shown(given)} as a retriever; it must be a Retriever (QdrantRetriever, ...) or "
             "a list of them."
         )
-    if not isinstance(given.type, str) or not given.type:
-        raise InvalidAgent(f"Agent {agent.name!r} has a retriever whose type is {given.type!r}; it must be text.")
+    check_text(getattr(given, "type", None), f"The type of a retriever of agent {agent.name!r}", InvalidAgent)
     settings = {name: value for name, value in vars(given).items() if name != "type"}
     return RetrieverSpec(type=given.type, settings=cast("Any", read_json(settings, "retriever")))
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import JsonValue
 
+from rojak_ray.checks import kind_of, shown
 from rojak_ray.errors import InvalidContext
 from rojak_ray.messages.bounds import TEXT_BYTES, too_large, weighs_more
 from rojak_ray.messages.text import has_lone_surrogate
@@ -29,10 +30,10 @@ def read_context(given: Mapping[str, Any] | None) -> dict[str, JsonValue]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise InvalidContext(f"Context variables must be a dictionary, not {type(given).__name__}.")
+        raise InvalidContext(f"context_variables must be a dictionary, not {kind_of(given)} ({shown(given)}).")
     for key, value in given.items():
         if weighs_more(value, TEXT_BYTES):
-            raise InvalidContext(too_large(f"The value at {key!r:.60}"))
+            raise InvalidContext(too_large(f"context_variables: the value at {shown(key)}"))
     return {_read_key(key, ""): read_json(value, str(key)) for key, value in given.items()}
 
 
@@ -68,5 +69,6 @@ def read_json(value: Any, path: str, depth: int = 0) -> JsonValue:
 
 def _read_key(key: Any, path: str) -> str:
     if not isinstance(key, str) or has_lone_surrogate(key):
-        raise InvalidContext(f"The key {key!r} at {path or 'the top'!r} must be a string.")
+        where = f"at {path!r}" if path else "at the top of context_variables"
+        raise InvalidContext(f"The key {shown(key)} {where} must be a string of whole characters.")
     return key

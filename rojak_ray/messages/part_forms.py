@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
+from rojak_ray.checks import kind_of, shown
 from rojak_ray.errors import InvalidMessage
 from rojak_ray.messages.parts import FilePart, ImagePart, TextPart
 from rojak_ray.messages.text import has_lone_surrogate
@@ -64,19 +63,17 @@ def _read(given: Any) -> AnyPart:
     if isinstance(given, TextPart | ImagePart | FilePart):
         return given
     if not isinstance(given, Mapping):
-        raise _Unreadable(f"it is of type {type(given).__name__}; write {_OURS}.")
+        raise _Unreadable(f"it is of type {kind_of(given)}; write {_OURS}.")
     part = cast("Mapping[str, Any]", given)
     kind = part.get("type")
     read = _FORMS.get(kind) if isinstance(kind, str) else None
     if read is None:
-        hint = _HINTS.get(str(kind), f"write {_OURS}")
-        raise _Unreadable(f"parts of the type {kind!r} cannot be taken; {hint}.")
+        hint = _HINTS.get(kind if isinstance(kind, str) else "", f"write {_OURS}")
+        raise _Unreadable(f"parts of the type {shown(kind)} cannot be taken; {hint}.")
     try:
         return read(part)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(step) for step in fault["loc"])
-        raise _Unreadable(f"{place!r} is wrong ({fault['msg']}); write {_OURS}.") from None
+    except InvalidMessage as error:
+        raise _Unreadable(f"{error}; write {_OURS}.") from None
 
 
 def _read_text(part: Mapping[str, Any]) -> AnyPart:
@@ -143,7 +140,7 @@ def _from_source(source: Mapping[str, Any]) -> dict[str, Any]:
         case "file":
             raise _Unreadable(f"a source of the type 'file' {_UPLOADED}.")
         case kind:
-            raise _Unreadable(f"a source of the type {kind!r} cannot be taken; use 'base64' or 'url'.")
+            raise _Unreadable(f"a source of the type {shown(kind)} cannot be taken; use 'base64' or 'url'.")
 
 
 def _need(value: Any, name: str) -> Any:

@@ -7,9 +7,11 @@ is fetched by us. What is wrong with a part is said where messages enter (`read_
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from rojak_ray.errors import InvalidMessage
 
 DATA_BYTES = 16 * 1024
 """Data of a part that takes more than this is stored once, beside the records and snapshots that hold it."""
@@ -29,14 +31,33 @@ Data = Annotated[str, BeforeValidator(_as_base64)]
 """Base64 text; bytes are taken, too, and written as such."""
 
 
-class TextPart(Record):
+class Given(Record):
+    """A record that people make: what is wrong with it is told in words of ours."""
+
+    if not TYPE_CHECKING:  # or type checkers would not know the fields
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise InvalidMessage(f"{type(self).__name__}: {fault_in(error)}") from None
+
+
+def fault_in(error: ValidationError) -> str:
+    """The first thing that is wrong, with the name of its field and without what was given."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(step) for step in fault["loc"])
+    return f"{place!r} is wrong ({fault['msg']})"
+
+
+class TextPart(Given):
     """Text beside other parts."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class ImagePart(Record):
+class ImagePart(Given):
     """An image: `ImagePart(url="https://...")` or `ImagePart(data=path.read_bytes())`.
 
     PNG, JPEG, GIF and WebP, which is what vendors take.
@@ -52,7 +73,7 @@ class ImagePart(Record):
     """How closely OpenAI's models look; other vendors have no such choice."""
 
 
-class FilePart(Record):
+class FilePart(Given):
     """A file: `FilePart(data=path.read_bytes(), media_type="application/pdf", name="invoice.pdf")`, or by `url`.
 
     Every vendor reads PDF and plain text; of a file that the asked one cannot read, the model is told that it is left

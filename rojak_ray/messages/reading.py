@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast, get_args
 
+from rojak_ray.checks import shown
 from rojak_ray.errors import InvalidContext, InvalidMessage
 from rojak_ray.messages.bounds import TEXT_BYTES, is_longer, too_large
 from rojak_ray.messages.context import read_json
@@ -41,19 +42,21 @@ def read_messages(given: MessageInput) -> tuple[Message, ...]:
     if isinstance(given, ConversationMessage | Mapping):
         return (_read_message(cast("ConversationMessage | Mapping[str, Any]", given), 0),)
     if not isinstance(given, Iterable):
-        raise InvalidMessage(f"Messages must be a string or a list of messages, not {type(given).__name__}.")
+        raise InvalidMessage(f"messages must be a string or a list of messages, not {shown(given)}.")
+    if isinstance(given, bytes | bytearray | memoryview):
+        raise InvalidMessage("messages are bytes; decode them into a string, or pass a FilePart or ImagePart.")
     messages = tuple(_read_message(message, index) for index, message in enumerate(given))
     if not messages:
-        raise InvalidMessage("There are no messages; pass at least one.")
+        raise InvalidMessage("messages is empty; pass at least one.")
     return messages
 
 
 def _read_message(given: ConversationMessage | Mapping[str, Any], index: int) -> Message:
     if not isinstance(given, ConversationMessage | Mapping):
-        raise InvalidMessage(f"Message {index} must be a mapping or a ConversationMessage, not {type(given).__name__}.")
+        raise InvalidMessage(f"Message {index} must be a mapping or a ConversationMessage, not {shown(given)}.")
     role = given.get("role")
-    if role not in _ROLES:
-        raise InvalidMessage(f"Message {index} has the role {role!r}; it must be one of {', '.join(_ROLES)}.")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise InvalidMessage(f"Message {index} has the role {shown(role)}; it must be one of {', '.join(_ROLES)}.")
     content = _read_content(given.get("content"), cast("Role", role), index)
     calls = _read_tool_calls(given.get("tool_calls"), index)
     if role == "user" and not content:

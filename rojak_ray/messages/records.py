@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from rojak_ray.messages.parts import Content, Record
+from rojak_ray.messages.parts import Content, Given, Record
 
 Role = Literal["user", "assistant", "tool", "system"]
 
@@ -19,7 +19,7 @@ class ToolCall(Record):
     arguments: str = "{}"
 
 
-class VendorState(Record):
+class VendorState(Given):
     """What a vendor handed out with an answer and must get back unread: signatures, reasoning, blocks of its own tools.
 
     It goes back with its message, and only to whom it came from; asked of anybody else, the message goes without it.

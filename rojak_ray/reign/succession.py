@@ -9,8 +9,12 @@ Seconds are of the observer's own clock that never goes back; no clocks of two m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+
+from rojak_ray.checks import check_number
+from rojak_ray.errors import InvalidSetting
+from rojak_ray.retry import LONGEST_WAIT_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,11 @@ class ReignSettings:
 
     patience_s: float = 10.0
     """How long a request that changes something waits where it may not be taken, before it is refused."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time; raises InvalidSetting naming the field."""
+        for one in fields(self):
+            check_number(getattr(self, one.name), one.name, InvalidSetting, most=LONGEST_WAIT_S)
 
 
 class Move(StrEnum):

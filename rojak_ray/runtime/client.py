@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from rojak_ray.checks import check_flag, check_kind, check_mapping, check_number, check_text, shown
 from rojak_ray.errors import InvalidSetting, InvalidStorage, RayUnavailable
 from rojak_ray.ids import check_id
 from rojak_ray.reign.reign import Standing
@@ -14,6 +15,8 @@ from rojak_ray.runtime.settings import AUTO_HOSTS, MOST_HOSTS, Placement, Runtim
 from rojak_ray.schedules.client import SchedulingClient
 from rojak_ray.sessions.pool_settings import PoolSettings
 from rojak_ray.storage.open import resolve_options, resolve_storage
+
+_MOST_STEP_WORKERS = 1024
 
 
 class Rojak(SchedulingClient):
@@ -80,10 +83,13 @@ class Rojak(SchedulingClient):
             storage_options=resolve_options(url, storage_options, os.environ),
             placement=_placement(placement),
             hosts=_hosts(hosts),
-            step_workers=step_workers or 1,
-            pool=pool or PoolSettings(),
+            step_workers=_step_workers(step_workers),
+            pool=check_kind(pool, "pool", InvalidSetting, PoolSettings) if pool is not None else PoolSettings(),
         )
-        options = dict(ray_options or {})
+        options = check_mapping(ray_options, "ray_options", InvalidSetting) if ray_options is not None else {}
+        if address is not None:
+            check_text(address, "address", InvalidSetting, why='Write "host:port", "auto" or "local", or leave it out.')
+        check_flag(takeover, "takeover", InvalidSetting)
         cluster.prepare_environment()
         try:
             # These import Ray, which reads the environment just prepared.
@@ -124,15 +130,22 @@ class Rojak(SchedulingClient):
 
 
 def _placement(given: Any) -> Placement:
-    if given not in get_args(Placement):
-        choices = ", ".join(repr(choice) for choice in get_args(Placement))
-        raise InvalidSetting(f"placement={given!r} is not a choice; write one of {choices}.")
-    return given
+    choices: tuple[Placement, ...] = get_args(Placement)
+    for choice in choices:
+        if isinstance(given, str) and given == choice:
+            return choice
+    raise InvalidSetting(f"placement={shown(given)} is not a choice; write one of {', '.join(map(repr, choices))}.")
 
 
 def _hosts(given: Any) -> int:
-    if given is None or given == "auto":
+    if given is None or (isinstance(given, str) and given == "auto"):
         return AUTO_HOSTS
     if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MOST_HOSTS:
-        raise InvalidSetting(f'hosts={given!r} is not a choice; write "auto" or a number from 1 to {MOST_HOSTS}.')
+        raise InvalidSetting(f'hosts={shown(given)} is not a choice; write "auto" or a number from 1 to {MOST_HOSTS}.')
     return given
+
+
+def _step_workers(given: object) -> int:
+    if given is None:
+        return 1
+    return int(check_number(given, "step_workers", InvalidSetting, least=1, most=_MOST_STEP_WORKERS, whole=True))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from rojak_ray.checks import shown
 from rojak_ray.errors import InvalidSchedule
-from rojak_ray.schedules.edges import FIRST_YEAR, LAST_YEAR, check_number, check_text, shown
+from rojak_ray.schedules.edges import FIRST_YEAR, LAST_YEAR, check_number, check_text
 from rojak_ray.schedules.spec import ScheduleCalendarSpec, ScheduleRange
 
 LIMITS = {
@@ -26,6 +27,8 @@ LIMITS = {
     "day_of_week": (0, 6),
 }
 _LONGEST_COMMENT = 200
+
+_LONGEST_STEP = 10**6
 
 
 class Wall(Protocol):
@@ -135,7 +138,7 @@ def _expand(ranges: object, name: str, low: int, high: int) -> tuple[int, ...]:
             raise InvalidSchedule(f"{name} starts at {shown(one.start)}, which is not in the range {low} to {high}.")
         if one.end > high:
             raise InvalidSchedule(f"{name} ends at {shown(one.end)}, which is not in the range {low} to {high}.")
-        if one.step < 1:
-            raise InvalidSchedule(f"{name} has the step {shown(one.step)}; it must be at least 1.")
+        if not 1 <= one.step <= _LONGEST_STEP:
+            raise InvalidSchedule(f"{name} has the step {shown(one.step)}; it must be from 1 to {_LONGEST_STEP}.")
         found.update(range(one.start, one.end + 1, one.step))
     return tuple(sorted(found))

@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 
 from rojak_ray.agents.agent import Agent
+from rojak_ray.checks import check_list, check_number, shown
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, RunStatus
 from rojak_ray.errors import InvalidAgent, InvalidId, InvalidLimit, InvalidSchedule, RunNotFound
 from rojak_ray.ids import MAX_ID_LENGTH, IdSource, check_id
@@ -13,7 +14,6 @@ from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput
 from rojak_ray.schedules.commands import CreateSchedule, Request
 from rojak_ray.schedules.definitions import encode
-from rojak_ray.schedules.edges import shown
 from rojak_ray.schedules.handle import ScheduleHandle, holder_of
 from rojak_ray.schedules.index import place_of
 from rojak_ray.schedules.ports import Scheduler
@@ -170,8 +170,7 @@ class SchedulingClient(Client):
         check_id(schedule_id, "schedule")
         wanted = _read_statuses(statuses)
         for given, name, least in ((limit, "limit", 0), (page_size, "page_size", 1)):
-            if isinstance(given, bool) or not isinstance(given, int) or given < least:
-                raise InvalidLimit(f"{name} must be a whole number of at least {least}, not {shown(given)}.")
+            check_number(given, name, InvalidLimit, least=least, whole=True)
         found, after = 0, ""
         while found < limit:
             ask = ScheduleAsk(schedule_id=schedule_id, runs_after=after, limit=page_size)
@@ -200,13 +199,12 @@ class SchedulingClient(Client):
 
 
 def _read_statuses(given: Sequence[str] | None) -> frozenset[Status]:
-    if isinstance(given, str):
-        given = (given,)
-    if given is not None and not isinstance(given, Sequence):
-        raise InvalidSchedule(f"statuses must be a list of words, not {type(given).__name__}.")
-    unknown = [word for word in given or () if str(word).lower() not in _STATUSES]
+    given = (given,) if isinstance(given, str) else given
+    words = check_list(given, "statuses", InvalidSchedule, "words") if given is not None else []
+    unknown = [word for word in words if not isinstance(word, str) or word.lower() not in _STATUSES]
     if unknown:
         raise InvalidSchedule(
-            f"There is no status {unknown[0]!r}; there are Running, Completed, Failed, Cancelled, Terminated, TimedOut."
+            f"statuses has {shown(unknown[0])}, which is no status; there are Running, Completed, Failed, Cancelled, "
+            "Terminated, TimedOut."
         )
-    return frozenset(_STATUSES[word.lower()] for word in given or _STATUSES)
+    return frozenset(_STATUSES[word.lower()] for word in words or _STATUSES)

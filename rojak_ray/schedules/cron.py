@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 
 from croniter import CroniterBadDateError, croniter
 
+from rojak_ray.checks import shown
 from rojak_ray.errors import InvalidSchedule
 from rojak_ray.schedules.calendar import FIRST_YEAR, LIMITS, CompiledCalendar
-from rojak_ray.schedules.edges import check_duration, check_text, shown
+from rojak_ray.schedules.edges import check_duration, check_text
 from rojak_ray.schedules.spec import ScheduleIntervalSpec
 
 _PREDEFINED = {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from rojak_ray import checks
+from rojak_ray.checks import shown
 from rojak_ray.errors import InvalidSchedule
 
 FIRST_YEAR, LAST_YEAR = 2000, 2100
@@ -18,16 +20,6 @@ LONGEST_DURATION = timedelta(days=36525)
 
 _LONGEST_NOTE = 2000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SHOWN = 60
-
-
-def shown(value: object) -> str:
-    """A refused value, for the text of an error: short, and whatever it is."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001  (a number of more digits than Python writes, an object that cannot describe itself)
-        return f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def check_text(value: object, name: str, longest: int = _LONGEST_NOTE) -> None:
@@ -36,22 +28,13 @@ def check_text(value: object, name: str, longest: int = _LONGEST_NOTE) -> None:
     Raises:
         InvalidSchedule: The text names the field.
     """
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise InvalidSchedule(f"{name} must be text, not {type(value).__name__}.")
-    if len(value) > longest:
-        raise InvalidSchedule(f"{name} must be text of at most {longest} characters, not of {len(value)}.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InvalidSchedule(f"{name} holds half a character ({shown(value)}); write whole ones.") from None
+    if value is not None:
+        checks.check_text(value, name, InvalidSchedule, longest=longest, empty=True)
 
 
 def check_flag(value: object, name: str) -> None:
     """Refuse what is neither True nor False; raises InvalidSchedule naming the field."""
-    if not isinstance(value, bool):
-        raise InvalidSchedule(f"{name} must be True or False, not {shown(value)}.")
+    checks.check_flag(value, name, InvalidSchedule)
 
 
 def check_number(value: object, name: str) -> None:

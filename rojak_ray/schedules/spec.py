@@ -13,8 +13,9 @@ from enum import IntEnum
 
 from pydantic import ConfigDict
 
+from rojak_ray.checks import shown
 from rojak_ray.errors import InvalidSchedule
-from rojak_ray.schedules.edges import check_duration, check_flag, check_number, check_text, shown
+from rojak_ray.schedules.edges import check_duration, check_flag, check_number, check_text
 
 _STORED = ConfigDict(extra="forbid")
 """What comes back from storage has these fields and no others."""

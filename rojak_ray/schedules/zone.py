@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from rojak_ray.checks import shown
 from rojak_ray.errors import InvalidSchedule
 from rojak_ray.schedules.calendar import Wall
-from rojak_ray.schedules.edges import check_text, shown
+from rojak_ray.schedules.edges import check_text
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (local times are naive)
 _SECOND = timedelta(seconds=1)

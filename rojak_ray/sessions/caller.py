@@ -8,6 +8,7 @@ from typing import Any
 
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.spec import AgentSpec, decode_agent, encode_agent
+from rojak_ray.checks import check_flag, check_number
 from rojak_ray.core.commands import Command
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, RunStatus
 from rojak_ray.errors import (
@@ -110,13 +111,10 @@ def read_limit(given: int | float | None, what: str, *, least: int = 0) -> int |
     Raises:
         InvalidLimit: It is no number, or below `least`.
     """
-    if given is None or given == math.inf:
+    if given is None or (isinstance(given, float) and given == math.inf):
         return None
-    counts = isinstance(given, int | float) and not isinstance(given, bool)
-    if not counts or given != given or given < least:
-        wanted = f"a number of at least {least}" if least else "a number that is not negative"
-        raise InvalidLimit(f'{what} must be {wanted}, or float("inf") for no limit, not {given!r:.60}.')
-    return int(given) if given < _NO_LIMIT else None
+    number = check_number(given, what, InvalidLimit, least=least, why='float("inf") means no limit.')
+    return int(number) if number < _NO_LIMIT else None
 
 
 def read_flag(given: object, what: str) -> bool:
@@ -125,9 +123,16 @@ def read_flag(given: object, what: str) -> bool:
     Raises:
         InvalidLimit: It is neither True nor False.
     """
-    if not isinstance(given, bool):
-        raise InvalidLimit(f"{what} must be True or False, not {given!r:.60}.")
-    return given
+    return check_flag(given, what, InvalidLimit)
+
+
+def read_cursor(given: object) -> int:
+    """The `seq` of the last event that somebody saw.
+
+    Raises:
+        InvalidLimit: It is no count.
+    """
+    return int(check_number(given, "after", InvalidLimit, whole=True, why="It is the seq of the last event seen."))
 
 
 def messages_identity(messages: Iterable[Message]) -> list[Any]:

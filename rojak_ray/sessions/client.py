@@ -30,6 +30,7 @@ from rojak_ray.sessions.caller import (
 )
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.handles import RunHandle, Session, Worker
+from rojak_ray.sessions.offered import read_worker
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.sessions.streams import stream_run
@@ -283,10 +284,12 @@ class Client:
             functions: More functions to be known by name.
 
         Raises:
+            InvalidSetting: One of them is no provider, retriever or function; the text says which.
+            InvalidAgent: A function cannot be described to a model; the text names it and the parameter.
             DuplicateName: Two different functions share a name.
         """
-        every = [fn for activities in agent_activities for fn in activities.options.all_functions]
-        worker = Worker(self._gateway, [*agent_activities, *retriever_activities], [*every, *functions])
+        activities, every = read_worker(agent_activities, retriever_activities, functions)
+        worker = Worker(self._gateway, activities, every)
         await worker.register()
         return worker
 

@@ -12,9 +12,10 @@ from typing import Any, Self
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.invoke import result_text
 from rojak_ray.agents.shown import answered
+from rojak_ray.checks import check_text, shown
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
-from rojak_ray.errors import InternalError, InvalidMessage
+from rojak_ray.errors import InternalError, InvalidArgument, InvalidId, InvalidMessage
 from rojak_ray.ids import check_id, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import (
@@ -28,12 +29,22 @@ from rojak_ray.messages import (
     to_public,
     too_large,
 )
-from rojak_ray.sessions.caller import Caller, agent_identity, messages_identity, read_flag, read_limit, read_model_calls
+from rojak_ray.sessions.caller import (
+    Caller,
+    agent_identity,
+    messages_identity,
+    read_cursor,
+    read_flag,
+    read_limit,
+    read_model_calls,
+)
 from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
 from rojak_ray.sessions.streams import follow, follow_run, stream_run
 from rojak_ray.sessions.types import GetConfigResponse, OrchestratorResponse, UpdateConfigParams
+
+_LONGEST_CALL_ID = 1000
 
 
 class RunHandle:
@@ -66,7 +77,7 @@ class RunHandle:
             SessionSetAside: The run kept ending its process and waits for a person.
             StorageError: The storage has not answered for a minute.
         """
-        return follow_run(self._caller, self._owner, self.id, after)
+        return follow_run(self._caller, self._owner, self.id, read_cursor(after))
 
     async def cancel(self, *, request_id: str | None = None) -> None:
         """Stop the run; steps under way are stopped too. A run that has ended stays as it is, so this may be repeated.
@@ -152,7 +163,8 @@ class Session:
             SessionNotFound: The session was deleted.
             StorageError: The storage has not answered for a minute.
         """
-        return follow(self._caller, self._owner, after, until_idle=until_idle)
+        idle = read_flag(until_idle, "until_idle")
+        return follow(self._caller, self._owner, read_cursor(after), until_idle=idle)
 
     async def _request(self, messages: MessageInput, agent: Agent | None, request_id: str | None = None) -> StartRun:
         named = check_id(request_id, "request") if request_id is not None else None
@@ -203,6 +215,8 @@ class Session:
             StorageError: The outcome is unknown; the same request id asks again.
         """
         named = self._named(request_id)
+        if not isinstance(params, UpdateConfigParams):
+            raise InvalidArgument(f"params must be UpdateConfigParams(...), not {shown(params)}.")
         messages = params.messages
         if messages is not None:
             empty = isinstance(messages, Sequence) and not messages
@@ -278,6 +292,7 @@ async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
 
 
 async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any, request_id: str | None) -> None:
+    check_text(call_id, "call_id", InvalidId, longest=_LONGEST_CALL_ID, why="open_questions() lists those that wait.")
     answer_id = check_id(request_id, "request") if request_id is not None else caller.ids.new_id()
     output = answered(answer, result_text)
     if is_longer(content_text(output), TEXT_BYTES):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
+from rojak_ray.checks import check_kind, check_number
+from rojak_ray.errors import InvalidSetting
 from rojak_ray.journal.thresholds import SNAPSHOT_BYTES
 from rojak_ray.reign.succession import ReignSettings
+from rojak_ray.retry import LONGEST_WAIT_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,14 @@ class PoolSettings:
 
     snapshot_bytes: int = SNAPSHOT_BYTES
     """Bytes of records after which a conversation is written down whole."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time or count; raises InvalidSetting naming the field."""
+        check_kind(self.reign, "reign", InvalidSetting, ReignSettings)
+        for one in fields(self):
+            if one.name != "reign":
+                whole = not one.name.endswith("_s")
+                check_number(getattr(self, one.name), one.name, InvalidSetting, most=LONGEST_WAIT_S, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from rojak_ray.agents.activities import AgentActivities
-from rojak_ray.errors import ConfigError, ProviderNotFound
+from rojak_ray.agents.agent import Agent, Retriever
+from rojak_ray.checks import kind_of, shown
+from rojak_ray.errors import InvalidSetting, ProviderNotFound
+from rojak_ray.messages import has_lone_surrogate
 from rojak_ray.providers.builtin import builtin_activities
 from rojak_ray.providers.environment import captured_providers
 from rojak_ray.retrievers.base import RetrieverActivities
@@ -40,7 +43,7 @@ class ProviderRegistry:
         """Add providers and retrievers, replacing those of the same type.
 
         Raises:
-            ConfigError: One is of another class, or names no type.
+            InvalidSetting: One is of another class, or names no type.
         """
         for one in activities:
             check_activities(one)
@@ -96,19 +99,31 @@ class ProviderRegistry:
             await one.aclose()
 
 
-def check_activities(given: Any) -> Activities:
+def check_activities(given: Any, where: str = "A worker") -> Activities:
     """A provider or retriever that can be registered.
 
     Raises:
-        ConfigError: It is of another class, or names no type.
+        InvalidSetting: It is of another class, or names no type.
     """
     if not isinstance(given, AgentActivities | RetrieverActivities):
-        raise ConfigError(
-            f"A worker takes AgentActivities and RetrieverActivities (instances), not {type(given).__name__}."
+        raise InvalidSetting(
+            f"{where} takes AgentActivities and RetrieverActivities (instances), not {shown(given)}.{_meant(given)}"
         )
-    if not isinstance(given.type, str) or not given.type:
-        raise ConfigError(f"{type(given).__name__} must name the type it answers for in a class attribute `type`.")
+    kind: Any = getattr(given, "type", None)
+    if not isinstance(kind, str) or not kind.strip() or has_lone_surrogate(kind):
+        raise InvalidSetting(f"{kind_of(given)} must name the type it answers for in a class attribute `type`.")
     return given
+
+
+def _meant(given: Any) -> str:
+    """What to write instead of what is often passed in the place of a provider."""
+    if isinstance(given, type):
+        return f" Make one: {given.__name__}(...)." if issubclass(given, AgentActivities | RetrieverActivities) else ""
+    if isinstance(given, Agent):
+        return f" An agent goes to run(agent=...); who answers for it is {kind_of(given)}Activities()."
+    if isinstance(given, Retriever):
+        return f" A retriever stands in an agent; who answers for it is {kind_of(given)}Activities(...)."
+    return " Functions go to functions=[...]." if callable(given) else ""
 
 
 def program_gone(agent_type: str) -> ProviderNotFound:

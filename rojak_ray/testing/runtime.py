@@ -16,10 +16,12 @@ from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.registry import FunctionRegistry, distinct
 from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.checks import check_flag, check_kind, shown
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.concurrency import background
 from rojak_ray.core.steps import Step, StepResult
-from rojak_ray.ids import IdSource, RandomIds
+from rojak_ray.errors import InvalidSetting
+from rojak_ray.ids import IdSource, RandomIds, check_id
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.logs import get_logger
 from rojak_ray.reign.duties import follow
@@ -43,7 +45,7 @@ from rojak_ray.sessions.steps import Offer, StepRunner, offer_of
 from rojak_ray.sessions.user_code import UserCode
 from rojak_ray.storage.base import Store
 from rojak_ray.storage.memory import MemoryStore
-from rojak_ray.storage.open import open_store
+from rojak_ray.storage.open import open_store, resolve_options
 from rojak_ray.testing.home import GatewayAtHome, HomeLoop
 
 logger = get_logger(__name__)
@@ -252,12 +254,25 @@ class InProcessRuntime(SchedulingClient):
             ids: Source of fresh ids; random by default.
             settings: How long idle conversations stay in memory.
             takeover: Do not stand by: take over from whoever works on this storage.
+
+        Raises:
+            InvalidStorage: The storage, or one of its options, cannot be used.
+            InvalidId: The namespace is not a usable name.
+            InvalidSetting: One of the others is not what is asked for.
         """
+        check_id(namespace, "namespace")
+        check_flag(takeover, "takeover", InvalidSetting)
+        if settings is not None:
+            check_kind(settings, "settings", InvalidSetting, PoolSettings)
+        _check_has(clock, "clock", "a Clock", ("now", "monotonic", "sleep"))
+        _check_has(ids, "ids", "an IdSource", ("new_id",))
         if storage is None:
+            resolve_options("memory://", storage_options, {})
             store: Store = MemoryStore()
         elif isinstance(storage, str | os.PathLike):
             store = open_store(storage, storage_options)
         else:
+            _check_has(storage, "storage", "a URL, a path or a Store", ("get", "put_new", "list", "delete"))
             store = storage
         source = ids or RandomIds()
         settings = settings or PoolSettings()
@@ -284,6 +299,14 @@ class InProcessRuntime(SchedulingClient):
     def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._local.statistics()
+
+
+def _check_has(given: object, name: str, what: str, methods: Sequence[str]) -> None:
+    """Refuse what cannot stand for a part of the runtime; None stands for the usual one."""
+    if given is None:
+        return
+    if isinstance(given, type) or not all(callable(getattr(given, method, None)) for method in methods):
+        raise InvalidSetting(f"{name} must be {what}, not {shown(given)}.")
 
 
 async def _stop(task: asyncio.Task[None] | None) -> None:

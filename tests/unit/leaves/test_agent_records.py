@@ -1,6 +1,7 @@
 """Agents as stored, and the way back to the caller's class."""
 
 import json
+import types
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,11 +212,46 @@ def test_two_different_functions_of_one_name_are_refused(functions):
         encode_agent(OpenAIAgent(name="A", functions=functions), FunctionRegistry().refer)
 
 
+def takes_a_generator(a: types.GeneratorType) -> None: ...
+
+
+def test_instructions_may_be_none():
+    spec = encode_agent(OpenAIAgent(instructions=None), FunctionRegistry().refer)
+    assert spec.instructions == ""
+
+
+def test_tool_choice_may_name_a_tool_of_the_vendors():
+    agent = OpenAIAgent(tool_choice="web_search", inference_config={"tools": [{"type": "web_search"}]})
+    assert encode_agent(agent, FunctionRegistry().refer).tool_choice == "web_search"
+
+
+def test_options_changed_after_they_were_made_are_looked_at_again():
+    agent = OpenAIAgent(name="Marvin")
+    agent.retry_options.timeout_in_seconds = "5"
+    with pytest.raises(InvalidAgent, match=r"retry_options of agent 'Marvin'.*timeout_in_seconds"):
+        encode_agent(agent, FunctionRegistry().refer)
+
+
 UNSTORABLE = {
     "model empty": {"model": ""},
     "model none": {"model": None},
     "type empty": {"type": ""},
-    "instructions none": {"instructions": None},
+    "instructions of a class": {"instructions": Retriever},
+    "instructions nobody can call": {"instructions": lambda a, b: "x"},
+    "instructions in pieces": {"instructions": lambda: (yield "x")},
+    "instructions by a name no function has": {"instructions": AgentInstructionOptions("a b")},
+    "function name no function has": {"functions": ["a b"]},
+    "function name empty": {"functions": [""]},
+    "functions a dictionary": {"functions": {"plain": plain}},
+    "functions that are used up": {"functions": iter([plain])},
+    "function with a parameter nobody can write": {"functions": [takes_a_generator]},
+    "tool choice of no function": {"tool_choice": "nothere"},
+    "tool choice number": {"tool_choice": 5},
+    "tool choice function": {"tool_choice": plain, "functions": [plain]},
+    "parallel text": {"parallel_tool_calls": "no"},
+    "reset none": {"reset_tool_choice": None},
+    "config empty list": {"inference_config": []},
+    "model blank": {"model": "  "},
     "instructions number": {"instructions": 3},
     "instructions half a character": {"instructions": "\ud800"},
     "instructions of another form": {"instructions": {"type": "text", "name": "x"}},
@@ -278,7 +314,7 @@ def test_digest_differs_when_any_part_does():
 
 def test_instructions_callable_is_referred_not_called_and_needs_no_name_or_schema():
     registry = FunctionRegistry()
-    agent = OpenAIAgent(instructions=lambda context_variables, anything: "never called")
+    agent = OpenAIAgent(instructions=lambda context_variables, anything=None: "never called")
     spec = encode_agent(agent, registry.refer)
     assert isinstance(spec.instructions, FunctionRef)
     assert registry.resolve(spec.instructions).fn is agent.instructions
