@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from rojak_ray.checks import shown
 from rojak_ray.errors import InternalError, InvalidSchedule, ScheduleChanged
 from rojak_ray.schedules.commands import (
     BackfillSchedule,
@@ -210,6 +211,8 @@ async def _updated(
         return None
     if not isinstance(update, ScheduleUpdate):
         raise InvalidSchedule(f"The updater must return a ScheduleUpdate or None, not {type(update).__name__}.")
+    if not isinstance(update.schedule, Schedule):
+        raise InvalidSchedule(f"schedule of the ScheduleUpdate must be a Schedule, not {shown(update.schedule)}.")
     return update.schedule
 
 

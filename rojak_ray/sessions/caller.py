@@ -132,7 +132,8 @@ def read_cursor(given: object) -> int:
     Raises:
         InvalidLimit: It is no count.
     """
-    return int(check_number(given, "after", InvalidLimit, whole=True, why="It is the seq of the last event seen."))
+    why = "It is the seq of the last event seen."
+    return int(check_number(given, "after", InvalidLimit, most=_NO_LIMIT, whole=True, why=why))
 
 
 def messages_identity(messages: Iterable[Message]) -> list[Any]:
