@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from rojak_ray.clock import Clock
 from rojak_ray.core.commands import PassProbation, Recover
 from rojak_ray.journal.paths import Owner
+from rojak_ray.logs import get_logger
 from rojak_ray.sessions.inbox import Inbox
 from rojak_ray.sessions.probation import Suspicion
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 async def take_over(

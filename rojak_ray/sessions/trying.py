@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from rojak_ray.clock import Clock
 from rojak_ray.concurrency import background
 from rojak_ray.errors import JournalDamaged, RequestError, RojakError, SchemaTooNew, StandsBy
+from rojak_ray.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
