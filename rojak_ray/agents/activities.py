@@ -51,9 +51,13 @@ class AgentCallParams:
     timeout_s: float | None = None
     """Seconds this attempt may take."""
 
+    is_last_attempt: bool = False
+    """Whether no other follows if this one fails: what a provider would leave to the next it does at once."""
+
     on_delta: OnDelta | None = field(default=None, repr=False, compare=False)
     """Somebody watches: a provider that can stream calls it with each piece of the answer's text, and still returns
-    the whole. The pieces, joined, are the beginning of the returned text. May be called from any thread; None: nobody
+    the whole. The pieces, joined, are the beginning of the returned text, unless a stream broke and the whole was asked
+    for in the last attempt, in other words. May be called from any thread; None: nobody
     watches, ask without streaming."""
 
 

@@ -7,7 +7,8 @@ import hashlib
 from rojak_ray.agents.spec import PolicySpec
 from rojak_ray.core.pending import active_run
 from rojak_ray.core.state import SessionState
-from rojak_ray.core.steps import CallFunction, Retrieve, Step, StepError
+from rojak_ray.core.steps import CallFunction, CallModel, Retrieve, Step, StepError
+from rojak_ray.errors import ModelMisbehaved, ModelUnavailable
 from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, may_retry, wait_before_retry
 
 MOST_LOSSES = 5
@@ -44,6 +45,17 @@ def retry_wait(state: SessionState, step: Step, error: StepError) -> float | Non
     if expendable and (error.retry_after_s or 0.0) > LONGEST_RETRIEVAL_WAIT_S:
         return None
     return wait_before_retry(policy, failures, error.retry_after_s, _spread(step, failures))
+
+
+def is_last_attempt(step: CallModel) -> bool:
+    """Whether no other attempt follows where a model does not answer as it should.
+
+    Attempts that a lost process took with it are counted as well: then it is said too early rather than not at all.
+    """
+    given = step.agent.retry.policy
+    policy = given.policy() if given else DEFAULT_POLICY
+    kinds = (ModelMisbehaved.__name__, ModelUnavailable.__name__)
+    return not all(may_retry(policy, step.attempt, kind) for kind in kinds)
 
 
 def _spread(step: Step, failures: int) -> float:

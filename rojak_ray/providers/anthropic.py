@@ -15,9 +15,10 @@ from rojak_ray.messages import ConversationMessage, Usage, clean_text
 from rojak_ray.providers.anthropic_history import begins_with_thought, ended, spoken
 from rojak_ray.providers.anthropic_state import is_paused, state_of
 from rojak_ray.providers.anthropic_stream import MessageAssembly
-from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.connection import Vendor
 from rojak_ray.providers.history import Origin, not_offered
 from rojak_ray.providers.options import EndpointOptions
+from rojak_ray.providers.vendor_activities import VendorActivities
 from rojak_ray.providers.wire import (
     CutReply,
     FailedReply,

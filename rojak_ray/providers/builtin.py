@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.errors import MissingExtra
-from rojak_ray.providers.endpoint import VendorActivities
 from rojak_ray.providers.recipe import import_sdk
+from rojak_ray.providers.vendor_activities import VendorActivities
 
 BUILTIN_TYPES = frozenset({"openai", "anthropic", "offline"})
 

@@ -8,34 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
-
-from rojak_ray.agents.activities import AgentActivities, AgentCallParams
+from rojak_ray.agents.activities import AgentCallParams
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import ModelCutShort, ModelMisbehaved, ModelRejected, ModelUnavailable, StepError
 from rojak_ray.logs import get_logger
 from rojak_ray.providers.capacity import PROCESS_SLOTS, CallSlots
 from rojak_ray.providers.connection import Connection, Vendor
-from rojak_ray.providers.failures import causes, quoted, reply_failure, status_failure, stream_failure
+from rojak_ray.providers.failures import causes, status_failure, stream_failure
+from rojak_ray.providers.habits import Habits
 from rojak_ray.providers.history import Origin
 from rojak_ray.providers.options import EndpointOptions
-from rojak_ray.providers.streaming import Assembly, ErrorEvent, Telling, receive, refused_field, streaming_body
-from rojak_ray.providers.wire import CutReply, FailedReply, UnusableReply, VendorRequest
+from rojak_ray.providers.reply import Answer, ReplyReader, is_one_answer
+from rojak_ray.providers.streaming import (
+    Assembly,
+    Telling,
+    is_stream,
+    receive,
+    refused_field,
+    streaming_body,
+    take,
+    text_of_body,
+    wants_stream,
+)
+from rojak_ray.providers.wire import VendorRequest
 from rojak_ray.redaction import LOG_GUARD, Secrets
-
-Answer = TypeVar("Answer")
 
 _log = get_logger(__name__)
 
-_EXCERPT = 300
-_MOST_REMEMBERED = 10_000
 _FIRST_ERROR_STATUS = 400
 
 
@@ -63,15 +68,7 @@ class Endpoint:
         default_factory=dict[asyncio.AbstractEventLoop, Connection], init=False, repr=False
     )
     _warned: set[str] = field(default_factory=set[str], init=False, repr=False)
-    _refused: set[str] = field(default_factory=set[str], init=False, repr=False)
-    """Fields of a request for a stream that the server does not take."""
-
-    _plain_models: set[str] = field(default_factory=set[str], init=False, repr=False)
-    """Models that the server does not stream."""
-
-    _plain_questions: dict[str, None] = field(default_factory=dict[str, None], init=False, repr=False)
-    """Keys of questions whose streams could not be read to their end, the latest last."""
-
+    _habits: Habits = field(default_factory=Habits, init=False, repr=False)
     _slots: dict[asyncio.AbstractEventLoop, CallSlots] = field(
         default_factory=dict[asyncio.AbstractEventLoop, CallSlots], init=False, repr=False
     )
@@ -90,8 +87,8 @@ class Endpoint:
         """Ask and read the answer; with `params.on_delta` it comes, and is put together, in pieces.
 
         Whether somebody watches changes nothing about the answer. What a server refuses of the fields that ask for a
-        stream is left out from then on. Where a stream cannot be read, the whole answer is asked for: at once if no
-        piece was told, else by the next attempt at this question.
+        stream is left out from then on. Where a stream cannot be read, the whole answer is asked for: by the next
+        attempt at this question if some of it was told, else, or if there is no other attempt, at once.
 
         Raises:
             ModelUnavailable: No answer in time, no connection, or a status that may pass.
@@ -103,37 +100,34 @@ class Endpoint:
         connection = self._connect()
         now = asyncio.get_running_loop().time()
         question = _Question(request, params, now + params.timeout_s if params.timeout_s is not None else None)
+        reader = ReplyReader(self.vendor.name, read, assembly)
         key = params.idempotency_key
-        if params.on_delta is None or params.model in self._plain_models or key in self._plain_questions:
-            return await self._ask_plainly(connection, question, read)
+        if params.on_delta is None or self._habits.takes_no_stream(params.model, key):
+            return await self._ask_plainly(connection, question, reader)
         telling = Telling(params.on_delta)
         try:
-            return await self._ask_watched(connection, question, read, assembly, telling)
+            return await self._ask_watched(connection, question, reader, telling)
         except ModelCutShort:
             raise
-        except (_NoStream, ModelMisbehaved) as error:
-            if telling.is_whole:
+        except (_NoStream, ModelMisbehaved, ModelUnavailable) as error:
+            is_lost = isinstance(error, ModelUnavailable)
+            if telling.is_whole or (is_lost and not telling.broke_off):
                 raise
-            if telling.has_told:
-                self._ask_plainly_next(key)
+            if (telling.has_told or is_lost) and not params.is_last_attempt and (key or is_lost):
+                self._habits.ask_plainly_next(key)
                 raise
-            return await self._ask_plainly_instead(connection, question, read, error)
+            return await self._ask_plainly_instead(connection, question, reader, error)
 
     async def _ask_watched(
-        self,
-        connection: Connection,
-        question: _Question,
-        read: Callable[[Any], Answer],
-        assembly: Callable[[], Assembly],
-        telling: Telling,
+        self, connection: Connection, question: _Question, reader: ReplyReader[Answer], telling: Telling
     ) -> Answer:
         """Ask for a stream; again without `stream_options`, where the server refuses them."""
-        left_out = set(self._refused)
+        left_out = set(self._habits.refused)
         while True:
-            answers = assembly()
+            answers = reader.assembly()
             body = streaming_body(question.request, answers.asking, frozenset(left_out))
             try:
-                answer = await self._ask_streaming(connection, question, body, read, answers, telling)
+                answer = await self._ask_streaming(connection, question, body, reader, answers, telling)
             except (ModelRejected, ModelUnavailable) as error:
                 field = refused_field(error, body)
                 if field is None or telling.has_told:
@@ -142,43 +136,72 @@ class Endpoint:
                     raise _NoStream from error
                 left_out.add(field)
             else:
-                self._refused |= left_out
+                self._habits.refused |= left_out
                 return answer
 
     async def _ask_plainly_instead(
-        self, connection: Connection, question: _Question, read: Callable[[Any], Answer], error: Exception
+        self, connection: Connection, question: _Question, reader: ReplyReader[Answer], error: Exception
     ) -> Answer:
-        """Ask for the whole answer after a stream came to nothing; if that does not work either, the stream's error."""
+        """Ask for the whole answer after a stream came to nothing.
+
+        Raises:
+            StepError: What the server refuses in its answer, for good; the stream's error where it gives none that can
+                be used, or does not take plainly what it took as a stream.
+        """
+        refused = isinstance(error, _NoStream)
         try:
-            answer = await self._ask_plainly(connection, question, read)
+            response = await self._post(connection, question)
+        except StepError:
+            if refused:
+                raise
+            raise error from None
+        try:
+            answer = self._read_whole(connection, response, reader)
         except StepError as other:
-            if isinstance(error, ModelMisbehaved) and not isinstance(other, ModelCutShort):
-                raise error from None
-            raise
-        if isinstance(error, _NoStream):
-            self._plain_models.add(question.params.model)
+            if refused or not other.retryable:
+                raise
+            raise error from None
+        if refused:
+            self._habits.plain_models.add(question.params.model)
         return answer
 
-    def _ask_plainly_next(self, key: str) -> None:
-        """Remember a question whose stream could not be read to its end: its next attempt asks for the whole."""
-        if key:
-            self._plain_questions[key] = None
-            while len(self._plain_questions) > _MOST_REMEMBERED:
-                del self._plain_questions[next(iter(self._plain_questions))]
+    async def _ask_plainly(self, connection: Connection, question: _Question, reader: ReplyReader[Answer]) -> Answer:
+        """Ask for the whole answer; for a stream that nobody watches, where the server has nothing else."""
+        model = question.params.model
+        refusal: Exception | None = None
+        if model not in self._habits.streamed_models:
+            try:
+                return self._read_whole(connection, await self._post(connection, question), reader)
+            except (ModelRejected, ModelUnavailable) as error:
+                if not wants_stream(error):
+                    raise
+                refusal = error
+        try:
+            answer = await self._ask_watched(connection, question, reader, Telling(lambda _: None))
+        except _NoStream as error:
+            raise refusal or error.__cause__ or error from None
+        self._habits.streamed_models.add(model)
+        return answer
 
-    async def _ask_plainly(self, connection: Connection, question: _Question, read: Callable[[Any], Answer]) -> Answer:
-        response = await self._post(connection, question)
-        return self._read(connection, response, response.text, read)
+    def _read_whole(self, connection: Connection, response: Any, reader: ReplyReader[Answer]) -> Answer:
+        text, secrets = text_of_body(response.content), connection.sent(_request_of(response))
+        if not is_stream(text):
+            return reader.whole(text, secrets)
+        answers = reader.assembly()  # a server that streams whatever it is asked for
+        with reader.receiving(lambda: secrets):
+            take(response.content, answers)
+        return reader.assembled(answers, secrets)
 
     async def _ask_streaming(
         self,
         connection: Connection,
         question: _Question,
         body: dict[str, Any],
-        read: Callable[[Any], Answer],
+        reader: ReplyReader[Answer],
         assembly: Assembly,
         telling: Telling,
     ) -> Answer:
+        text: str | None = None
         async with self._asking(connection, question) as client:
             stream = await client.post(
                 self.vendor.path,
@@ -187,45 +210,23 @@ class Endpoint:
                 options=_send_options(question, connection),
                 stream=True,
             )
+
+            def secrets() -> Secrets:
+                return connection.sent(_request_of(stream.response))
+
             async with stream:
-                if stream.response.headers.get("content-type", "").startswith("application/json"):
-                    # A server that does not stream: its whole answer, as if it had not been asked to.
-                    telling.is_whole = True
-                    text = (await stream.response.aread()).decode("utf-8", "replace")
-                    return self._read(connection, stream.response, text, read)
-                await self._receive(connection, stream, telling, assembly)
-        if not assembly.complete:
-            raise ModelMisbehaved(
-                f"{self.vendor.name}'s answer was cut short: the stream ended without its last event."
-            )
-        return self._read(connection, stream.response, json.dumps(assembly.reply()), read)
-
-    async def _receive(self, connection: Connection, stream: Any, telling: Telling, assembly: Assembly) -> None:
-        try:
-            await receive(stream, telling, assembly)
-        except ErrorEvent as error:
-            secrets = connection.sent(_request_of(stream.response))
-            raise stream_failure(self.vendor.name, error.body, str(error.body), secrets) from None
-        except ValueError as error:
-            words = causes(error, connection.sent(_request_of(stream.response)))
-            raise ModelMisbehaved(f"{self.vendor.name} sent an event that is not JSON: {words}") from None
-
-    def _read(self, connection: Connection, response: Any, text: str, read: Callable[[Any], Answer]) -> Answer:
-        try:
-            return read(_read_json(text))
-        except (UnusableReply, ValidationError) as error:
-            raise self._unusable(error, text, connection.sent(_request_of(response))) from None
-
-    def _unusable(self, error: UnusableReply | ValidationError, text: str, secrets: Secrets) -> StepError:
-        """The error for an answer that is none."""
-        reason = quoted(str(error) if isinstance(error, UnusableReply) else _first_fault(error), secrets)
-        if isinstance(error, FailedReply):
-            return reply_failure(self.vendor.name, reason, error.error, secrets)
-        words = f"{self.vendor.name}'s answer cannot be used: {reason}."
-        if isinstance(error, CutReply):
-            words += " Raise the limit, or ask for less: asked again without a change it would be cut again."
-            return ModelCutShort(words, finish_reason=error.finish_reason)
-        return ModelMisbehaved(f"{words} It began: {quoted(text, secrets, _EXCERPT)!r}")
+                try:
+                    with reader.receiving(secrets):
+                        text = await receive(stream, telling, assembly)
+                except connection.http_error:
+                    if not assembly.complete:
+                        telling.broke_off = True
+                        raise
+                    # It had its answer: only the connection was not closed as it should be.
+        if text is None:
+            return reader.assembled(assembly, secrets())
+        telling.is_whole = is_one_answer(text)  # from a server that does not stream
+        return reader.whole(text, secrets())
 
     async def _post(self, connection: Connection, question: _Question) -> Any:
         async with self._asking(connection, question) as client:
@@ -317,46 +318,6 @@ class Endpoint:
         return found
 
 
-class VendorActivities(AgentActivities):
-    """Activities that answer through an endpoint. An instance may serve another agent type than its class."""
-
-    vendor: ClassVar[Vendor]
-    options_class: ClassVar[type[EndpointOptions]]
-
-    def __init__(self, options: EndpointOptions | None = None, *, type: str | None = None) -> None:
-        """Keep the options (None: those of the environment) and the agent type to answer for (None: the class's).
-
-        Raises:
-            TypeError: The options are another provider's.
-        """
-        if options is not None and not isinstance(options, self.options_class):
-            raise TypeError(f"{self.__class__.__name__} takes {self.options_class.__name__}, not {options!r}.")
-        options = options if options is not None else self.options_class()
-        super().__init__(options)
-        self._endpoint = Endpoint(self.vendor, options)
-        if type is not None:
-            # A class variable to the type checker; several endpoints of one vendor differ by this instance attribute.
-            vars(self)["type"] = type
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
-        """Activities with the key and address that `environ` holds, to ship elsewhere; None if there is no key."""
-        options = cls.options_class.from_environment(environ)
-        return cls(options) if options.api_key is not None else None
-
-    def slot(self) -> AbstractAsyncContextManager[None]:
-        """See `AgentActivities.slot`: bound by `max_concurrency` and by what this process may hold open."""
-        return self._endpoint.slot()
-
-    async def aclose(self) -> None:
-        """Close the connections of this event loop."""
-        await self._endpoint.aclose()
-
-    def __repr__(self) -> str:
-        """Type and options, without secrets."""
-        return f"{self.__class__.__name__}(type={self.type!r}, options={self.options!r})"
-
-
 def _send_options(question: _Question, connection: Connection) -> dict[str, Any]:
     request, params = question.request, question.params
     headers = dict(request.headers)
@@ -377,16 +338,3 @@ def _request_of(reply: Any) -> Any | None:
         return getattr(reply, "request", None)
     except RuntimeError:
         return None
-
-
-def _read_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise UnusableReply("it is not JSON, or was cut short") from None
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    return f"{place or 'the body'}: {fault['msg']}"

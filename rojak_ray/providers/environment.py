@@ -15,8 +15,8 @@ from typing import Any
 
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.providers.builtin import vendor_class
-from rojak_ray.providers.endpoint import VendorActivities
 from rojak_ray.providers.recipe import ClientRecipe
+from rojak_ray.providers.vendor_activities import VendorActivities
 
 _ROUNDS = 20_000
 """About ten milliseconds, once for each environment a process meets."""

@@ -13,7 +13,7 @@ from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import Usage
-from rojak_ray.providers.endpoint import Vendor, VendorActivities
+from rojak_ray.providers.connection import Vendor
 from rojak_ray.providers.history import Origin, not_offered
 from rojak_ray.providers.openai_dialects import dialect_of
 from rojak_ray.providers.openai_fields import (
@@ -28,6 +28,7 @@ from rojak_ray.providers.openai_history import called_in, chat_messages
 from rojak_ray.providers.openai_state import state_of
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.options import EndpointOptions
+from rojak_ray.providers.vendor_activities import VendorActivities
 from rojak_ray.providers.wire import (
     CutReply,
     FailedReply,

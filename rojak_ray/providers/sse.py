@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _LINE_END = re.compile(rb"[\r\n]")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DONE = "[DONE]"
 
 
@@ -35,6 +35,8 @@ class StreamEvent:
         """
         try:
             return [json.loads(self.data)]
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         except ValueError:
             lines = [line for line in self.data.split("\n") if line.strip() and not line.strip().startswith(_DONE)]
             if len(lines) < 2 and _DONE not in self.data:
@@ -83,7 +85,7 @@ class EventReader:
         self._line.clear()
         if not self._begun:
             self._begun = True
-            return line.removeprefix(_BYTE_ORDER_MARK)
+            return line.removeprefix(BYTE_ORDER_MARK)
         return line
 
     def _take(self, line: bytes) -> Iterator[StreamEvent]:

@@ -31,6 +31,7 @@ from rojak_ray.agents.sharing import shares_context
 from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
 from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.core.events import CallPlan, PlannedCall
+from rojak_ray.core.retrying import is_last_attempt
 from rojak_ray.core.steps import (
     CallFunction,
     CallModel,
@@ -141,6 +142,7 @@ class StepRunner:
             functions=[offer.schema for offer in offers],
             idempotency_key=step.idempotency_key,
             timeout_s=agent.retry.timeout_s,
+            is_last_attempt=is_last_attempt(step),
         )
         plans = {offer.schema.name: offer.plan for offer in offers}
         limit_s, what = agent.retry.timeout_s, f"The model call of agent {agent.name!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from contract.test_providers import ADD, PROVIDERS, Provider, params, provider, vendor
 from support.answers import Case, as_recorded, cases
 from support.vendor import Calls, Hold, Raw, Reply, Request, Status, Stream, Text, Vendor
+from support.vendor_streams import anthropic_events, openai_events
 
-from rojak_ray.errors import ModelMisbehaved, ModelRejected, RojakError
+from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, RojakError
 
 __all__ = ["provider", "vendor"]
 
@@ -160,3 +162,115 @@ async def test_the_time_is_for_the_stream_and_what_follows_it(provider: Provider
     with pytest.raises(ModelMisbehaved):
         await provider.make(vendor).call(params(on_delta=lambda text: None, timeout_s=0.5))
     assert await vendor.dropped(vendor.requests[1])
+
+
+def body_of(provider: Provider, text: str) -> Any:
+    wire: Any = provider.name
+    return Text(text).body(wire, "m")
+
+
+def stream_of(provider: Provider, text: str) -> bytes:
+    make = {"openai": openai_events, "anthropic": anthropic_events}[provider.name]
+    return b"".join(make(body_of(provider, text)))
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/octet-stream"])
+@pytest.mark.parametrize("watched", [True, False])
+async def test_events_of_the_wrong_type_are_events_whoever_asked(
+    provider: Provider, vendor: Vendor, content_type: str, watched: bool
+) -> None:
+    vendor.enqueue(Raw(stream_of(provider, "one two"), content_type=content_type))
+    told: list[str] = []
+    answer = await provider.make(vendor).call(params(on_delta=told.append if watched else None))
+    assert (answer.content, "".join(told)) == ("one two", "one two" if watched else "")
+    assert len(vendor.requests) == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \n\n "])
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/json"])
+@pytest.mark.parametrize("watched", [True, False])
+async def test_whole_answer_of_the_wrong_type_is_whole(
+    provider: Provider, vendor: Vendor, content_type: str, before: bytes, watched: bool
+) -> None:
+    vendor.enqueue(Raw(before + json.dumps(body_of(provider, "ü one")).encode(), content_type=content_type))
+    on_delta = (lambda text: None) if watched else None
+    assert (await provider.make(vendor).call(params(on_delta=on_delta))).content == "ü one"
+    assert len(vendor.requests) == 1
+
+
+async def test_lines_of_json_are_no_answer_and_give_way_to_one(provider: Provider, vendor: Vendor) -> None:
+    vendor.enqueue(Raw(b'{"a": 1}\n{"b": 2}\n', content_type="application/json"), Text("fine"))
+    assert (await provider.make(vendor).call(params(on_delta=lambda text: None))).content == "fine"
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_stream_that_breaks_behind_its_first_words_gives_way_at_once_where_no_attempt_follows(
+    provider: Provider, vendor: Vendor, last: bool
+) -> None:
+    """Whether it is the last attempt, or nobody says that another may follow."""
+    vendor.enqueue(Stream(Text("one two three"), after={"openai": 3, "anthropic": 5}[provider.name]), Text("one two"))
+    key = {"idempotency_key": "question-1"} if last else {}
+    told: list[str] = []
+    answer = await provider.make(vendor).call(params(on_delta=told.append, is_last_attempt=last, **key))
+    assert answer.content == "one two"
+    assert told
+
+
+async def test_connection_that_breaks_in_every_stream_gives_way_to_the_whole_answer(
+    provider: Provider, vendor: Vendor
+) -> None:
+    dropped = Stream(Text("one two three"), after=4, ending="dropped")
+    vendor.enqueue(dropped, Text("whole"), dropped, Text("at once"))
+    activities = provider.make(vendor)
+    given = {"on_delta": lambda text: None, "idempotency_key": "question-1"}
+    with pytest.raises(ModelUnavailable):
+        await activities.call(params(**given))
+    assert (await activities.call(params(**given))).content == "whole"
+    given["idempotency_key"] = "question-2"
+    assert (await activities.call(params(**given, is_last_attempt=True))).content == "at once"
+
+
+@pytest.mark.parametrize("ending", ["dropped", "stalled"])
+async def test_stream_that_has_its_answer_may_end_as_it_likes(provider: Provider, vendor: Vendor, ending: Any) -> None:
+    count = {"openai": 6, "anthropic": 8}[provider.name]
+    vendor.enqueue(Stream(Text("one two"), after=count, ending=ending))
+    answer = await provider.make(vendor).call(params(on_delta=lambda text: None))
+    assert answer.content == "one two"
+    assert len(vendor.requests) == 1
+
+
+ONLY_STREAMS = [
+    Status(400, "This model only support stream mode, please enable the stream parameter to access the model."),
+    Status(400, "parameter.enable_thinking must be set to false for non-streaming calls"),
+    Status(400, "Stream must be set to true", payload={"detail": "Stream must be set to true"}),
+    Status(422, "Requests with max_tokens > 4096 must have stream=true"),
+]
+
+
+@pytest.mark.parametrize("refusal", ONLY_STREAMS, ids=lambda refusal: refusal.message[:30])
+async def test_model_that_the_server_only_streams_is_asked_so_though_nobody_watches(
+    provider: Provider, refusal: Status
+) -> None:
+    async with Vendor(answering(refusal, lambda request: "stream" not in request.body)) as server:
+        activities = provider.make(server)
+        for _ in range(2):
+            assert (await activities.call(params())).content == "fine"
+        assert [bool(request.body.get("stream")) for request in server.requests] == [False, True, True]
+
+
+async def test_answer_refused_for_good_is_so_behind_a_stream_without_an_end(vendor: Vendor) -> None:
+    refused = {"error": {"message": "no credits", "code": 402}}
+    vendor.enqueue(Raw(b": busy\n\n", content_type="text/event-stream"), Raw(refused))
+    with pytest.raises(ModelRejected, match="no credits"):
+        await OPENAI.make(vendor).call(params(on_delta=lambda text: None))
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_answer_nested_too_deep_is_an_error_of_the_vendor(
+    provider: Provider, vendor: Vendor, watched: bool
+) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    whole = b'{"choices": ' + deep + b', "content": ' + deep + b"}"
+    vendor.enqueue(Raw(b"data: " + whole + b"\n\n", content_type="text/event-stream"), Raw(whole), Raw(whole))
+    with pytest.raises(ModelMisbehaved):
+        await provider.make(vendor).call(params(on_delta=(lambda text: None) if watched else None))
