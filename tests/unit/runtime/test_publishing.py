@@ -160,3 +160,18 @@ async def test_two_first_uses_at_once_both_wait_until_all_is_told(access: Access
     assert access.functions == 2
     assert agent.functions
     assert other.functions
+
+
+async def test_key_of_the_environment_is_shipped_before_any_of_the_first_runs_and_again_if_that_fails(
+    access: Access, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    access.failures = ["register"]
+    with pytest.raises(StoreUnavailable):
+        await publisher.providers()
+
+    async def first_run() -> bool:
+        named = await publisher.providers()
+        return named["openai"] in access.catalog.directory.captured
+
+    assert await asyncio.gather(first_run(), first_run()) == [True, True]
