@@ -28,6 +28,11 @@ class OpenSession(Record):
     history_size: int | None = None
     debug: bool = False
     schedule: ScheduledRun | None = None
+    request_id: str | None = None
+    """The same again is the same creation: it neither creates nor finds what came after a deletion."""
+
+    input_digest: str = ""
+    """What makes two creations the same; empty where no request id is given."""
 
 
 class StartRun(Record):
@@ -78,6 +83,12 @@ class Delete(Record):
     """Cancel what runs and forget the conversation; no effect if it is gone."""
 
     kind: Literal["delete"] = "delete"
+    request_id: str | None = None
+    """The same again is the same deletion: a conversation that was made since then stays."""
+
+    lasting: bool = False
+    """Whether its caller chose the id, and may come again in a year: then it is remembered also if nothing was there
+    to be deleted."""
 
 
 class Recover(Record):

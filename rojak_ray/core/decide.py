@@ -28,7 +28,6 @@ from rojak_ray.core.events import (
     AnswerAwaited,
     CodeAwaited,
     ConfigUpdated,
-    Deleted,
     Event,
     FunctionReturned,
     InstructionsRendered,
@@ -48,6 +47,7 @@ from rojak_ray.core.events import (
     StepFailed,
 )
 from rojak_ray.core.evolve import config_content, evolve
+from rojak_ray.core.lives import created_before, creates_nothing, deletion
 from rojak_ray.core.pending import pending
 from rojak_ray.core.retrying import retry_wait
 from rojak_ray.core.state import SessionState
@@ -99,7 +99,7 @@ def decide(state: SessionState, command: Command) -> Events:
             resumed: Events = [Resumed()] if state.set_aside is not None else []
             return _once(state, command.request_id, _RESUME, lambda: resumed)
         case Delete():
-            return [*_cancel(state), Deleted()] if state.opened else []
+            return deletion(state, command, _cancel(state))
         case Recover():
             return _recover(state, command)
         case PassProbation():
@@ -138,9 +138,10 @@ class _Story:
 
 
 def _open(state: SessionState, command: OpenSession) -> Events:
+    known = created_before(state, command)
     if state.opened:
-        return []
-    if command.incarnation in state.buried:
+        return creates_nothing(command, known=known)
+    if known or command.incarnation in state.buried:
         # This very request opened it before. Its steps would have the keys of those that ran then.
         missing = SessionNotFound if state.owner_kind == "session" else RunNotFound
         raise missing(f"{state.owner_kind.capitalize()} {state.owner_id!r} was deleted after this had created it.")

@@ -79,6 +79,10 @@ class Opened(Record):
     schedule: ScheduledRun | None = None
     """Of a run that a schedule started: what it can know about it."""
 
+    request_id: str | None = None
+    input_digest: str = ""
+    """Of a creation that its caller named."""
+
 
 class AgentAdded(Record):
     """An agent became known; later events name it by its digest."""
@@ -241,9 +245,10 @@ class Resumed(Record):
 
 
 class Deleted(Record):
-    """The conversation is gone; its id may be used again."""
+    """The conversation is gone, or there was none; its id may be used again."""
 
     kind: Literal["deleted"] = "deleted"
+    request_id: str | None = None
 
 
 class ConfigUpdated(Record):
@@ -267,6 +272,9 @@ class RequestTaken(Record):
     request_id: str
     content: str
     """What it asks for, in a word."""
+
+    creates: bool = False
+    """Whether it was to create the conversation, which somebody else had done: it is remembered beyond its end."""
 
 
 class RunEnded(Record):

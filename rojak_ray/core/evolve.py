@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, assert_never, get_args
+from typing import Any, Literal, assert_never, get_args
 
 from rojak_ray.agents.finish import FinishReason, read_finish_reason
 from rojak_ray.core.events import (
@@ -46,6 +46,7 @@ from rojak_ray.core.state import (
     SessionState,
     SettledCall,
 )
+from rojak_ray.core.taken import Taken
 from rojak_ray.ids import digest
 from rojak_ray.messages import Message, plain_content
 
@@ -110,8 +111,15 @@ def _opened(state: SessionState, event: Opened) -> SessionState:
             "history_size": event.history_size,
             "debug": event.debug,
             "schedule": event.schedule,
+            "created_by": event.request_id,
+            "lives": _lives(state, "creation", event.request_id, event.input_digest),
         }
     )
+
+
+def _lives(state: SessionState, kind: Literal["creation", "deletion"], request_id: str | None, content: str) -> Taken:
+    """What is remembered of an id's creations and deletions, with this one if it was named."""
+    return state.lives.then(kind, request_id, content) if request_id is not None else state.lives
 
 
 def _run_accepted(state: SessionState, event: RunAccepted) -> SessionState:
@@ -145,8 +153,9 @@ def _with_run(state: SessionState, run: RunState) -> SessionState:
 
 def _supervised(state: SessionState, event: ProbationPassed | SetAside | Resumed | Deleted | Rested) -> SessionState:
     if isinstance(event, Deleted):
-        buried = (*state.buried, state.incarnation)[-KEPT_BURIED:]
-        return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id, buried=buried)
+        buried = (*state.buried, state.incarnation)[-KEPT_BURIED:] if state.opened else state.buried
+        lives = _lives(state, "deletion", event.request_id, "")
+        return SessionState(owner_kind=state.owner_kind, owner_id=state.owner_id, buried=buried, lives=lives)
     if isinstance(event, Rested):
         rested = _with_run(state, active_run(state).model_copy(update={"rested": True}))
         timers = rested.timers if event.until is None else (*rested.timers, event.until)[-KEPT_TIMERS:]
@@ -288,6 +297,9 @@ def _recovered(state: SessionState, event: Recovered) -> SessionState:
 
 
 def _changed(state: SessionState, event: ConfigUpdated | RequestTaken) -> SessionState:
+    if isinstance(event, RequestTaken) and event.creates:
+        lives = _lives(state, "creation", event.request_id, event.content)
+        return state.model_copy(update={"lives": lives})
     if isinstance(event, RequestTaken):
         return state.model_copy(update={"taken": state.taken.then("change", event.request_id, event.content)})
     update: dict[str, Any] = dict.fromkeys(event.unlimited)

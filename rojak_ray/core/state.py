@@ -234,6 +234,12 @@ class SessionState(Record):
     taken: Taken = Taken()
     """Requests whose outcomes are forgotten, and those that have none."""
 
+    created_by: str | None = None
+    """What its caller called the request that made it."""
+
+    lives: Taken = Taken()
+    """Creations and deletions of this id, which outlast each conversation that has it."""
+
     timers: tuple[datetime, ...] = ()
     """The latest times at which it was to be woken from storage, so that whoever deletes it finds its timers."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from rojak_ray.messages import Record
 
-Kind = Literal["run", "answer", "change"]
+Kind = Literal["run", "answer", "change", "creation", "deletion"]
 
 _ID_CHARACTERS = 16
 _CONTENT_CHARACTERS = 8

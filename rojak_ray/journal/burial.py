@@ -75,8 +75,8 @@ class Looked:
     """How many of its objects are gone."""
 
 
-async def is_buried(store: Store, paths: Paths, owner: Owner) -> bool:
-    """Whether nothing is left of a deleted conversation but what keeps its id: there is nothing more to delete.
+async def buried(store: Store, paths: Paths, owner: Owner) -> SessionState | None:
+    """What is left of a deleted conversation, if that is only what keeps its id: there is nothing more to delete.
 
     One listing, and nothing else where there is more.
     """
@@ -84,10 +84,10 @@ async def is_buried(store: Store, paths: Paths, owner: Owner) -> bool:
     log = [key for key in keys if key.startswith(paths.log(owner))]
     rest = [key for key in keys if not key.startswith((paths.log(owner), paths.epochs(owner)))]
     if len(rest) != 1 or not rest[0].startswith(paths.snapshots(owner)):
-        return False
+        return None
     replayed = await replay(_Listed(store, keys), paths, owner)
     fences = {paths.slot(owner, slot) for slot in replayed.fences}
-    return not replayed.state.opened and fences.issuperset(log)
+    return replayed.state if not replayed.state.opened and fences.issuperset(log) else None
 
 
 async def owner_of(store: Store, kind: OwnerKind, folder: str, keys: Sequence[str]) -> Owner:

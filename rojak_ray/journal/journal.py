@@ -18,6 +18,7 @@ for every reader. Reads need no claim.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Generic
 
@@ -81,6 +82,11 @@ class AggregateJournal(Generic[StateT, EventT]):
         self._tail = 0
         self._refusal: StorageError | None = StoreUnavailable(f"The journal of {owner} is not open; open it first.")
         """Why nothing may be appended now: not open, fenced, or a write whose outcome is unknown."""
+
+        self._settled = asyncio.Event()
+        """Not set while an append is under way."""
+
+        self._settled.set()
 
     @property
     def position(self) -> Position:
@@ -163,25 +169,41 @@ class AggregateJournal(Generic[StateT, EventT]):
         """
         if self._refusal is not None:
             raise self._refusal
-        self._refusal = StoreUnavailable(f"The journal of {self.owner} has an unsettled write; open it again.")
+        unsettled = StoreUnavailable(f"The journal of {self.owner} has an unsettled write; open it again.")
+        self._refusal = unsettled
+        self._settled.clear()
         try:
             await self._write("events", tuple(events))
         except Fenced as fenced:
             self._refusal = fenced
             raise
         except ValueError:  # what JSON cannot hold; nothing was written
-            self._refusal = None
+            self._clear(unsettled)
             raise
-        self._refusal = None
+        finally:
+            self._settled.set()
+        self._clear(unsettled)
         return self._position.seq
+
+    def _clear(self, refusal: StorageError) -> None:
+        """This is no reason any more; another one, which `confirm` found meanwhile, stays."""
+        if self._refusal is refusal:
+            self._refusal = None
 
     async def confirm(self) -> None:
         """See that nobody has taken over, for answers that rest on what was appended before.
+
+        An append that is under way is waited for: if it lands, nobody had.
 
         Raises:
             Fenced: A newer writer took over. Stop, answer nobody.
             StorageError: It cannot be told now; the journal may still be appended to.
         """
+        if not self._settled.is_set():
+            before = self._position.slot
+            await self._settled.wait()
+            if self._position.slot > before:
+                return
         if self._refusal is not None:
             raise self._refusal
         last = self._paths.slot(self.owner, self._position.slot)

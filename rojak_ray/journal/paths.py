@@ -141,6 +141,10 @@ class Paths:
         """Key of the note that a reign is over."""
         return f"{self.reign(number)}.end"
 
+    def order(self, name: str) -> str:
+        """Key of the note that a take-over of this name was carried out."""
+        return f"{self.root}order/{name}"
+
     def renewals(self, number: int) -> str:
         """Prefix of the renewals of a reign."""
         return f"{self.root}alive/{number:0{_DIGITS}}/"

@@ -15,6 +15,7 @@ from rojak_ray.clock import Clock
 from rojak_ray.errors import JournalDamaged, ObjectExists, ObjectNotFound, SchemaTooNew, StorageError
 from rojak_ray.journal.paths import Paths
 from rojak_ray.logs import get_logger
+from rojak_ray.reign.orders import Orders
 from rojak_ray.reign.records import Claim, decode_claim, encode_claim, encode_note
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.reign.succession import Memory, Move, ReignSettings, Sight, judge
@@ -92,14 +93,14 @@ class ReignKeeper:
         self._looked_at: tuple[int, bool, int] | None = None
         """What had been seen of others when it was last found out whether there is work."""
 
-        self._ordered = False
+        self._orders = Orders(store, paths, claim.cluster)
         self._hurry = asyncio.Event()
         self.reign.on_want = self.want
 
-    def order(self) -> None:
-        """Take over, whoever rules."""
-        if not self.reign.rules:
-            self._ordered = True
+    def order(self, request_id: str | None = None) -> None:
+        """Take over, whoever rules; with a request's id it is done once, however often it is said."""
+        if request_id is not None or not self.reign.rules:
+            self._orders.give(request_id)
             self._hurry.set()
 
     def want(self) -> None:
@@ -139,9 +140,11 @@ class ReignKeeper:
         begin_life(self._claim.cluster)
         while True:
             sight = await self._look()
+            if self._orders:  # once the claim is made, looking again and again for them would only cost requests
+                await self._orders.sort(self._claims.values(), rules=sight.mine and not sight.ended)
             drained = self._memory.yields and await self.drained(self._memory.held)
             now = self._clock.monotonic()
-            memory, move = judge(self._memory, sight, now, self._settings, ordered=self._ordered, drained=drained)
+            memory, move = judge(self._memory, sight, now, self._settings, ordered=bool(self._orders), drained=drained)
             self.ruler_lives |= self._memory.progress[:2] == memory.progress[:2] != (0, False) and (
                 self._memory.progress != memory.progress and move is Move.STAND_BY
             )
@@ -158,14 +161,12 @@ class ReignKeeper:
 
     async def _is_wanted(self, progress: tuple[int, bool, int]) -> bool:
         """Whether to claim what nobody holds."""
-        if not self._wanted and not self._ordered and progress != self._looked_at:
+        if not self._wanted and not self._orders and progress != self._looked_at:
             self._wanted = await self.has_work()
             self._looked_at = progress
-        return self._wanted or self._ordered
+        return self._wanted or bool(self._orders)
 
     async def _follow(self, sight: Sight, move: Move) -> None:
-        if move in {Move.RULE, Move.WAIT}:
-            self._ordered = False  # the claim is made: looking again and again would only cost requests
         if move is Move.RULE:
             await self._renew(sight.number)
         elif move is Move.YIELD:
@@ -206,7 +207,7 @@ class ReignKeeper:
         """Until the next look, or an order."""
         hurried = self._memory.yields or self._memory.handover
         self._hurry.clear()
-        if self._ordered:
+        if self._orders:
             return
         sleeping = asyncio.create_task(
             self._clock.sleep(self._settings.hurry_s if hurried else self._settings.look_s), name="until the next look"
@@ -268,7 +269,11 @@ class ReignKeeper:
 
     async def _try_to_claim(self, number: int) -> None:
         """Create the claim; the next look tells whose it is."""
-        claim = self._claim.model_copy(update={"number": number, "at": f"{self._clock.now():%Y-%m-%d %H:%M:%S} UTC"})
+        before = self._claims.get(number - 1)
+        if before is not None:
+            await self._orders.note(before.order)
+        at = f"{self._clock.now():%Y-%m-%d %H:%M:%S} UTC"
+        claim = self._claim.model_copy(update={"number": number, "at": at, "order": self._orders.next})
         began, self._renewals = self._clock.monotonic(), None
         with contextlib.suppress(ObjectExists):  # somebody else was faster, or this is ours and its reply was lost
             await self._store.put_new(self._paths.reign(number), encode_claim(claim))

@@ -3,6 +3,7 @@
 v1/{namespace}/reign/{n}        the claim of reign n: who rules from then on
 v1/{namespace}/reign/{n}.end    reign n is over: whoever held it has let everything go
 v1/{namespace}/alive/{n}/{k}    the k-th renewal: the holder of reign n was alive
+v1/{namespace}/order/{name}     a take-over that its caller named was carried out
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Claim(Record):
     """When it was claimed, by its own clock; nothing is decided by it."""
 
     witness: Witness | None = None
+    order: str = ""
+    """What names the order to take over that it carries out, if that has a name."""
 
     @property
     def title(self) -> str:

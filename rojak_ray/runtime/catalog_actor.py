@@ -44,9 +44,9 @@ class CatalogActor(Catalog):
         """Where this cluster stands: see `ClusterReign.tell`."""
         return await self._reign.tell(seen)
 
-    async def take_over(self) -> None:
-        """Let this cluster rule, whoever does now. It does so a moment later; repeating it is harmless."""
-        self._reign.take_over()
+    async def take_over(self, request_id: str | None = None) -> None:
+        """Let this cluster rule, whoever does now. It does so a moment later; with its id it may be repeated."""
+        self._reign.take_over(request_id)
 
     async def place(self, session_id: str) -> str | RojakError | None:
         """The Ray name of the actor that serves a session: see `Placements.place`."""

@@ -119,14 +119,20 @@ class Rojak(SchedulingClient):
         await self._gateway_on_ray.connect()
         return await self._gateway_on_ray.standing()
 
-    async def take_over(self) -> None:
+    async def take_over(self, *, request_id: str | None = None) -> None:
         """Let this cluster work on its storage, whichever one does now; `standing` tells when it does.
 
+        Args:
+            request_id: Names this request, so that it may be repeated: a cluster that has taken over since then goes
+                on.
+
         Crash safety:
-            May be repeated. Steps that run elsewhere end there, within a minute; nothing runs twice.
+            Repeat it until `standing` says so: it is durable from then on. Steps that run elsewhere end there, within
+            a minute; nothing runs twice.
         """
+        named = check_id(request_id, "request") if request_id is not None else None
         await self._gateway_on_ray.connect()
-        await self._gateway_on_ray.take_over()
+        await self._gateway_on_ray.take_over(named)
 
 
 def _placement(given: Any) -> Placement:

@@ -123,9 +123,9 @@ class RayGateway:
         told: Told = await self._catalog.call("reign")
         return told.standing
 
-    async def take_over(self) -> None:
-        """Let the cluster rule, whoever does now."""
-        await self._catalog.call("take_over")
+    async def take_over(self, request_id: str | None = None) -> None:
+        """Let the cluster rule, whoever does now; once, also if the call has to be repeated on its way."""
+        await self._catalog.call("take_over", request_id or RandomIds().new_id())
 
     async def _say_who_rules(self) -> None:
         try:

@@ -70,9 +70,9 @@ class ClusterReign:
         await reign.news(seen, _POLL_S)
         return Told(reign.standing, reign.valid_s, reign.left_s)
 
-    def take_over(self) -> None:
-        """Rule, whoever does now."""
-        self._keeper.order()
+    def take_over(self, request_id: str | None = None) -> None:
+        """Rule, whoever does now: see `ReignKeeper.order`."""
+        self._keeper.order(request_id)
 
     async def _is_drained(self, number: int) -> bool:
         return not await any_of_reign(self._store, self._paths, number)

@@ -49,14 +49,22 @@ class SchedulingClient(Client):
         super().__init__(gateway, ids)
         self._scheduler = scheduler
 
-    async def delete_run(self, id: str) -> None:
+    async def delete_run(self, id: str, *, request_id: str | None = None) -> None:
         """Cancel a run outside sessions and remove what it stored. See `delete_session`.
 
         A run that a schedule started is listed no more.
         """
-        await super().delete_run(id)
-        if place_of(id) is not None:
+        await super().delete_run(id, request_id=request_id)
+        if place_of(id) is not None and not await self._is_there(id):
             await self._scheduler.ask(ScheduleAsk(unlist=id))
+
+    async def _is_there(self, run_id: str) -> bool:
+        """Whether a run exists, as one does that got the id of a deleted one."""
+        try:
+            await self._caller.ask(Owner("run", run_id), Ask(view=True))
+        except RunNotFound:
+            return False
+        return True
 
     async def create_schedule(
         self,

@@ -76,12 +76,12 @@ class ScheduleHandle:
             RequestConflict: The request id was used with other arguments.
         """
         check_text(note, "note")
-        await self._tell(PauseSchedule(note=note, request=Request.named(request_id, note=note)))
+        await self._tell(PauseSchedule(note=note, request=self._named(request_id, note=note)))
 
     async def unpause(self, *, note: str | None = None, request_id: str | None = None) -> None:
         """Go on with the next time. See `pause`."""
         check_text(note, "note")
-        await self._tell(UnpauseSchedule(note=note, request=Request.named(request_id, note=note)))
+        await self._tell(UnpauseSchedule(note=note, request=self._named(request_id, note=note)))
 
     async def trigger(self, *, overlap: ScheduleOverlapPolicy | None = None, request_id: str | None = None) -> None:
         """Start a run now, also of a paused schedule.
@@ -118,7 +118,7 @@ class ScheduleHandle:
 
     async def cancel_backfills(self, *, request_id: str | None = None) -> None:
         """Call off what is left of the backfills, also what waits to be started. Runs that they started go on."""
-        await self._tell(CancelBackfills(request=Request.named(request_id)))
+        await self._tell(CancelBackfills(request=self._named(request_id)))
 
     async def update(
         self,
@@ -178,9 +178,12 @@ class ScheduleHandle:
         Args:
             request_id: See `pause`. A repetition deletes no other schedule that has got the id meanwhile.
         """
-        named = Request.named(request_id) or Request(id=self._caller.ids.new_id())
-        await self._tell(DeleteSchedule(request=named))
+        await self._tell(DeleteSchedule(request=self._named(request_id)))
         await self._caller.gateway.release(holder_of(self.id))
+
+    def _named(self, request_id: str | None, **content: object) -> Request:
+        """A request under its caller's name, else under one of ours: what is repeated on the way is taken once."""
+        return Request.named(request_id, **content) or Request(id=self._caller.ids.new_id())
 
     async def _look(self) -> ScheduleView:
         reply = await self._scheduler.ask(ScheduleAsk(schedule_id=self.id, view=True))

@@ -17,11 +17,12 @@ from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.agent import Agent
 from rojak_ray.core.commands import Command, Delete, OpenSession, Resume, StartRun
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS
-from rojak_ray.ids import IdSource, RandomIds, check_id
+from rojak_ray.ids import IdSource, RandomIds, check_id, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import ContextVariables, MessageInput, read_context, read_messages
 from rojak_ray.sessions.caller import (
     Caller,
+    agent_identity,
     input_digest,
     messages_identity,
     read_flag,
@@ -179,25 +180,33 @@ class Client:
         debug: bool = False,
         *,
         max_model_calls: int | float = DEFAULT_MODEL_CALLS,
+        request_id: str | None = None,
     ) -> Session:
         """Begin a conversation that outlives this program.
 
         Args:
-            session_id: Names the session; None makes one up. An id in use warns and returns that session unchanged.
+            session_id: Names the session; None makes one up, or takes the request's id. An id in use warns and returns
+                that session unchanged.
             agent: Who answers until somebody hands over.
             context_variables: The session's first context; plain JSON data.
             max_turns: Messages each run of the session may append.
             history_size: Messages kept between runs; `float("inf")` keeps all.
             debug: Log every step.
             max_model_calls: Answers each run may take from models before it fails.
+            request_id: Names this request, so that it may be repeated: the session is made once. The repetition
+                returns it without a warning, and makes no other where it has been deleted since.
 
         Raises:
             RequestError: The request is wrong; nothing was stored.
+            RequestConflict: The request id belongs to a creation with other arguments.
+            SessionNotFound: This very request made the session before, and it was deleted since.
 
         Crash safety:
             When it returns, the session exists. If it raised, calling again either makes it or finds it.
         """
-        owner = Owner("session", check_id(session_id, "session") if session_id is not None else self._new_id())
+        named = check_id(request_id, "request") if request_id is not None else None
+        session_id = named if session_id is None else check_id(session_id, "session")
+        owner = Owner("session", session_id or self._new_id())
         opening = OpenSession(
             owner_kind="session",
             owner_id=owner.id,
@@ -209,7 +218,7 @@ class Client:
             history_size=read_limit(history_size, "history_size"),
             debug=read_flag(debug, "debug"),
         )
-        reply = await self._caller.ask(owner, Ask(commands=(opening,)))
+        reply = await self._caller.ask(owner, Ask(commands=(_named_creation(opening, named),)))
         if not reply.created:
             warnings.warn(
                 "A session with this ID is already running. Returning the existing session.",
@@ -242,13 +251,17 @@ class Client:
             Durable when it returns; repeating it is harmless.
         """
         owner = Owner("session", check_id(session_id, "session"))
-        await self._caller.ask(owner, Ask(commands=(_resume(request_id),)))
+        await self._caller.ask(owner, Ask(commands=(self._resume(request_id),)))
 
-    async def delete_session(self, session_id: str) -> None:
+    async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
         """Cancel what a session runs and remove what it ever stored. Its id may be used again, for another session.
 
         What stays are a few small objects without content: they keep an old process of the deleted session from
-        writing into a new one of the same id.
+        writing into a new one of the same id, and remember the requests that made and deleted it.
+
+        Args:
+            session_id: Which.
+            request_id: Names this request, so that it may be repeated: a session that has got the id since then stays.
 
         Raises:
             SessionNotFound: No session ever had this id.
@@ -259,15 +272,15 @@ class Client:
             session next. Deleting what was deleted does nothing.
         """
         owner = Owner("session", check_id(session_id, "session"))
-        await self._caller.ask(owner, Ask(commands=(Delete(),)))
+        await self._caller.ask(owner, Ask(commands=(self._deletion(request_id),)))
 
     async def resume_run(self, id: str, *, request_id: str | None = None) -> None:
         """Go on with a run outside sessions that was set aside. See `resume_session`."""
-        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(_resume(request_id),)))
+        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(self._resume(request_id),)))
 
-    async def delete_run(self, id: str) -> None:
+    async def delete_run(self, id: str, *, request_id: str | None = None) -> None:
         """Cancel a run outside sessions and remove what it stored. See `delete_session`."""
-        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(Delete(),)))
+        await self._caller.ask(Owner("run", check_id(id, "run")), Ask(commands=(self._deletion(request_id),)))
 
     async def create_worker(
         self,
@@ -331,6 +344,19 @@ class Client:
     def _new_id(self) -> str:
         return self._caller.ids.new_id()
 
+    def _resume(self, request_id: str | None) -> Resume:
+        return Resume(request_id=check_id(request_id, "request") if request_id is not None else self._new_id())
 
-def _resume(request_id: str | None) -> Resume:
-    return Resume(request_id=check_id(request_id, "request") if request_id is not None else None)
+    def _deletion(self, request_id: str | None) -> Delete:
+        if request_id is None:
+            return Delete(request_id=self._new_id())  # for what the transport repeats
+        return Delete(request_id=check_id(request_id, "request"), lasting=True)
+
+
+def _named_creation(opening: OpenSession, request_id: str | None) -> OpenSession:
+    """The creation with its caller's name for it, and what he asked for under that name."""
+    if request_id is None:
+        return opening
+    settings = opening.model_dump(mode="json", exclude={"agent", "incarnation", "request_id", "input_digest"})
+    content = digest({"agent": agent_identity(opening.agent), **settings})
+    return opening.model_copy(update={"request_id": request_id, "input_digest": content})

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rojak_ray.clock import Clock
-from rojak_ray.core.commands import CheckTimers, Command, Delete, RecordStep, Recover, Rest, StartRun
+from rojak_ray.core.commands import CheckTimers, Command, Delete, OpenSession, RecordStep, Recover, Rest, StartRun
 from rojak_ray.core.decide import set_aside_text
-from rojak_ray.core.events import Event, Opened, RunEnded
+from rojak_ray.core.events import Event, RunEnded
 from rojak_ray.core.evolve import evolve
+from rojak_ray.core.lives import began
 from rojak_ray.core.pending import pending
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import CallModel
@@ -230,7 +231,7 @@ class SessionHost:
         return [task for task in every if task is not None]
 
     async def _submit(self, commands: tuple[Command, ...]) -> bool:
-        """Take commands; True if they began the conversation."""
+        """Take commands; True if they began the conversation that is there, now or when they came first."""
         answers = [self._inbox.post(command, answered=True) for command in commands]
         return any([await answer for answer in answers])
 
@@ -361,7 +362,6 @@ class SessionHost:
                 accepted.append(item)
                 if isinstance(item.command, CheckTimers):
                     self._rang_at = max(item.command.at, self._rang_at or item.command.at)
-                item.created = any(isinstance(event, Opened) for event in new)
                 events.extend(new)
                 for event in new:
                     number += 1
@@ -373,7 +373,7 @@ class SessionHost:
                 await self._journal.append(events)
             elif any(item.answer is not None for item in items) and (error := await self._unconfirmed()):
                 refused, accepted = [*refused, *((item, error) for item in accepted)], []
-            if any(isinstance(item.command, Delete) for item in accepted):
+            if not state.opened and any(isinstance(item.command, Delete) for item in accepted):
                 await self._purge(state)
         except BaseException:
             self._inbox.put_back(items)  # whoever ends this host answers them, or has done so
@@ -392,6 +392,7 @@ class SessionHost:
 
     def _answer_all(self, items: list[tuple[Item, RojakError | None]], ended: list[RunView]) -> None:
         for item, error in items:
+            item.created = isinstance(item.command, OpenSession) and began(self._state, item.command)
             item.respond(error)
         for run in ended:
             self._endings.tell(run)

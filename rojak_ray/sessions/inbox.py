@@ -17,7 +17,7 @@ class Item:
     command: Command
     answer: asyncio.Future[bool] | None = None
     created: bool = False
-    """Whether it began the conversation."""
+    """Whether the conversation that is there is the one it began."""
 
     def respond(self, error: RojakError | None = None) -> None:
         """Tell who waits: it is recorded, or why not."""

@@ -149,7 +149,7 @@ class HostPool:
                     raise StoreUnavailable(f"Other processes keep taking {owner} over; ask again.") from error
                 fenced = True
             else:
-                if any(isinstance(command, Delete) for command in ask.commands):
+                if not host.state.opened and any(isinstance(command, Delete) for command in ask.commands):
                     await self._let_go(host)
                     await remove_timers(self._store, self._paths, owner, timers)
                 return await self._with_batch(owner, ask, reply)

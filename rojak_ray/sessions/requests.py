@@ -103,7 +103,7 @@ class Reply(Record):
     """The answer to an `Ask`. Everything it says is durable."""
 
     created: bool = False
-    """Whether the owner did not exist before."""
+    """Whether the conversation that is there is the one this request began, now or when it came for the first time."""
 
     run: RunView | None = None
     """The awaited run; its status says whether it ended."""

@@ -8,10 +8,11 @@ from rojak_ray.core.commands import Command, Delete, OpenSession
 from rojak_ray.core.decide import decide, set_aside_text
 from rojak_ray.core.events import RunEnded
 from rojak_ray.core.evolve import evolve
+from rojak_ray.core.lives import began
 from rojak_ray.core.state import SessionState
 from rojak_ray.errors import RequestConflict, RequestError, RunNotFound, SessionNotFound
 from rojak_ray.journal.aggregate import CONVERSATION
-from rojak_ray.journal.burial import is_buried
+from rojak_ray.journal.burial import buried
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.journal.replay import exists, read_stretch, replay
 from rojak_ray.sessions.batches import Batch, Follow, cut
@@ -83,13 +84,17 @@ async def answer_from_storage(store: Store, paths: Paths, owner: Owner, ask: Ask
         raise not_found(owner)
     looks = not ask.commands and not ask.await_run
     deletes = any(isinstance(command, Delete) for command in ask.commands)
-    if deletes and len(ask.commands) == 1 and await is_buried(store, paths, owner):
-        return StoredAnswer(Reply())
+    if deletes and len(ask.commands) == 1:
+        left = await buried(store, paths, owner)
+        if left is not None and not decide(left, ask.commands[0]):
+            return StoredAnswer(Reply())
     if owner.kind == "session" and not looks:
         return StoredAnswer()
     state = (await replay(store, paths, owner)).state
     if looks:
         return StoredAnswer(Reply(view=view_session(_opened(owner, state))))
+    if not ask.commands:
+        _opened(owner, state)
     if not state.opened or not state.idle or state.set_aside is not None or deletes:
         return StoredAnswer()
     if any(decide(state, command) for command in ask.commands):
@@ -142,11 +147,12 @@ async def look_at_storage(store: Store, paths: Paths, owner: Owner, ask: Ask) ->
         run = await recall_run(store, paths, owner, ask.await_run)
     if ask.await_run and run is None:
         raise RunNotFound(f"Run {ask.await_run!r} is not known to {owner}.")
-    return Reply(run=run, view=view_session(state) if ask.view or not ask.await_run else None)
+    made = any(isinstance(command, OpenSession) and began(state, command) for command in ask.commands)
+    return Reply(created=made, run=run, view=view_session(state) if ask.view or not ask.await_run else None)
 
 
 def _is_recorded(state: SessionState, command: Command) -> bool:
-    if isinstance(command, Delete):
+    if isinstance(command, Delete) and not state.opened:
         return False  # what was stored may not have been removed yet
     try:
         return not decide(state, command)

@@ -116,10 +116,10 @@ class InProcessGateway:
         keeping, self._keeping = self._keeping, None
         await _stop(keeping)
 
-    async def take_over(self) -> None:
+    async def take_over(self, request_id: str | None = None) -> None:
         """Rule, whoever does now."""
         if self._keeper is not None:
-            self._keeper.order()
+            self._keeper.order(request_id)
         await self.connect()
 
     async def _begin(self) -> None:
@@ -292,9 +292,10 @@ class InProcessRuntime(SchedulingClient):
         await self._home.run(self._local.connect)
         return self._local.reign.standing
 
-    async def take_over(self) -> None:
-        """Work on the storage, whoever does now; `standing` tells when that is so. May be repeated."""
-        await self._home.run(self._local.take_over)
+    async def take_over(self, *, request_id: str | None = None) -> None:
+        """Work on the storage, whoever does now; `standing` tells when that is so. See `Rojak.take_over`."""
+        named = check_id(request_id, "request") if request_id is not None else None
+        await self._home.run(lambda: self._local.take_over(named))
 
     def statistics(self) -> PoolStatistics:
         """Counts for people."""

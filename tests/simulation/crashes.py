@@ -62,7 +62,7 @@ SCENARIOS: dict[str, Scenario] = {
         _APPROVED,
     ],
     "timer that rings": [Accepted(_APPROVED), 1.5 * ANSWER_WITHIN_S, _APPROVED],
-    "snapshots and compaction": [ask_for(n, ["pay"], ["count"]) for n in range(1, 5)],
+    "snapshots and compaction": [ask_for(n, ["pay"], ["count"]) for n in range(1, 6)],
 }
 
 _USUAL = PoolSettings(snapshot_bytes=1_000)

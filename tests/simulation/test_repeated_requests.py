@@ -4,6 +4,7 @@ restart and in a new cluster. It is taken once, and answered from the record."""
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from rojak_ray.agents import (
     WaitForAnswer,
     function,
 )
-from rojak_ray.errors import CallNotWaiting, RequestConflict, RunCancelled, StorageError
+from rojak_ray.errors import CallNotWaiting, RequestConflict, RunCancelled, SessionNotFound, StorageError
 from rojak_ray.sessions.handles import Session
 from rojak_ray.sessions.types import OrchestratorResponse, UpdateConfigParams
 from rojak_ray.storage.memory import MemoryStore
@@ -31,6 +32,7 @@ Result = TypeVar("Result")
 OTHERS = 1_000
 LONGEST_S = 60
 MOST_WRITES = 100
+MOST_CALLS = 300
 
 
 class Scripted(Agent):
@@ -212,6 +214,93 @@ async def test_whatever_write_fails_or_loses_its_reply(fault: Any) -> None:
         if not met:
             return
     raise AssertionError("there is no end to the writes")
+
+
+async def lifetimes(runtime: InProcessRuntime) -> None:
+    """A session, a run and a named request each begin, end and begin again."""
+    agent = Scripted(functions=["pay", "ask"])
+    first = await told(lambda: runtime.create_session("t", agent, request_id="make-1"))
+    await told(lambda: first.send_messages("pay", request_id="pay-1"))
+    await told(lambda: runtime.delete_session("t", request_id="drop-1"))
+    second = await told(lambda: runtime.create_session("t", agent, request_id="make-2"))
+    await told(lambda: second.send_messages("good day", request_id="greet"))
+    await told(lambda: runtime.create_session(agent=agent, request_id="unnamed"))
+    await told(lambda: runtime.run("r", agent, "one"))
+    await told(lambda: runtime.delete_run("r", request_id="drop-r"))
+    await told(lambda: runtime.run("r", agent, "two"))
+    await told(lambda: runtime.delete_session("unnamed", request_id="drop-2"))
+    await told(lambda: runtime.delete_session("unnamed", request_id="drop-3"))
+    await told(lambda: runtime.create_session("unnamed", agent, request_id="make-3"))
+    await told(lambda: runtime.create_session(agent=agent, request_id="brief"))
+    await told(lambda: runtime.delete_session("brief"))
+
+
+async def lifetimes_repeated(runtime: InProcessRuntime) -> None:
+    """Each of them again: nothing that came since is touched."""
+    agent = Scripted(functions=["pay", "ask"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session = await runtime.create_session("t", agent, request_id="make-2")
+        await runtime.create_session("unnamed", agent, request_id="make-3")
+    with pytest.raises(SessionNotFound, match="deleted"):
+        await runtime.create_session(agent=agent, request_id="brief")
+    for given in ("t", "make-1"), (None, "unnamed"):  # the id is another session's by now
+        with pytest.warns(UserWarning, match="already running"):
+            await runtime.create_session(given[0], agent, request_id=given[1])
+    with pytest.raises(RequestConflict):
+        await runtime.create_session("t", agent, max_turns=3, request_id="make-2")
+    await runtime.delete_session("t", request_id="drop-1")
+    assert [message.content for message in await session.history()] == ["good day", "heard good day"]
+    for number in (2, 3):
+        await runtime.delete_session("unnamed", request_id=f"drop-{number}")
+    await runtime.get_session("unnamed")
+    await runtime.delete_run("r", request_id="drop-r")
+    assert (await runtime.get_run_result("r")).output == "heard two"
+
+
+async def test_creations_and_deletions_after_others_a_restart_and_in_a_new_cluster() -> None:
+    world = World()
+    await world.start()
+    assert world.runtime is not None
+    await lifetimes(world.runtime)
+    for number in range(OTHERS // 10):
+        await world.runtime.create_session("u", Scripted(), request_id=f"make-u-{number}")
+        await world.runtime.delete_session("u", request_id=f"drop-u-{number}")
+    await world.runtime.create_session("u", Scripted())
+    for _ in range(3):
+        await lifetimes_repeated(world.runtime)
+        for number in range(OTHERS // 10):
+            await world.runtime.delete_session("u", request_id=f"drop-u-{number}")
+        await world.runtime.get_session("u")
+        await world.start()
+    await world.stop()
+
+
+@pytest.mark.parametrize("fault", [FailAfter(), FailBefore()], ids=["reply lost", "not done"])
+async def test_whatever_call_of_a_creation_or_deletion_fails_or_loses_its_reply(fault: Any) -> None:
+    for number in range(1, MOST_CALLS):
+        store, met = FaultyStore(MemoryStore()), list[Call]()
+        world = World(store)
+        await told(world.start)
+        assert world.runtime is not None
+        changes = iter(range(1, MOST_CALLS))
+
+        def script(call: Call, changes: Iterator[int] = changes, met: list[Call] = met, number: int = number) -> Any:
+            if call.operation in ("put", "delete") and next(changes) == number:
+                met.append(call)
+                return fault
+            return None
+
+        store.script = script
+        async with asyncio.timeout(LONGEST_S):
+            await lifetimes(world.runtime)
+            store.script = lambda call: None
+            await lifetimes_repeated(world.runtime)
+        assert world.paid == ["paid"], f"call {number}"
+        await world.stop()
+        if not met:
+            return
+    raise AssertionError("there is no end to the calls")
 
 
 def contents(response: OrchestratorResponse) -> list[Any]:

@@ -10,7 +10,7 @@ from simulation.scene import OWNER, Scene, played, start
 from simulation.work import message
 from simulation.world import PATHS, LaneClock, LaneIds
 
-from rojak_ray.core.commands import CancelRun, CheckTimers, Delete, StartRun
+from rojak_ray.core.commands import CancelRun, CheckTimers, Delete, StartRun, UpdateConfig
 from rojak_ray.errors import SessionNotFound, StoreUnavailable
 from rojak_ray.journal.replay import replay
 from rojak_ray.sessions.alarm import AlarmClock
@@ -262,5 +262,26 @@ def test_look_that_cannot_be_confirmed_is_not_answered():
             await scene.pool.ask(OWNER, Ask(view=True))
         scene.store.script = lambda call: None
         assert (await scene.pool.ask(OWNER, Ask(view=True))).view is not None
+
+    played(play)
+
+
+def test_look_while_a_record_is_being_written_is_answered_once_that_has_landed():
+    async def play(scene: Scene) -> None:
+        await scene.opened()
+        hold = Hold()
+
+        def script(call: Call) -> Fault | None:
+            return hold if call.operation == "put" and not hold.reached.is_set() else None
+
+        scene.store.script = script
+        changing = asyncio.create_task(scene.ask(UpdateConfig(max_turns=7)))
+        await hold.reached.wait()
+        looking = asyncio.create_task(scene.pool.ask(OWNER, Ask(view=True)))
+        await asyncio.sleep(1.0)
+        hold.release.set()
+        view = (await looking).view
+        assert view is not None
+        await changing
 
     played(play)

@@ -15,7 +15,7 @@ from rojak_ray.reign.reign import Duty
 from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.storage.memory import MemoryStore
 from rojak_ray.testing.clock import FakeClock
-from rojak_ray.testing.stores import FaultyStore
+from rojak_ray.testing.stores import FailAfter, FailBefore, FaultyStore
 
 PATHS = Paths("rojak")
 
@@ -215,3 +215,64 @@ async def test_what_others_put_beside_the_claims_says_nothing(scene):
     await scene.pass_s(1)
     assert cluster.duty is Duty.RULES
     assert cluster.keeper.reign.standing.number == 1
+
+
+async def test_an_order_with_a_name_is_carried_out_once_whoever_took_over_since(scene):
+    first = scene.start("first")
+    await scene.pass_s(1)
+    second = scene.start("second")
+    await scene.pass_s(1)
+    second.keeper.order("monday")
+    await scene.pass_s(90)
+    assert (first.duty, second.duty) == (Duty.STANDS_BY, Duty.RULES)
+    second.keeper.order("tuesday")  # it rules: nothing to do, for good
+    await scene.pass_s(10)
+    for number in range(12):  # long enough for the first claims to be forgotten
+        (first, second)[number % 2].keeper.order(f"back and forth {number}")
+        await scene.pass_s(90)
+    first.keeper.order("back again")
+    await scene.pass_s(90)
+    for late in ("monday", "tuesday"):
+        second.keeper.order(late)
+        await scene.pass_s(90)
+        assert (first.duty, second.duty) == (Duty.RULES, Duty.STANDS_BY), late
+    second.keeper.order("wednesday")
+    await scene.pass_s(90)
+    assert (first.duty, second.duty) == (Duty.STANDS_BY, Duty.RULES)
+
+
+@pytest.mark.parametrize("operation", ["put", "get", "list"])
+@pytest.mark.parametrize("fault", [FailBefore(), FailAfter()], ids=["not done", "reply lost"])
+async def test_an_order_whose_storage_fails_is_carried_out_and_not_again(scene, operation, fault):
+    first = scene.start("first")
+    await scene.pass_s(1)
+    store = FaultyStore(scene.store)
+    second = scene.start("second", store)
+    await scene.pass_s(1)
+    left = [fault] * 3
+    store.script = lambda call: left.pop() if call.operation == operation and left else None
+    second.keeper.order("monday")
+    await scene.pass_s(120)
+    assert (first.duty, second.duty) == (Duty.STANDS_BY, Duty.RULES)
+    first.keeper.order("tuesday")
+    await scene.pass_s(120)
+    second.keeper.order("monday")
+    await scene.pass_s(120)
+    assert (first.duty, second.duty) == (Duty.RULES, Duty.STANDS_BY)
+
+
+async def test_an_order_is_known_from_its_claim_though_its_note_was_never_written(scene):
+    first = scene.start("first")
+    await scene.pass_s(1)
+    store = FaultyStore(scene.store)
+    second = scene.start("second", store)
+    await scene.pass_s(1)
+    store.script = lambda call: FailBefore() if "/order/" in call.key and call.operation == "put" else None
+    second.keeper.order("monday")
+    await scene.pass_s(30)
+    second.kill()
+    await scene.pass_s(60)
+    third = scene.start("second")
+    third.keeper.order("monday")
+    await scene.pass_s(120)
+    assert (first.duty, third.duty) == (Duty.RULES, Duty.STANDS_BY)
