@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rojak_ray.redaction.spelling import SpelledSecret
+
 HIDDEN = "***"
 SHORTEST = 6
 """Shorter values are left: local servers take any word for a key, and replacing it would garble every text."""
@@ -61,8 +63,7 @@ class Secrets:
         if not self._values:
             return text
         decoded = _ESCAPE.sub(_meaning, text)
-        found = list(_places(self._spellings.plain, text, lambda place: place, _ENOUGH))
-        found += _places(self._spellings.decoded, decoded, lambda place: _decoded_places(text)[place], _ENOUGH)
+        found = [place for each in self._spellings.spelled for place in each.places(text)]
         found += _places(self._spellings.hexadecimal, decoded.lower(), lambda place: _decoded_places(text)[place])
         joined = decoded.translate(_BASE64)
         found += _places(self._spellings.base64, joined, lambda place: _joined_places(text)[place])
@@ -78,20 +79,19 @@ NO_SECRETS = Secrets()
 
 @dataclass(frozen=True, repr=False)
 class _Spellings:
-    """What to look for in a text, as it is and decoded."""
+    """What to look for in a text as it is, and in what its escapes stand for."""
 
-    plain: Sequence[str]
-    decoded: Sequence[str]
+    spelled: Sequence[SpelledSecret]
     hexadecimal: Sequence[str]
     base64: Sequence[str]
 
     @classmethod
     def of(cls, values: Iterable[str]) -> _Spellings:
-        plain = {*values, *(value.replace(" ", "+") for value in values)}
+        """Also of what they stand for: a login may be configured as an address spells it."""
         encoded = [value.encode("utf-8", "replace") for value in values]
+        meant = {_ESCAPE.sub(_meaning, value) for value in values}
         return cls(
-            plain=sorted(plain),
-            decoded=sorted(plain.union(_ESCAPE.sub(_meaning, value) for value in plain)),
+            spelled=[SpelledSecret(value, _ENOUGH) for value in sorted(meant.union(values)) if value],
             hexadecimal=[data.hex() for data in encoded],
             base64=sorted({core for data in encoded for core in _base64_cores(data)}),
         )
@@ -115,19 +115,13 @@ def _meaning(escape: re.Match[str]) -> str:
     return chr(int(value, 10 if kind == "decimal" else 16))
 
 
-def _places(
-    values: Sequence[str], text: str, place_of: Callable[[int], int], enough: int | None = None
-) -> Iterator[tuple[int, int]]:
-    """Where the values are; with `enough`, also where at least so many of their first characters are."""
+def _places(values: Sequence[str], text: str, place_of: Callable[[int], int]) -> Iterator[tuple[int, int]]:
+    """Where the values are."""
     for value in values:
-        begin = value[:enough]
-        start = text.find(begin)
-        while begin and start >= 0:
-            end = start + len(begin)
-            while end - start < len(value) and text[end : end + 1] == value[end - start]:
-                end += 1
-            yield place_of(start), place_of(end)
-            start = text.find(begin, end)
+        start = text.find(value)
+        while value and start >= 0:
+            yield place_of(start), place_of(start + len(value))
+            start = text.find(value, start + len(value))
 
 
 @functools.lru_cache(maxsize=1)

@@ -89,6 +89,33 @@ def test_long_texts_take_no_long_time() -> None:
     assert time.process_time() - began < 2.0
 
 
+@pytest.mark.parametrize(
+    "secret", ["sk-abc\\def%00&gh", "\\\\\\\\abcd", "\\a\\a\\a\\a", "%%%%%%%%", "&amp;amp;amp;x", "aaaaaaaaa"]
+)
+@pytest.mark.parametrize("piece", ["\\", "\\a", "\\u", "%", "%25", "25", "&amp;", "amp;", "&#0", "0", "a", "aaaaaaaab"])
+def test_no_text_takes_long_because_somebody_wrote_it_so(secret: str, piece: str) -> None:
+    secrets, began = Secrets([secret]), time.process_time()
+    secrets.redact("%" + piece * (30_000 // len(piece)))
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("0000:%", "0000%3A%25"),  # with what follows, its last character is another escape
+        ("000\\0\\", "000\\\\0\\\\"),
+        ('0\\"000', "0\\&quot;000"),
+        ("abc%25def", "abc%25def"),
+        ("schlüssel", "schl\\xc3\\xbcssel"),
+        ("schlüssel", "schl\\xfcssel"),
+        ("clef-🔑-1", "clef-\\ud83d\\udd11-1"),
+        ("clef-🔑-1", "clef-\\U0001f511-1"),
+    ],
+)
+def test_a_spelling_ends_where_the_secret_ends(secret: str, text: str) -> None:
+    assert [Secrets([secret]).redact(f"<{text}{behind}") for behind in ("00>", ":>")] == ["<***00>", "<***:>"]
+
+
 def test_repr_tells_how_many() -> None:
     assert repr(Secrets(["sk-123456", "sk-654321", "x"])) == "Secrets(2)"
 
