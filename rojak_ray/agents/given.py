@@ -10,13 +10,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from typing import Any, cast
 
-from rojak_ray.agents.agent import Agent, AgentInstructionOptions
+from rojak_ray.agents.agent import Agent, AgentInstructionOptions, AnthropicAgent, OpenAIAgent
 from rojak_ray.agents.invoke import check_instructions
+from rojak_ray.agents.request_fields import fault_in_config
 from rojak_ray.agents.schema import FUNCTION_NAME
 from rojak_ray.checks import check_flag, check_list, check_mapping, check_text, is_kind, kind_of, shown
 from rojak_ray.errors import InvalidAgent, InvalidSetting
 from rojak_ray.retry import RetryOptions, check_retry_options
 
+_VENDORS = ("openai", "anthropic")
 _CHOICES = ("auto", "required", "none", "any", "validated")
 
 
@@ -38,6 +40,9 @@ def check_agent(agent: object) -> Agent:
     config: Any = getattr(given, "inference_config", None)
     if config is not None:
         check_mapping(config, field_of(given, "inference_config"), InvalidAgent)
+    speaks_to_vendor = given.type in _VENDORS or isinstance(given, OpenAIAgent | AnthropicAgent)
+    if speaks_to_vendor and (fault := fault_in_config(config)) is not None:
+        raise InvalidAgent(f"Agent {given.name!r}: {fault}")
     return given
 
 

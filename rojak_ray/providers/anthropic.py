@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, cast
 
@@ -15,6 +15,7 @@ from rojak_ray.messages import ConversationMessage, Usage, clean_text
 from rojak_ray.providers.anthropic_history import begins_with_thought, ended, spoken
 from rojak_ray.providers.anthropic_state import is_paused, state_of
 from rojak_ray.providers.anthropic_stream import MessageAssembly
+from rojak_ray.providers.asked import Asked
 from rojak_ray.providers.connection import Vendor
 from rojak_ray.providers.history import Origin, not_offered
 from rojak_ray.providers.options import EndpointOptions
@@ -30,10 +31,7 @@ from rojak_ray.providers.wire import (
     count,
     error_in,
     is_nothing,
-    make_request,
     mapping,
-    merge_config,
-    release_choice,
     text_of,
     word_of,
 )
@@ -48,6 +46,9 @@ _ANTHROPIC = Vendor(
 _DEFAULT_MAX_TOKENS = 4096
 _REFUSED_FIELDS = ("temperature", "top_p", "top_k")
 """The API version that anthropic 2 speaks answers 400 to these, whatever their value."""
+
+_FORCING = ("any", "tool")
+"""Choices of a function that go with no thinking: the API answers 400 to both."""
 
 _CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 
@@ -70,12 +71,13 @@ class AnthropicAgentActivities(VendorActivities):
     async def call(self, params: AgentCallParams) -> AgentResponse:
         """Ask for one message."""
         defaults = self._endpoint.options.inference_config
+        asked = Asked.of(defaults, params.inference_config)
         for name in _REFUSED_FIELDS:
-            if name in merge_config(defaults, params.inference_config):
+            if name in asked.fields:
                 self._endpoint.warn_once(
                     name, f"Anthropic's API no longer takes {name!r}; it is not sent. Take it out of inference_config."
                 )
-        origin = self._endpoint.origin(params.model)
+        origin = self._endpoint.origin(asked.model(params.model))
 
         def read(reply: Any) -> AgentResponse:
             state = state_of(reply)
@@ -88,33 +90,48 @@ def message_request(
     params: AgentCallParams, defaults: Mapping[str, Any] | None = None, origin: Origin | None = None
 ) -> VendorRequest:
     """The request for one message to `origin`; beyond what the API requires, nothing is in it that nobody asked for."""
-    config = merge_config({"max_tokens": _DEFAULT_MAX_TOKENS}, defaults, params.inference_config)
-    if params.release_tool_choice:
-        config = release_choice(config)
-    for name in _REFUSED_FIELDS:
-        config.pop(name, None)
-    if not config.get("stop_sequences"):
-        config.pop("stop_sequences", None)
-    origin = origin or Origin("", params.model)
+    ours = {"max_tokens": _DEFAULT_MAX_TOKENS}
+    asked = Asked.of(ours, defaults, params.inference_config, release_choice=params.release_tool_choice)
+    asked = asked.without_field(*_REFUSED_FIELDS)
+    if not asked.fields.get("stop_sequences"):
+        asked = asked.without_field("stop_sequences")
+    origin = origin or Origin("", asked.model(params.model))
     said = spoken(params.messages, origin)
     messages = ended(said.messages, params.messages[-1] if params.messages else None, origin)
-    if mapping(config.get("thinking")).get("type") == "enabled" and not begins_with_thought(messages):
-        del config["thinking"]
     body: dict[str, Any] = {"model": params.model, "messages": messages}
     if said.system:
         body["system"] = said.system
-    if said.container and "container" not in config:
+    if said.container and asked.get("container") is None:
         body["container"] = said.container
     if params.functions:
         body["tools"] = [_tool(schema) for schema in params.functions]
-        choice = convert_tool_choice(params.tool_choice, parallel=params.parallel_tool_calls)
+        choice = params.tool_choice
+        if choice is None and not params.parallel_tool_calls:
+            choice = asked.fields.get("tool_choice")
+        choice = convert_tool_choice(choice, parallel=params.parallel_tool_calls)
         if choice is not None:
             body["tool_choice"] = choice
-    elif said.called and not config.get("tools"):
+    elif said.called and not asked.tools:
         # The API wants the tools of a history defined; an agent without functions is not to call them.
+        asked = asked.without("tool_choice")
         body["tools"] = [_tool(not_offered(name)) for name in said.called]
         body["tool_choice"] = {"type": "none"}
-    return make_request(body, config)
+    asked, budget = _thinking(
+        asked, asked.body.get("tool_choice", body.get("tool_choice", asked.get("tool_choice"))), messages
+    )
+    if budget and not any("max_tokens" in (config or ()) for config in (defaults, params.inference_config)):
+        body["max_tokens"] = budget + _DEFAULT_MAX_TOKENS  # thoughts count, and must leave room
+    return asked.request(body)
+
+
+def _thinking(asked: Asked, choice: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[Asked, int]:
+    """What is asked for with thinking only where the API takes it, and the tokens that are for thoughts."""
+    thinking = mapping(asked.get("thinking"))
+    if thinking.get("type") != "enabled":
+        return asked, 0
+    if mapping(choice).get("type") in _FORCING or not begins_with_thought(messages):
+        return asked.without("thinking"), 0
+    return asked, count(thinking, "budget_tokens")
 
 
 def convert_messages(messages: Iterable[ConversationMessage]) -> list[dict[str, Any]]:
@@ -189,9 +206,9 @@ class _Message(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _without_content(cls, given: Any) -> Any:
-        """An answer that was withheld may come without content, if it says why it ended."""
+        """An answer that was withheld may come without content, if it says so."""
         message = mapping(given)
-        if is_nothing(message.get("content")) and word_of(message.get("stop_reason")):
+        if is_nothing(message.get("content")) and not is_whole(word_of(message.get("stop_reason"))):
             return {**message, "content": []}
         return given
 

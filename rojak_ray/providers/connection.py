@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from rojak_ray.errors import ConfigError, MissingKey
+from rojak_ray.providers.asked import Asked
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.recipe import ClientRecipe, import_sdk, is_async, recipe_of, timeout_of
-from rojak_ray.providers.wire import VendorRequest, merge_config
 from rojak_ray.redaction import (
     LOG_GUARD,
     Secrets,
@@ -56,8 +56,7 @@ class Connection:
             self.client: Any = given.with_options(**overrides) if overrides else given
         else:
             self.client = _make_client(self.sdk, vendor, _recipe(vendor, options), overrides)
-        config = merge_config(options.inference_config)
-        added = VendorRequest({}, config.get("extra_headers") or {}, config.get("extra_query") or {}).secrets()
+        added = Asked.of(options.inference_config).request({}).secrets()
         self.secrets = secrets_of(self.client) | added | all_of((options.api_key or "",), of_url(options.base_url))
         """What must never be quoted: see `sent`."""
 

@@ -13,6 +13,7 @@ from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
 from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import Usage
+from rojak_ray.providers.asked import Asked
 from rojak_ray.providers.connection import Vendor
 from rojak_ray.providers.history import Origin, not_offered
 from rojak_ray.providers.openai_dialects import dialect_of
@@ -40,11 +41,7 @@ from rojak_ray.providers.wire import (
     error_in,
     highest,
     is_nothing,
-    make_request,
     mapping,
-    merge_config,
-    release_choice,
-    streaming_of,
     word_of,
 )
 
@@ -78,7 +75,8 @@ class OpenAIAgentActivities(VendorActivities):
 
     async def call(self, params: AgentCallParams) -> AgentResponse:
         """Ask for one chat completion."""
-        origin = self._endpoint.origin(params.model)
+        asked = asked_for(params, self._endpoint.options.inference_config)
+        origin = self._endpoint.origin(asked.model(params.model))
         request = chat_request(params, self._endpoint.options.inference_config, origin)
 
         def read(reply: Any) -> AgentResponse:
@@ -91,14 +89,9 @@ def chat_request(
     params: AgentCallParams, defaults: Mapping[str, Any] | None = None, origin: Origin | None = None
 ) -> VendorRequest:
     """The request for one chat completion to `origin`; nothing is in it that nobody asked for."""
-    config = merge_config(defaults, params.inference_config)
-    if params.release_tool_choice:
-        config = release_choice(config)
-    stop = config.pop("stop_sequences", None)
-    if stop and "stop" not in config:
-        config["stop"] = stop
-    origin = origin or Origin("", params.model)
-    dialect = dialect_of(origin.address, params.model)
+    asked = asked_for(params, defaults)
+    origin = origin or Origin("", asked.model(params.model))
+    dialect = dialect_of(origin.address, origin.model)
     body: dict[str, Any] = {"model": params.model, "messages": chat_messages(params.messages, origin, dialect)}
     if params.functions:
         longest = _LONGEST_DESCRIPTION if origin.address.endswith(_OPENAIS_OWN) else sys.maxsize
@@ -107,10 +100,19 @@ def chat_request(
             body["tool_choice"] = _tool_choice(params.tool_choice, params.functions)
         if not params.parallel_tool_calls:
             body["parallel_tool_calls"] = False
-    elif dialect.tools_defined and (called := called_in(body["messages"])) and not config.get("tools"):
+    elif dialect.tools_defined and (called := called_in(body["messages"])) and not asked.tools:
+        asked = asked.without("tool_choice")
         body["tools"] = [_tool(not_offered(name), sys.maxsize) for name in called]
         body["tool_choice"] = "none"
-    return make_request(body, config, streaming_of(defaults, params.inference_config))
+    return asked.request(body)
+
+
+def asked_for(params: AgentCallParams, defaults: Mapping[str, Any] | None) -> Asked:
+    """What users ask for beside the conversation, in OpenAI's words."""
+    asked = Asked.of(defaults, params.inference_config, release_choice=params.release_tool_choice)
+    stop = asked.fields.get("stop_sequences")
+    asked = asked.without_field("stop_sequences")
+    return replace(asked, fields={**asked.fields, "stop": stop}) if stop and asked.get("stop") is None else asked
 
 
 def _tool(schema: FunctionSchema, longest: int) -> dict[str, Any]:
@@ -160,9 +162,9 @@ class _Choice(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _without_a_message(cls, given: Any) -> Any:
-        """An answer that was withheld may come without a message, if it says why it ended."""
+        """An answer that was withheld may come without a message, if it says so."""
         choice = mapping(given)
-        if is_nothing(choice.get("message")) and word_of(choice.get("finish_reason")):
+        if is_nothing(choice.get("message")) and not is_whole(word_of(choice.get("finish_reason"))):
             return {**choice, "message": {}}
         return given
 

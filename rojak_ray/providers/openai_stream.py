@@ -121,7 +121,7 @@ class ChunkAssembly:
         }
         choice = {
             "index": 0,
-            "message": message if self._odd_message is None else self._odd_message,
+            "message": message if self._odd_message is None and self._answers else self._odd_message,
             "finish_reason": self._finish_reason,
             "error": self._error,
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from rojak_ray.agents.activities import AgentOptions
+from rojak_ray.agents.request_fields import fault_in_config
 from rojak_ray.errors import ConfigError
 from rojak_ray.providers.recipe import ClientRecipe, recipe_of
 from rojak_ray.redaction import url_to_show
@@ -61,10 +62,12 @@ class EndpointOptions(AgentOptions):
         )
 
     def __post_init__(self) -> None:
-        """Refuse a bound that lets nothing through."""
+        """Refuse a bound that lets nothing through, and what would break every request."""
         most = self.max_concurrency
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
             raise ConfigError(f"max_concurrency must be a whole number from 1 on, or None for no bound; not {most!r}.")
+        if (fault := fault_in_config(self.inference_config)) is not None:
+            raise ConfigError(f"{type(self).__name__}: {fault}")
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels: an SDK client holds sockets and locks, its recipe does not."""

@@ -1,4 +1,4 @@
-"""What both vendors' wires share: how a request's extras are told apart, and how loosely an answer may be typed."""
+"""What both vendors' wires share: a request, and how loosely an answer may be typed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from rojak_ray.agents.choice import released
 from rojak_ray.agents.finish import FinishReason
 from rojak_ray.messages import clean_text, join_halves
 from rojak_ray.providers.history import as_text
@@ -149,36 +148,6 @@ def merge_config(*configs: Mapping[str, Any] | None) -> dict[str, Any]:
     """The configs, later ones winning key by key; a key that ends up None is not sent."""
     merged = {name: value for config in configs for name, value in (config or {}).items()}
     return {name: value for name, value in merged.items() if value is not None}
-
-
-def release_choice(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without a choice that forces a function, wherever in it that stands."""
-    kept = dict(config)
-    if "tool_choice" in kept:
-        kept["tool_choice"] = released(kept["tool_choice"])
-    if isinstance(extra := kept.get("extra_body"), Mapping):
-        kept["extra_body"] = release_choice(dict(cast("Mapping[str, Any]", extra)))
-    return {name: value for name, value in kept.items() if name != "tool_choice" or value is not None}
-
-
-def streaming_of(*configs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the configs say of `stream_options`, the later one winning; None takes the field out."""
-    given = [config["stream_options"] for config in configs if config and "stream_options" in config]
-    return {"stream_options": given[-1]} if given else {}
-
-
-def make_request(
-    body: dict[str, Any], config: dict[str, Any], streaming: Mapping[str, Any] | None = None
-) -> VendorRequest:
-    """Join our fields and the user's; ours win, except against `extra_body`. Tools of the user's stand beside ours."""
-    rest = dict(config)
-    if isinstance(own := rest.get("tools"), list) and "tools" in body:
-        body = {**body, "tools": [*body["tools"], *cast("list[Any]", own)]}
-    extra_body, headers, query = (rest.pop(name, {}) for name in ("extra_body", "extra_headers", "extra_query"))
-    joined = {**rest, **body, **extra_body}
-    for name in ("stream", "stream_options"):
-        joined.pop(name, None)  # whether an answer is streamed is not the model's configuration
-    return VendorRequest(body=joined, headers=headers, query=query, streaming=streaming or {})
 
 
 def count(usage: Any, name: str) -> int:
