@@ -153,7 +153,7 @@ def _end_of_pipe() -> NoReturn:
 def fail(text: str, *, is_bug: bool = False) -> NoReturn:
     """Say in one line what is wrong and end with exit code 1."""
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
+        typer.echo(hanging(traceback.format_exc().rstrip("\n")), err=True)
     line = " ".join(printable(text).split())
     if is_bug:
         line += f" (This is a bug of ours; please report it with what {DEBUG_VARIABLE}=1 shows.)"

@@ -2,6 +2,7 @@
 
 from rojak_ray.redaction.fields import first_secret, without_secrets
 from rojak_ray.redaction.logs import LOG_GUARD
+from rojak_ray.redaction.named import without_named
 from rojak_ray.redaction.secrets import NO_SECRETS, Secrets
 from rojak_ray.redaction.sent import (
     all_of,
@@ -31,5 +32,6 @@ __all__ = [
     "of_request",
     "of_url",
     "url_to_show",
+    "without_named",
     "without_secrets",
 ]

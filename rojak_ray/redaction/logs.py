@@ -1,21 +1,26 @@
-"""Keeping secrets out of the logs of HTTP libraries and SDKs, at every level.
+"""Keeping secrets out of the logs of HTTP libraries, SDKs and clients of buckets, at every level.
 
-They write down addresses (at INFO) and headers (at DEBUG). A filter on their loggers replaces what is known to be
-secret before any handler, ours or the user's, sees the record.
+They write down addresses (at INFO), and headers and answers with credentials (at DEBUG). A filter on their loggers
+replaces what is known to be secret, and what has the name of a secret, before any handler, ours or the user's, sees
+the record.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 import traceback
 from weakref import WeakSet
 
-from rojak_ray.redaction.secrets import HIDDEN, Secrets
+from rojak_ray.redaction.named import without_named
+from rojak_ray.redaction.secrets import Secrets
 
-_LIBRARIES = ("openai", "anthropic", "httpx2", "httpcore2", "httpx", "httpcore", "aiohttp", "asyncio", "qdrant_client")
+_LIBRARIES = (
+    *("openai", "anthropic", "qdrant_client"),
+    *("httpx2", "httpcore2", "httpx", "httpcore", "aiohttp", "asyncio", "urllib3", "requests"),
+    *("botocore", "aiobotocore", "google", "azure", "msal"),
+)
 _LOGGERS = (
     "openai._base_client",
     "openai._response",
@@ -24,11 +29,6 @@ _LOGGERS = (
     *(f"{core}.{part}" for core in ("httpcore2", "httpcore") for part in ("connection", "http11", "http2", "proxy")),
     "aiohttp.client",
 )
-_SIGNED = re.compile(
-    r"""(?ix) ( \b (?: (?: proxy-)? authorization | (?: set- )? cookie | (?: x-)? api-key ) )
-    ( b? ['"]? \s* [:,=] \s* b? ) (?: '[^']*' | "[^"]*" | [^\s'",;}\])]+ )"""
-)
-"""A header that signs a request or starts a session, as libraries write it down."""
 
 
 class LogGuard(logging.Filter):
@@ -45,6 +45,13 @@ class LogGuard(logging.Filter):
         """Replace these from now on, for as long as somebody holds them."""
         with self._lock:
             self._known.add(secrets)
+        self.watch()
+
+    def watch(self) -> None:
+        """Guard the loggers of libraries that were loaded meanwhile; next to nothing where there are none.
+
+        To be called before each request of a library that loads its parts when it needs them.
+        """
         loggers = logging.root.manager.loggerDict
         if len(loggers) != self._loggers:
             names = {name for name in list(loggers) if name.partition(".")[0] in _LIBRARIES}
@@ -70,7 +77,7 @@ class LogGuard(logging.Filter):
         return True
 
     def _redact(self, text: str) -> str:
-        text = _SIGNED.sub(rf"\1\2{HIDDEN}", text)
+        text = without_named(text)
         with self._lock:
             known = list(self._known)
         for secrets in known:

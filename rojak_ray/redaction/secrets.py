@@ -44,6 +44,14 @@ class Secrets:
         more = others._values if isinstance(others, Secrets) else Secrets(others)._values
         return self if more <= self._values else Secrets(self._values | more)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same."""
+        return isinstance(other, Secrets) and self._values == other._values
+
+    def __hash__(self) -> int:
+        """Of the values."""
+        return hash(self._values)
+
     def __bool__(self) -> bool:
         """Whether there is any."""
         return bool(self._values)

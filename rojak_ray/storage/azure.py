@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, ClassVar
 
 from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
@@ -16,6 +16,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 from azure.storage.blob.aio import BlobPrefix, BlobServiceClient
 
+from rojak_ray.redaction import of_headers
 from rojak_ray.storage.drivers import (
     CONNECT_TIMEOUT_S,
     CONNECTIONS,
@@ -30,6 +31,8 @@ from rojak_ray.storage.drivers import (
     status_outcome,
 )
 from rojak_ray.storage.options import AzureOptions
+from rojak_ray.storage.proxies import proxy_for
+from rojak_ray.storage.sent import secrets_of_signature
 from rojak_ray.storage.threads import in_thread
 
 _ONE_REQUEST = 5000 << 20
@@ -69,8 +72,16 @@ class AzureDriver:
         "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or a login"
     )
 
-    def __init__(self, service: BlobServiceClient, credential: Any, container: str, options: AzureOptions) -> None:
+    def __init__(
+        self,
+        service: BlobServiceClient,
+        credential: Any,
+        container: str,
+        options: AzureOptions,
+        transport: _Transport | None = None,
+    ) -> None:
         self._service = service
+        self._transport = transport
         self._credential = credential
         self._container = service.get_container_client(container)
         self._encryption: dict[str, Any] = (
@@ -81,23 +92,21 @@ class AzureDriver:
     async def open(cls, bucket: str, options: AzureOptions) -> AzureDriver:
         """Find the credentials, in a thread, and connect on the running event loop."""
         environ = dict(os.environ)
-        credential = await in_thread(lambda: _credential(environ))
         session = ClientSession(
             connector=TCPConnector(limit=CONNECTIONS, socket_factory=silence_bounded_socket),
-            trust_env=True,
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
         )
+        transport = _Transport(session)
         settings = {
-            "transport": AioHttpTransport(
-                session=session, connection_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S
-            ),
+            "transport": transport,
             "retry_total": 0,  # the object store retries, within its own deadline
             "max_single_put_size": _ONE_REQUEST,
             "max_single_get_size": _PART,
         }
         try:
-            driver = cls(_service(environ, credential, options, settings), credential, bucket, options)
+            credential = await in_thread(lambda: _credential(environ, transport))
+            driver = cls(_service(environ, credential, options, settings), credential, bucket, options, transport)
         except BaseException:
             await session.close()
             raise
@@ -146,11 +155,18 @@ class AzureDriver:
             )
             return Page([item.name async for item in found if isinstance(item, BlobPrefix)])
 
+    def secrets(self) -> Iterator[str]:
+        """What the last request was signed with."""
+        if self._transport is not None:
+            yield from self._transport.secrets()
+
     async def close(self) -> None:
         """Close the client."""
         await self._service.close()
         if hasattr(self._credential, "close"):
             await self._credential.close()
+        if self._transport is not None:
+            await self._transport.end()
 
     @staticmethod
     def outcome(error: Exception) -> Outcome:
@@ -168,7 +184,34 @@ class AzureDriver:
                 return Outcome.UNKNOWN
 
 
-def _credential(environ: Mapping[str, str]) -> Any:
+class _Transport(AioHttpTransport):
+    """Azure's own, over a session that reads no `~/.netrc`: the proxy of each address is looked up here."""
+
+    def __init__(self, session: ClientSession) -> None:
+        """`session` is closed by `end` alone: several clients go through this."""
+        timeouts = {"connection_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
+        super().__init__(session=session, session_owner=False, **timeouts)
+        self._signed: tuple[dict[str, str], str] = {}, ""
+
+    async def send(self, request: Any, *, stream: bool = False, proxies: Any = None, **config: Any) -> Any:
+        """Send a request, through the proxy that the environment names for its address."""
+        self._signed = dict(request.headers), str(request.url)
+        proxy = config.pop("proxy", None) or proxy_for(request.url)
+        return await super().send(request, stream=stream, proxies=proxies, proxy=proxy, **config)
+
+    def secrets(self) -> Iterator[str]:
+        """What the last request was signed with."""
+        headers, url = self._signed
+        yield from of_headers({name: value for name, value in headers.items() if name.lower() == "authorization"})
+        yield from secrets_of_signature(url.partition("?")[2])
+
+    async def end(self) -> None:
+        """Close the connections."""
+        if self.session is not None:
+            await self.session.close()
+
+
+def _credential(environ: Mapping[str, str], transport: _Transport) -> Any:
     """What proves who we are; None where a connection string says it all. Reads files."""
     if environ.get("AZURE_STORAGE_CONNECTION_STRING"):
         return None
@@ -177,8 +220,8 @@ def _credential(environ: Mapping[str, str]) -> Any:
             return environ[name]
     parts = [environ.get(f"AZURE_STORAGE_{part}") for part in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET")]
     if all(parts):
-        return ClientSecretCredential(*map(str, parts))
-    return DefaultAzureCredential()
+        return ClientSecretCredential(*map(str, parts), transport=transport)
+    return DefaultAzureCredential(transport=transport)
 
 
 def _service(

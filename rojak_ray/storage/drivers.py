@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import warnings
 import weakref
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from rojak_ray.redaction import NO_SECRETS, Secrets, without_named
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -26,8 +27,6 @@ _FINAL = frozenset({407, 411, 413, 414, 431, 501, 505})
 """Statuses that the same request gets again, whoever between us and the vendor sends them."""
 
 _SHOWN = 300
-_USERINFO = re.compile(r"//[^/\s@]+@")
-_SIGNATURE = re.compile(r"(?i)\b(sig|signature|x-amz-security-token|x-amz-credential|token|key)=[^&\s'\"]+")
 
 
 class Outcome(Enum):
@@ -96,6 +95,10 @@ class Driver(Protocol):
         """Names up to the first slash after `prefix`, each once; by pages too."""
         ...
 
+    def secrets(self) -> Iterable[str]:
+        """What was sent last to prove who we are, and what it was made with."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -127,10 +130,10 @@ def is_page(content_type: str) -> bool:
     return "html" in content_type.lower()
 
 
-def vendor_words(error: BaseException) -> str:
+def vendor_words(error: BaseException, secrets: Secrets = NO_SECRETS) -> str:
     """An error of a vendor's package in one line, without what it may repeat of our secrets."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return _SIGNATURE.sub(r"\1=...", _USERINFO.sub("//...@", text))[:_SHOWN]
+    return secrets.redact(without_named(text))[:_SHOWN]
 
 
 def silence_bounded_socket(address: tuple[object, ...]) -> socket.socket:

@@ -11,12 +11,13 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 from urllib.parse import quote
 
 import google.auth
+import requests
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
@@ -37,6 +38,7 @@ from rojak_ray.storage.drivers import (
     status_outcome,
 )
 from rojak_ray.storage.options import GcsOptions
+from rojak_ray.storage.proxies import proxy_for
 from rojak_ray.storage.threads import in_thread
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -112,7 +114,7 @@ class GcsDriver:
         session = ClientSession(
             connector=TCPConnector(limit=CONNECTIONS, socket_factory=silence_bounded_socket),
             timeout=ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
-            trust_env=True,
+            proxy=proxy_for(home),
         )
         driver = cls(session, credentials, home, bucket, options)
         close_with(driver, lambda: [session])
@@ -223,6 +225,11 @@ class GcsDriver:
         self._credentials.apply(headers)
         return headers
 
+    def secrets(self) -> Iterator[str]:
+        """The token of the moment."""
+        if isinstance(token := getattr(self._credentials, "token", None), str):
+            yield token
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
@@ -281,11 +288,29 @@ def _credentials() -> Credentials:
     """
     for pause_s in _LOOK_AGAIN_S:
         try:
-            return google.auth.default(scopes=[_SCOPE])[0]
+            return google.auth.default(scopes=[_SCOPE], request=Request(_Session()))[0]
         except DefaultCredentialsError:
             threading.Event().wait(pause_s)
-    return google.auth.default(scopes=[_SCOPE])[0]
+    return google.auth.default(scopes=[_SCOPE], request=Request(_Session()))[0]
 
 
 def _renew(credentials: Credentials) -> None:
-    credentials.refresh(Request())
+    with _Session() as session:
+        credentials.refresh(Request(session))
+
+
+class _Session(requests.Session):
+    """Asks for tokens through the environment's proxies, and adds nothing of `~/.netrc` (see `proxies`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = _as_it_is
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Send no header of ours elsewhere after a redirection, and none of a file's either."""
+        if self.should_strip_auth(str(response.request.url), str(prepared_request.url)):
+            prepared_request.headers.pop("Authorization", None)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

@@ -6,21 +6,24 @@ The vendors' own caches and retries are off or bounded; every error becomes one 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from importlib import import_module
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import MissingExtra, ObjectExists, ObjectNotFound, StorageError, StoreRefused, StoreUnavailable
 from rojak_ray.ids import IdSource, RandomIds, digest
 from rojak_ray.logs import get_logger
+from rojak_ray.redaction import LOG_GUARD, Secrets
 from rojak_ray.retry import RetryPolicy, delay_before_retry
 from rojak_ray.storage.clients import Clients
 from rojak_ray.storage.drivers import Driver, Expect, Outcome, Page, vendor_words
 from rojak_ray.storage.keys import check_data, check_key, check_limit, check_prefix, is_key
 from rojak_ray.storage.options import options_for
 from rojak_ray.storage.presence import Presence
+from rojak_ray.storage.sent import secrets_of_environment
 
 logger = get_logger(__name__)
 
@@ -42,6 +45,10 @@ _TRIES_OF_A_LARGE = 2
 _BACKOFF = RetryPolicy(initial_interval_in_seconds=0.1, maximum_interval_in_seconds=3)
 
 _T = TypeVar("_T")
+
+
+class VendorError(Exception):
+    """Stands for an error of a vendor's package, without what that repeats of our secrets."""
 
 
 class _Deadline:
@@ -113,6 +120,11 @@ class ObjectStore:
         self._clients = Clients(self._open, self._clock)
         self._presence = Presence(self._url, self._read, self._create, self._ids.new_id)
         self._surprises: set[type[Exception]] = set()
+        self._secrets = Secrets(secrets_of_environment(os.environ))
+        """What the environment held when the program began with this place; held, so that logs are kept free of it."""
+
+        LOG_GUARD.protect(self._secrets)
+        self._signing = Secrets()
 
     @property
     def url(self) -> str:
@@ -218,13 +230,15 @@ class ObjectStore:
         deadline = _Deadline(self._clock, self._patience_s, size)
         failures = 0
         renewed = False
+        LOG_GUARD.watch()
         while True:
             driver: Driver | None = None
             try:
                 async with deadline.scope(), self._clients.use() as driver:
+                    self._guard(driver)
                     return await call(driver, deadline.expect)
             except Exception as error:  # noqa: BLE001  (whatever a vendor's package raises, nothing is known then)
-                outcome = self._outcome(driver_type, error)
+                outcome = self._outcome(driver_type, driver, error)
                 if outcome in {Outcome.TAKEN, Outcome.MISSING} and outcome is not may_be:
                     outcome = Outcome.UNKNOWN
                 failures += 1
@@ -234,15 +248,16 @@ class ObjectStore:
                     if renewed:
                         continue
                 if outcome is not Outcome.UNKNOWN or deadline.is_over(failures, pause):
-                    self._fail(error, outcome, verb, key, driver_type.credentials)
+                    shown = self._shown(error, driver)
+                    raise self._told(str(shown), outcome, verb, key, driver_type.credentials) from shown
             await self._clock.sleep(pause)
 
-    def _outcome(self, driver_type: type[Driver], error: Exception) -> Outcome:
+    def _outcome(self, driver_type: type[Driver], driver: Driver | None, error: Exception) -> Outcome:
         if isinstance(error, driver_type.failures):
             return driver_type.outcome(error)
         if type(error) not in self._surprises:
             self._surprises.add(type(error))
-            shown = RuntimeError(vendor_words(error)).with_traceback(error.__traceback__)
+            shown = self._shown(error, driver)
             logger.error("%s: its package failed in a way it should not: %s", self._url, shown, exc_info=shown)
         return Outcome.UNKNOWN
 
@@ -278,10 +293,21 @@ class ObjectStore:
         return cast("type[Driver]", self._type)
 
     async def _open(self) -> Driver:
-        return await cast("Any", await self._driver_type()).open(self._bucket, self._options)
+        driver = await cast("Any", await self._driver_type()).open(self._bucket, self._options)
+        LOG_GUARD.watch()
+        return driver
 
-    def _fail(self, error: Exception, outcome: Outcome, verb: str, key: str, credentials: str) -> NoReturn:
-        raise self._told(vendor_words(error), outcome, verb, key, credentials) from error
+    def _guard(self, driver: Driver) -> None:
+        """Keep logs free of what the next request is signed with, also if it was found elsewhere or changed."""
+        secrets = Secrets(driver.secrets())
+        if self._signing != secrets:
+            self._signing = secrets
+            LOG_GUARD.protect(secrets)
+
+    def _shown(self, error: Exception, driver: Driver | None) -> VendorError:
+        """The error of a vendor's package as it may be shown: where it was raised, and what it says but our secrets."""
+        secrets = self._secrets if driver is None else self._secrets | Secrets(driver.secrets())
+        return VendorError(vendor_words(error, secrets)).with_traceback(error.__traceback__)
 
     def _told(self, vendor: str, outcome: Outcome, verb: str, key: str, credentials: str) -> StorageError:
         refused = f"{self.url} refused to {verb} {key!r}."

@@ -27,7 +27,9 @@ _URL = re.compile(r"([a-z0-9+.-]+)://", re.IGNORECASE)
 _LIKE_A_URL = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.IGNORECASE)
 _UNEXPANDED = re.compile(r"(?:^|/)\$\w|\$\{|\$\(|(?:^|/)%\w+%|\{\{")
 _LOST_SLASH = re.compile(r"(?:^|/)(?:s3|gs|gcs|az|abfs|file|memory|https?):(?:/|$)", re.IGNORECASE)
-_USER_AND_PASSWORD = re.compile(r"[^/]+:[^/]*@")
+_USER_AND_PASSWORD = re.compile(r"[^/]+:.*@")
+_CONNECTION_STRING = re.compile(r"(?i)(?:^|;)\s*(?:AccountKey|SharedAccessSignature|DefaultEndpointsProtocol)=")
+_PERHAPS_SECRET = frozenset("@?#=;&")
 _SHOWN = 80
 
 
@@ -126,11 +128,21 @@ def _plain_path(value: str) -> str:
     if _USER_AND_PASSWORD.match(value):
         # Not repeated here: it may hold a secret.
         raise InvalidStorage(f"The storage begins with a user and a password, but has no scheme. Use {_KNOWN}.")
+    if _CONNECTION_STRING.search(value):
+        raise InvalidStorage(
+            "The storage is a connection string; it belongs into AZURE_STORAGE_CONNECTION_STRING, and the storage is "
+            "az://container/prefix."
+        )
     if value != value.strip() or value[0] in "'\"" or value.lower() in {"none", "null", "undefined"}:
         raise InvalidStorage(
-            f"The storage {value[:_SHOWN]!r} has quotes or spaces around it, or is no path. Use {_KNOWN}."
+            f"The storage{_quoted(value)} has quotes or spaces around it, or is no path. Use {_KNOWN}."
         )
     return value
+
+
+def _quoted(value: str) -> str:
+    """The beginning of a storage for a message; nothing of one that may hold a secret."""
+    return "" if _PERHAPS_SECRET.intersection(value) else f" {value[:_SHOWN]!r}"
 
 
 def _canonical_directory(path: str, home: Path | None) -> str:
@@ -139,12 +151,12 @@ def _canonical_directory(path: str, home: Path | None) -> str:
         path = os.path.join(_home(home), rest)
     elif first.startswith("~") or "/~/" in path:
         raise InvalidStorage(
-            f"The storage {path[:_SHOWN]!r} names a home directory in a way that nobody expands; write the whole path, "
+            f"The storage{_quoted(path)} names a home directory in a way that nobody expands; write the whole path, "
             "or ~/... for your own."
         )
     if _UNEXPANDED.search(path):
         raise InvalidStorage(
-            f"The storage {path[:_SHOWN]!r} holds a variable that nobody expanded. Expand it first, for example with "
+            f"The storage{_quoted(path)} holds a variable that nobody expanded. Expand it first, for example with "
             "os.path.expandvars."
         )
     place = os.path.realpath(path)

@@ -6,7 +6,7 @@ said it, could not be told any more.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from aiobotocore.config import AioConfig
@@ -23,6 +23,7 @@ from botocore.exceptions import (
     ProfileNotFound,
     TokenRetrievalError,
 )
+from botocore.handlers import add_expect_header
 from botocore.parsers import ResponseParserError
 
 from rojak_ray.storage.drivers import (
@@ -105,6 +106,8 @@ class S3Driver:
         )
         settings = {"region_name": options.region, "endpoint_url": options.endpoint_url, "config": config}
         client: Any = await AioSession().create_client("s3", **settings).__aenter__()
+        # To ask whether a body is wanted costs each write a trip more, and behind some proxies the whole patience.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
         driver = cls(client, bucket, options)
         http = client._endpoint.http_session
         close_with(driver, lambda: cast("dict[str, ClientSession]", getattr(http, "_sessions", None) or {}).values())
@@ -162,6 +165,14 @@ class S3Driver:
             if not code or code.isdigit():  # made from the status: the body was no error of S3's
                 raise NotTheVendor(_status(answer), "it has no error code of S3's") from error
             raise
+
+    def secrets(self) -> Iterator[str]:
+        """The secret key and the token of the moment."""
+        credentials = getattr(getattr(self._client, "_request_signer", None), "_credentials", None)
+        for name in ("_secret_key", "secret_key", "_token", "token"):  # those that expire keep both behind properties
+            value = getattr(credentials, "__dict__", {}).get(name)
+            if isinstance(value, str):
+                yield value
 
     async def close(self) -> None:
         """Close the client."""

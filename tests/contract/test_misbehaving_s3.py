@@ -282,6 +282,12 @@ async def test_options_are_sent_and_secrets_are_not_shown(
     await store.aclose()
 
 
+async def test_a_write_asks_nobody_whether_its_body_is_wanted(wire: S3Wire, make_store: MakeStore) -> None:
+    store = make_store()
+    await store.put_new("key", b"x" * 100_000)
+    assert [asked.headers.get("expect") for asked in wire.asked if asked.kind == "put"] == [None, None]
+
+
 async def test_settings_of_other_libraries_change_nothing(
     wire: S3Wire, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -64,6 +64,9 @@ class ScriptedDriver:
     async def folders(self, prefix: str, start: str | None) -> Page:
         return await self.page(prefix, "", start)
 
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
     async def close(self) -> None:
         self.closed = True
 
