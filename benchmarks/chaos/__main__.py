@@ -25,9 +25,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.chaos import losses
+from benchmarks.chaos import losses, trace
 from benchmarks.chaos.audit import Report
 from benchmarks.chaos.processes import kill_processes
+from benchmarks.chaos.trace import percentile
 
 PARTS = ("processes", "nodes")
 
@@ -62,6 +63,12 @@ def show(report: Report, console: Console) -> None:
         if times:
             p50, p99 = _percentiles(times)
             say(f"from kill to answer of what was under way, {loss}: {p50}, {p99} ({len(times)} messages)")
+    for mark, words in trace.PARTS.items():
+        if times := report.parts_s.get(mark):
+            p50, p99 = _percentiles(times)
+            say(f"  {mark}: {p50}, {p99} ({len(times)}): {words}")
+    for case in report.slowest:
+        say(f"  slowest: {case}")
     if losses.EVERYTHING in report.kills:
         ended = ", ".join(f"{number} on {node}" for node, number in sorted(report.ended.items())) or "none"
         say(f"programs that ended though only another machine was lost: {ended}")
@@ -75,9 +82,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def _percentiles(times: list[float]) -> tuple[str, str]:
-    ordered = sorted(times)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return f"p50 {statistics.median(ordered):.2f} s", f"p99 {p99:.2f} s"
+    return f"p50 {statistics.median(times):.2f} s", f"p99 {percentile(times, 0.99):.2f} s"
 
 
 def main() -> None:

@@ -29,6 +29,12 @@ class Report:
     recovery_s: dict[str, list[float]] = field(default_factory=dict)
     """By what was lost: from the loss to the answer of each message that was under way."""
 
+    parts_s: dict[str, list[float]] = field(default_factory=dict)
+    """The same for processes, in parts: by the mark that ends each, see `trace.PARTS`."""
+
+    slowest: list[str] = field(default_factory=list)
+    """The parts of those that took longest, for people."""
+
     resumed: int = 0
     """Messages in flight when everything was lost, and answered in storage before anybody asked again."""
 
@@ -66,6 +72,9 @@ class Report:
             self.faults[fault] += cases
         for loss, times in other.recovery_s.items():
             self.recovery_s[loss] = self.recovery_s.get(loss, []) + times
+        for mark, times in other.parts_s.items():
+            self.parts_s[mark] = self.parts_s.get(mark, []) + times
+        self.slowest += other.slowest
         self.left_out += other.left_out
 
 

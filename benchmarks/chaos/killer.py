@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 
 from benchmarks.chaos.load import Conversation
 from benchmarks.chaos.nodes import descendants
+from benchmarks.chaos.trace import Cut, Trace
 from rojak_ray import Rojak
 from rojak_ray.runtime.settings import session_name
 
@@ -32,15 +33,17 @@ _ANSWER_S = 5.0
 class Killer:
     """Kills by kind, chosen by a seeded generator."""
 
-    def __init__(self, clients: dict[str, Rojak], conversations: list[Conversation], effects: Path, seed: int) -> None:
-        """Nothing is killed yet."""
+    def __init__(
+        self, clients: dict[str, Rojak], conversations: list[Conversation], effects: Path, seed: int, trace: Trace
+    ) -> None:
+        """Nothing is killed yet; `trace` is told what was under way on a process that is killed."""
         self._namespaces = {client.settings.ray_namespace: placement for placement, client in clients.items()}
+        self._storage_namespaces = {placement: client.settings.namespace for placement, client in clients.items()}
+        self._trace = trace
         self._conversations = conversations
         self._effects = effects
         self._random = random.Random(seed)
         self.kills: Counter[str] = Counter()
-        self.cut: list[tuple[Conversation, str, int]] = []
-        """What was under way on a process that was killed, and when that was."""
 
     async def run(self, stop: asyncio.Event, every_s: float) -> None:
         """Kill something again and again until told to stop."""
@@ -69,10 +72,10 @@ class Killer:
                 pid: int = await handle.__ray_call__.remote(lambda _: os.getpid())
         except (RayError, ValueError, TimeoutError):
             return False
-        self._remember(kind, actor)
+        self._remember(kind, actor, handle._actor_id.hex(), pid)
         return self._kill(pid)
 
-    def _remember(self, kind: str, actor: dict[str, str]) -> None:
+    def _remember(self, kind: str, actor: dict[str, str], actor_id: str, pid: int) -> None:
         """Which conversations this kill cuts short: those of a session's actor, or of a shared host."""
         placement = self._namespaces[actor["namespace"]]
         for one in self._conversations:
@@ -81,7 +84,8 @@ class Killer:
                 or (kind == "shared host" and (placement == "shared" or not one.is_session))
             )
             if held and one.under_way is not None:
-                self.cut.append((one, one.under_way, time.time_ns()))
+                cut = Cut(one, one.under_way, time.time_ns(), actor_id, pid)
+                self._trace.follow(cut, self._storage_namespaces[placement])
 
     async def _kill_task(self) -> bool:
         lines = self._effects.read_text().splitlines() if self._effects.exists() else []

@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks.chaos.audit import Report, audit
 from benchmarks.chaos.killer import Killer
 from benchmarks.chaos.load import Load, conversations
+from benchmarks.chaos.trace import Trace
 from benchmarks.chaos.watch import watch
 from rojak_ray import Rojak
 from rojak_ray.runtime import cluster
@@ -24,7 +25,7 @@ _DRAIN_S = 120.0
 async def kill_processes(options: argparse.Namespace, seconds: float, folder: Path, console: Console) -> Report:
     """Load, kill, wait until all is answered, audit."""
     cluster.prepare_environment()
-    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(**cluster.start_options({"num_cpus": 2, "logging_level": "ERROR", "log_to_driver": False}))
     try:
         return await _kill_processes(options, seconds, folder, console)
     finally:
@@ -44,7 +45,8 @@ async def _kill_processes(options: argparse.Namespace, seconds: float, folder: P
         clients = {"shared": shared, "dedicated": dedicated}
         load = Load(clients, conversations(list(clients), options.sessions), effects)
         await load.prepare()
-        killer = Killer(clients, load.conversations, effects, options.seed)
+        trace = Trace(storage, effects)
+        killer = Killer(clients, load.conversations, effects, options.seed, trace)
         stop_killing, stop_sending = asyncio.Event(), asyncio.Event()
         sending = asyncio.create_task(load.run(stop_sending))
         killing = asyncio.create_task(killer.run(stop_killing, options.every))
@@ -63,8 +65,12 @@ async def _kill_processes(options: argparse.Namespace, seconds: float, folder: P
         except TimeoutError:
             report.faults["hangs"] = [one.under_way for one in load.conversations if one.under_way]
         report.kills = dict(killer.kills)
-        report.recovery_s[LOSS] = [
-            (one.acknowledged[message] - at) / 1e9 for one, message, at in killer.cut if message in one.acknowledged
-        ]
+        await trace.end()
+        answered = [(cut, at) for cut in trace.cuts if (at := cut.answered) is not None]
+        report.recovery_s[LOSS] = [(at - cut.at) / 1e9 for cut, at in answered]
+        for cut, _ in answered:
+            for mark, seconds in cut.parts().items():
+                report.parts_s.setdefault(mark, []).append(seconds)
+        report.slowest = [str(cut) for cut, _ in sorted(answered, key=lambda each: each[1] - each[0].at)[-5:]]
         await audit(report, load.conversations, clients, (await asyncio.to_thread(effects.read_text)).splitlines())
     return report
