@@ -21,9 +21,14 @@ logger = get_logger(__name__)
 
 _REACH_S = 5.0
 _LEAN = {"include_dashboard": False}  # half a second, ten processes and a port that nobody asked for
-_SYSTEM = {"idle_worker_killing_time_threshold_ms": 60_000}
-"""Ray ends idle function processes after a second, all but one for each CPU. Starting one again takes 0.7 s of CPU,
-which makes a crowd that comes back a few seconds later a third slower."""
+_SYSTEM = {
+    # Ray ends idle function processes after a second, all but one for each CPU. Starting one again takes 0.7 s of CPU,
+    # which makes a crowd that comes back a few seconds later a third slower.
+    "idle_worker_killing_time_threshold_ms": 60_000,
+    # Ray's own value is 15: beside one busy program each of our processes would get a thirtieth of a core, and a lost
+    # one would need ten seconds and more to start. Functions, which compute, stand back by themselves.
+    "worker_niceness": 0,
+}
 
 _HOST_AND_PORT = re.compile(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)")
 

@@ -35,6 +35,8 @@ _AGAIN_S = 1.0
 _WATCH_S = 1.0
 _EXIT_CODE = 70
 _MOST_LINKS = 8
+_NICENESS = 5
+"""Of processes that compute: what holds conversations, and Ray itself, comes first where there are too few cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class _TaskProcess:
     """Code, an event loop for our own calls, and a watchdog: each would cost more to make than most functions take."""
 
     def __init__(self, ray_namespace: str) -> None:
+        if os.getpriority(os.PRIO_PROCESS, 0) < _NICENESS:
+            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
         catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(catalog.parcel, catalog.announce)
         self._loop = asyncio.Runner()

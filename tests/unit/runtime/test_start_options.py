@@ -17,7 +17,7 @@ def test_the_user_has_the_last_word() -> None:
     system = {"idle_worker_killing_time_threshold_ms": 5, "max_pending_lease_requests_per_scheduling_category": 1}
     options = start_options({"include_dashboard": True, "_system_config": system})
     assert options["include_dashboard"] is True
-    assert options["_system_config"] == system
+    assert options["_system_config"] == {**system, "worker_niceness": 0}
 
 
 def test_no_system_config_is_no_mistake() -> None:
