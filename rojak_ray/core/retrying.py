@@ -14,6 +14,9 @@ from rojak_ray.retry import DEFAULT_POLICY, RETRIEVAL_POLICY, may_retry, wait_be
 MOST_LOSSES = 5
 """Processes one step may take with it before it counts as failed, whatever its retry policy says."""
 
+FIRST_LOSS_WAIT_S = 0.05
+"""A process that is lost says nothing against doing its work again at once, the first time."""
+
 LONGEST_RETRIEVAL_WAIT_S = 2.0
 """A retriever that asks for more patience than this is done without."""
 
@@ -38,12 +41,15 @@ def retry_wait(state: SessionState, step: Step, error: StepError) -> float | Non
     policy = given.policy() if given else RETRIEVAL_POLICY if expendable else DEFAULT_POLICY
     attempts = active_run(state).attempts.get(step.step_id)
     failures = 1 + (attempts.failures if attempts else 0)
-    if error.lost and attempts is not None and attempts.losses + 1 >= MOST_LOSSES:
+    losses = attempts.losses if attempts else 0
+    if error.lost and losses + 1 >= MOST_LOSSES:
         return None
     if not may_retry(policy, failures, error.error_type):
         return None
     if expendable and (error.retry_after_s or 0.0) > LONGEST_RETRIEVAL_WAIT_S:
         return None
+    if error.lost and not losses and given is None:
+        return FIRST_LOSS_WAIT_S
     return wait_before_retry(policy, failures, error.retry_after_s, _spread(step, failures))
 
 

@@ -18,6 +18,7 @@ from support.stories import (
 
 from rojak_ray.agents.spec import PolicySpec
 from rojak_ray.core.events import FunctionReturned, RunEnded, RunStatus, StepFailed
+from rojak_ray.core.retrying import FIRST_LOSS_WAIT_S
 from rojak_ray.core.steps import StepError
 
 PATIENT = PolicySpec(initial_interval_s=2, backoff_coefficient=3, maximum_interval_s=10, maximum_attempts=4)
@@ -163,8 +164,14 @@ def test_non_retryable_class_name_holds_for_functions():
 
 def test_function_in_a_lost_process_is_retried_without_a_policy():
     waits, story = waits_until_the_end(running().asks(call("c1")), "c1", LOST)
-    assert waits == jittered(1, 2, 4, 8)
+    assert waits[0] == FIRST_LOSS_WAIT_S, "a lost process says nothing against another one at once"
+    assert waits[1:] == jittered(2, 4, 8)
     assert story.told_one(FunctionReturned).output == "ProcessLost: the worker died"
+
+
+def test_wait_after_a_loss_is_the_policys_where_one_was_given():
+    waits, _ = waits_until_the_end(running(agent(policy=PATIENT)).asks(call("c1")), "c1", LOST)
+    assert waits == jittered(2, 6, 8)
 
 
 def test_function_in_a_lost_process_follows_an_explicit_policy():
@@ -195,7 +202,7 @@ def test_at_most_once_call_that_was_interrupted_is_told_why():
 def test_at_most_once_call_that_had_not_begun_is_tried_again_and_never_called_interrupted():
     never = LOST.model_copy(update={"began": False, "message": "no process could be had"})
     waits, story = waits_until_the_end(running().asks(call("c1", at_most_once=True)), "c1", never)
-    assert waits == jittered(1, 2, 4, 8)
+    assert waits == [FIRST_LOSS_WAIT_S, *jittered(2, 4, 8)]
     assert story.told_one(FunctionReturned).output == "ProcessLost: no process could be had"
 
 

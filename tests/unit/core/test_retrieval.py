@@ -30,6 +30,7 @@ from rojak_ray.core.events import (
     RunStarted,
     StepFailed,
 )
+from rojak_ray.core.retrying import FIRST_LOSS_WAIT_S
 from rojak_ray.core.state import SessionState
 from rojak_ray.core.steps import StepError, TextResult
 from rojak_ray.journal.schema import upcast
@@ -131,10 +132,10 @@ def test_failure_is_recorded_and_the_run_goes_on_without_context():
     story.asks(call("c1")).returns("c1").pending("r1/1/model")
 
 
-@pytest.mark.parametrize("error", [UNREACHABLE, LOST])
-def test_passing_trouble_has_one_quick_retry(error):
+@pytest.mark.parametrize(("error", "wait"), [(UNREACHABLE, jittered(0.5)[0]), (LOST, FIRST_LOSS_WAIT_S)])
+def test_passing_trouble_has_one_quick_retry(error, wait):
     story = running(agent(retriever=True)).fails("retrieve", error)
-    assert story.told_one(StepFailed).retry_in_s == jittered(0.5)[0]
+    assert story.told_one(StepFailed).retry_in_s == wait
     assert story.retrieves("facts").model_step.instructions.endswith("facts")
     story.fails("retrieve", error).then_kinds("retrieved").pending("r1/0/model")
 
