@@ -55,6 +55,8 @@ class Directory:
     def after(self, earlier: Directory) -> Directory:
         """This directory; if an earlier life of the catalog knew more, that too, until workers register again.
 
+        Step workers that it knew serve until the new one has looked for them.
+
         Step workers keep the code they have loaded, so a lost catalog need not stop the conversations it served.
         """
         if self.version[0] == earlier.version[0]:
@@ -63,6 +65,7 @@ class Directory:
             self,
             providers={**earlier.providers, **self.providers},
             captured={**earlier.captured, **self.captured},
+            step_workers=self.step_workers or earlier.step_workers,
         )
 
     def without(self, key: str) -> Directory:
@@ -134,8 +137,14 @@ class Catalog:
                 self._change(providers={**directory.providers, **defaults}, captured={**directory.captured, **captured})
             return self._directory.version
 
-    async def stay(self, program: str, gone: Sequence[str]) -> tuple[Version, bool]:
+    async def stay(self, program: str, gone: Sequence[str], hold_s: float = 0.0) -> tuple[Version, bool]:
         """A client lives, and does not have these functions any more.
+
+        Args:
+            program: The client.
+            gone: Tokens of the functions.
+            hold_s: How long the answer is held back if the client is known: one that waits hears at once if this
+                process is lost.
 
         Returns:
             The directory's version, and whether the client was known: if not, it has to register everything again.
@@ -145,7 +154,9 @@ class Catalog:
             known = self._functions.alive(program, now)
             self._functions.gone(program, gone, now)
             self._expire(now)
-            return self._directory.version, known
+        if known and hold_s:
+            await self._clock.sleep(hold_s)
+        return self._directory.version, known
 
     async def leave(self, program: str) -> None:
         """A client ends. What conversations name of it stays, and so does what it registered by name."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import ray
+
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import RojakError
 from rojak_ray.runtime.catalog import Catalog, Version
@@ -37,7 +39,8 @@ class CatalogActor(Catalog):
         store = open_store(settings.storage, settings.storage_options)
         self._reign = ClusterReign(settings, store)
         self._reign.start()
-        self._upkeep = Upkeep(settings, store, self._reign.reign, self.place_step_workers)
+        again = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        self._upkeep = Upkeep(settings, store, self._reign.reign, self.place_step_workers, again=again)
         self._upkeep.start()
 
     async def reign(self, seen: Standing | None = None) -> Told:

@@ -57,7 +57,6 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 
-_REFRESH_S = 1.0
 _REPAIR_WAIT_S = 600.0
 """Patience with a catalog or step workers that are on their way back from a loss, before a step has started."""
 
@@ -190,7 +189,7 @@ class RayStepExecutor:
         Raises:
             CodeNotFound: Nobody has registered it, or it was waited for in vain.
         """
-        await self._directory.refresh(_REFRESH_S)
+        await self._directory.up_to_date()
         refs = functions_of(step)
         entries = await self._waiting(step, functools.partial(self._entries, step.agent.name, refs))
         functions = [
@@ -316,6 +315,7 @@ class RayStepExecutor:
 
     async def _starter(self, options: dict[str, Any]) -> Callable[[str], FunctionProcess]:
         """How a task with these options is started."""
+        self._functions.suit((await asyncio.to_thread(ray.cluster_resources)).get("CPU", 0.0))
         task: Any = run_functions.options(**options)  # making one takes half as long as a short task
         link = await self._link_name()
 

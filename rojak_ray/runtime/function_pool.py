@@ -21,8 +21,9 @@ from rojak_ray.clock import Clock
 
 LINGER_S = 0.025
 LIFE_S = 0.5
-MOST_STARTING = 16
-"""Tasks of one shape that Ray has not started yet. More would only wait there instead of here."""
+LEAST_STARTING, MOST_STARTING = 2, 16
+"""Tasks of one shape that Ray has not started yet. More would only wait there instead of here, and what else it has to
+start, such as an actor that was lost, would wait behind them."""
 
 
 def pack_taking(name: str, result: bytes) -> bytes:
@@ -106,6 +107,11 @@ class FunctionPool:
         self._shapes: dict[str, _Shape] = {}
         self._leases: dict[str, _Lease] = {}
         self._watching: set[asyncio.Task[None]] = set()
+        self._most_starting = MOST_STARTING
+
+    def suit(self, cpus: float) -> None:
+        """The cluster has so many CPUs; it starts about as many processes at once."""
+        self._most_starting = min(max(LEAST_STARTING, int(cpus)), MOST_STARTING)
 
     async def call(self, key: str, start: Callable[[str], FunctionProcess], packed: bytes) -> bytes:
         """The packed result of a packed call, once a task has run it. Cancelling ends the process that runs it.
@@ -188,7 +194,7 @@ class FunctionPool:
             for other in self._shapes.values():
                 for lease in list(other.idle):
                     self._let_go(lease)
-        while shape.starting < min(len(shape.waiting), MOST_STARTING):
+        while shape.starting < min(len(shape.waiting), self._most_starting):
             name = f"{self._life}/{next(self._numbers)}"
             try:
                 lease = self._leases[name] = _Lease(name, shape, shape.start(name))

@@ -36,7 +36,10 @@ logger = get_logger(__name__)
 _REPLY_GRACE_S = 40.0
 _REACH_S = 60.0
 _FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 2.0
+_LONGEST_WAIT_S = 1.0
+_TRUST_S = 5.0
+"""So long Ray is trusted to start a session's own actor again; then the session is placed anew."""
+
 _PLACING_S = 600.0
 """Actors of sessions are started a few at a time, so a crowd of them may have to wait for minutes."""
 
@@ -152,9 +155,11 @@ class RayGateway:
         waits = ask.await_run is not None and ask.follow is None
         wait = _FIRST_WAIT_S
         waited = 0.0
+        lost: str | None = None
         while True:
             self._check_head()
-            name = await self._place(owner, ask)  # again each time: whoever only looks must not start what has ended
+            # Again each time: whoever only looks must not start what has ended.
+            name = await self._place(owner, ask, lost)
             host = None
             try:
                 host = self._hosts.get(name) or await self._host(name, owner)
@@ -163,6 +168,7 @@ class RayGateway:
             except (ActorDiedError, ActorUnavailableError, RepliesLost) as error:
                 self._homes.forget(owner.id)
                 await self._forget(name, host)
+                lost = name if waited < _TRUST_S else None
                 if waited > _REACH_S:
                     raise StoreUnavailable(f"The host of {owner} does not come back: {error}") from error
             except TimeoutError as error:
@@ -186,8 +192,11 @@ class RayGateway:
                 del self._hosts[name]
             await host.aclose()
 
-    async def _place(self, owner: Owner, ask: Ask) -> str:
-        """The name of the actor to ask. A look at a session that has no actor needs none: a shared host reads it."""
+    async def _place(self, owner: Owner, ask: Ask, lost: str | None) -> str:
+        """The name of the actor to ask; `lost` died while it was asked.
+
+        A look at a session that has no actor needs none: a shared host reads it.
+        """
         shared = host_name(home_of(owner, self._settings.hosts))
         if owner.kind == "run" or self._settings.placement == "shared":
             return shared
@@ -196,8 +205,11 @@ class RayGateway:
             return name
         if self._homes.name_of(owner.id, self._settings.pool.session_idle_s / 2) == shared:
             return shared
-        if not ask.commands and not ask.await_run:
-            return name if await asyncio.to_thread(actors.find, name, self._settings) is not None else shared
+        looks = not ask.commands and not ask.await_run
+        if (looks or name == lost) and await asyncio.to_thread(actors.find, name, self._settings) is not None:
+            return name  # it was there before, so Ray starts it again, and the catalog need not be asked
+        if looks:
+            return shared
         home = await self._placed(owner.id)
         self._homes.learn(owner.id, home)
         return home

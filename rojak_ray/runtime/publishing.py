@@ -24,6 +24,9 @@ from rojak_ray.sessions.naming import callables
 from rojak_ray.sessions.providers import check_activities
 
 _KEEPALIVE_S = 2.0
+"""How long the catalog holds back its answer to a program that it knows."""
+
+_BREATH_S = 0.1
 _LEAVING_S = 2.0
 
 
@@ -147,15 +150,17 @@ class Publisher:
             await self._pay()
 
     async def _stay(self) -> None:
+        """Have a question with the catalog nearly all the time: if that is lost, it is known at once."""
+        await self._clock.sleep(_KEEPALIVE_S)
         while True:
-            await self._clock.sleep(_KEEPALIVE_S)
-            await self._beat()
+            await self._beat(_KEEPALIVE_S)
+            await self._clock.sleep(_BREATH_S)
 
-    async def _beat(self) -> None:
+    async def _beat(self, hold_s: float = 0.0) -> None:
         """Say that this program lives, and what it does not have any more; what could not be told stays to be told."""
         self._untold_gone += [token for token in self._gone.take() if self._published.pop(token, None) is not None]
         gone = list(self._untold_gone)
-        version, known = await self._catalog.call("stay", self._program, gone)
+        version, known = await self._catalog.call("stay", self._program, gone, hold_s)
         del self._untold_gone[: len(gone)]
         self.heard(version)
         self._owes_all = self._owes_all or not known

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import ray
 
@@ -16,7 +19,7 @@ from rojak_ray.errors import RojakError
 from rojak_ray.ids import digest
 from rojak_ray.journal.paths import Paths
 from rojak_ray.logs import get_logger
-from rojak_ray.reign.keeper import ReignKeeper, list_claims
+from rojak_ray.reign.keeper import ReignKeeper, list_claims, read_ruler
 from rojak_ray.reign.records import Claim
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.reign.witness import witness_of
@@ -32,6 +35,10 @@ _POLL_S = 5.0
 
 _ANSWER_S = 10.0
 _LOOK_S = 2.0
+_SILENT_S = 0.5
+"""A process that knows nothing yet, as after a loss, looks at storage once the catalog has been silent so long: it may
+have been lost as well."""
+
 _LOOK_HOLDS_S = 5.0
 """While the catalog does not answer: how often a process looks at storage itself, and how long that holds."""
 
@@ -78,16 +85,32 @@ class ClusterReign:
         return not await any_of_reign(self._store, self._paths, number)
 
 
+class AsksCatalog(Protocol):
+    """A way to the catalog."""
+
+    async def call(self, method: str, *args: Any) -> Any:
+        """Call a method of it."""
+        ...
+
+
 class ReignNews:
     """In every process that opens conversations: what the catalog has told, and for how long that holds.
 
     A process that hears nothing looks at storage itself. One that can do neither soon begins nothing new.
     """
 
-    def __init__(self, settings: RuntimeSettings, store: Store) -> None:
-        """Nothing is known."""
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        store: Store,
+        *,
+        catalog: AsksCatalog | None = None,
+        cluster: Callable[[], str] | None = None,
+    ) -> None:
+        """Nothing is known. `catalog` and `cluster`, its id in claims, are for tests; Ray has them."""
+        self._cluster = cluster or functools.partial(_cluster_id, settings)
         self._clock = SystemClock()
-        self._catalog = CatalogAccess(settings.ray_namespace)
+        self._catalog = catalog or CatalogAccess(settings.ray_namespace)
         self._store = store
         self._paths = Paths(settings.namespace)
         self._drain_s = settings.pool.reign.drain_s
@@ -98,8 +121,7 @@ class ReignNews:
         while True:
             began = self._clock.monotonic()
             try:
-                async with asyncio.timeout(_ANSWER_S):
-                    told: Told = await self._catalog.call("reign", self.reign.standing)
+                told = await self._ask()
             except (RojakError, TimeoutError) as error:
                 logger.debug("no news of the reign: %s", error)
                 await self._look()
@@ -107,6 +129,31 @@ class ReignNews:
             else:
                 late = self._clock.monotonic() - began  # the answer may have been on its way all that time
                 self.reign.learn(told.standing, told.valid_s - late, told.left_s - late)
+
+    async def _ask(self) -> Told:
+        async with asyncio.timeout(_ANSWER_S):
+            asking = asyncio.create_task(self._catalog.call("reign", self.reign.standing), name="ask who rules")
+            try:
+                if self.reign.standing.duty is Duty.UNKNOWN:
+                    answered, _ = await asyncio.wait([asking], timeout=_SILENT_S)
+                    if not answered:
+                        await self._find_out()
+                return cast("Told", await asking)
+            finally:
+                asking.cancel()
+
+    async def _find_out(self) -> None:
+        """Whether storage says that this cluster rules, for a moment; the catalog will tell the rest."""
+        began = self._clock.monotonic()
+        try:
+            claim = await read_ruler(self._store, self._paths)
+        except RojakError as error:
+            logger.debug("storage does not tell who rules: %s", error)
+            return
+        if claim is not None and claim.cluster == self._cluster():
+            late = self._clock.monotonic() - began
+            # What earlier reigns have open is waited for: whether there is any, only the catalog knows.
+            self.reign.learn(Standing(Duty.RULES, claim.number, handover=True), _LOOK_HOLDS_S - late)
 
     async def _look(self) -> None:
         began, standing = self._clock.monotonic(), self.reign.standing
@@ -128,12 +175,10 @@ class ReignNews:
 
 def _claim_of_cluster(settings: RuntimeSettings) -> Claim:
     """A claim of this Ray cluster: the same in every life of the catalog, another one for each installation on it."""
-    context = ray.get_runtime_context()
-    session = context.get_session_name()
-    address = str(context.gcs_address)
+    address = str(ray.get_runtime_context().gcs_address)
     return Claim(
         number=0,
-        cluster=digest({"session": session, "installation": settings.ray_namespace}),
+        cluster=_cluster_id(settings),
         mode="ray",
         place=address,
         library=__version__,
@@ -141,3 +186,8 @@ def _claim_of_cluster(settings: RuntimeSettings) -> Claim:
         # Of the node's own process: it goes with the cluster, or the cluster still listens.
         witness=witness_of(os.getppid(), address),
     )
+
+
+def _cluster_id(settings: RuntimeSettings) -> str:
+    session = ray.get_runtime_context().get_session_name()
+    return digest({"session": session, "installation": settings.ray_namespace})

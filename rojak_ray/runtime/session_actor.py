@@ -154,12 +154,10 @@ class SessionHostActor:
         """Go on with what an earlier life of this actor, or of the whole cluster, left unfinished."""
         self._shell = _Shell(settings, host_name(index), asks_models=True)
         self._outbox = Outbox(SystemClock(), RandomIds().new_id())
-        self._shell.executor.warm_up()
-        threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
-
         self._settings = settings
         self._index = index
         self._obedience = self._shell.obey(self._recover)
+        self._warming = asyncio.create_task(self._warm_up(), name="get ready for functions and vendors")
 
     async def ask(self, packed: bytes) -> Answer | Ticket:
         """Bring an `Envelope` to its owner's host; a packed `Reply` comes back, or a ticket to a client that fetches.
@@ -194,6 +192,13 @@ class SessionHostActor:
         """Whether a session is open here, or on its way in or out. For whoever might place it elsewhere."""
         await self._shell.began.wait()
         return self._shell.pool.has(Owner("session", session_id))
+
+    async def _warm_up(self) -> None:
+        """Get ready for a first run, which takes a core a second; after a loss, what was under way comes first."""
+        self._shell.executor.warm_up()
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            await self._shell.began.wait()
+        threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
 
     async def _recover(self) -> None:
         settings = self._settings

@@ -42,6 +42,8 @@ class Upkeep:
         reign: Reign,
         placed: Callable[[tuple[str, ...]], Awaitable[None]],
         clock: Clock | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         """Looks for unfinished work only while this cluster rules.
 
@@ -51,6 +53,7 @@ class Upkeep:
             reign: Whether this cluster works on it.
             placed: Told the names of the step workers whenever nodes were looked at.
             clock: For pauses.
+            again: An earlier life of this process was lost: steps wait for what it did.
         """
         self._settings = settings
         self._reign = reign
@@ -59,6 +62,8 @@ class Upkeep:
         self._start_host = functools.partial(actors.start_host, settings)
         self._step_workers: dict[str, actors.Handle] = {}
         self._step_workers_wanted = asyncio.Event()
+        if again:
+            self._step_workers_wanted.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep = Sweep(
             settings,
