@@ -159,7 +159,7 @@ def _begins_another(call: _Call, piece: _Piece) -> bool:
         return True
     if not piece.name or not call.arguments:
         return False
-    if piece.name != call.name:
+    if call.name and piece.name != call.name:
         return True
     return bool(piece.arguments.strip()) and is_closed(call.arguments)
 

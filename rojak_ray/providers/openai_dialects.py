@@ -50,6 +50,7 @@ _SIGNED_GEMINI = Dialect(ends_with_user=True, signed_calls=True)
 _KIMI_2 = Dialect(call_ids_by_name=True)
 _CLAUDE = Dialect(tools_defined=True, ends_with_user=True)
 _DEEPSEEK = Dialect(reasoning_with_calls=True)
+_DEEPSEEK_REASONER = replace(_DEEPSEEK, alternates=True)
 _ALTERNATING = Dialect(alternates=True, ends_with_user=True)
 
 
@@ -59,7 +60,7 @@ def dialect_of(address: str, model: str) -> Dialect:
     if host.endswith("mistral.ai"):
         return _MISTRAL
     if host.endswith("deepseek.com"):
-        return _DEEPSEEK
+        return _DEEPSEEK_REASONER if "reasoner" in model else _DEEPSEEK
     if host.endswith("googleapis.com") or model.startswith("gemini-"):
         return _SIGNED_GEMINI if _GEMINI_3.match(model) else _GEMINI
     if "claude" in model.lower():

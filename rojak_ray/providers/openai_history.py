@@ -102,15 +102,15 @@ class _Writing:
             return
         if isinstance(content, str) and not content.strip():
             content = None
-        while self.sent and _is_plain_answer(self.sent[-1]):
-            # A call stands right behind what it answers: Gemini refuses one behind an assistant's text.
-            before = self.sent.pop()["content"]
-            content = before if content is None else _both(before, content)
         ids = {id(call): self._ids.give(call) for call in turn.calls}
         calls = [self._call(call, ids[id(call)], call_fields(state, place)) for place, call in enumerate(turn.calls)]
         if signs and self._dialect.signed_calls:
             calls[0].setdefault("extra_content", _UNSIGNED)
-        self.sent.append({"role": "assistant", "content": content, "tool_calls": calls, **fields})
+        answer: dict[str, Any] = {"role": "assistant", "content": content, "tool_calls": calls, **fields}
+        while self.sent and _is_plain_answer(self.sent[-1]):
+            # A call stands right behind what it answers: Gemini refuses one behind an assistant's text.
+            answer = _as_one(self.sent.pop(), answer)
+        self.sent.append(answer)
         self._results(turn, ids)
 
     def _fields(self, state: Mapping[str, Any] | None, *, reasons: bool) -> dict[str, Any]:
@@ -155,19 +155,38 @@ def _ended(sent: list[dict[str, Any]], dialect: Dialect) -> list[dict[str, Any]]
 
 
 def _alternating(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with neighbours of one role joined, if they are text."""
+    """The messages with neighbours of one role joined; results of functions stay apart."""
     joined: list[dict[str, Any]] = []
     for message in sent:
         last = joined[-1] if joined else None
-        texts = last is not None and set(last) == set(message) == {"role", "content"}
-        if last is not None and texts and last["role"] == message["role"]:
-            joined[-1] = {"role": message["role"], "content": _both(last["content"], message["content"])}
+        if last is not None and last["role"] == message["role"] != "tool" and "tool_calls" not in last:
+            joined[-1] = _as_one(last, message)
         else:
             joined.append(message)
     return joined
 
 
+def _as_one(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Two messages of one role as one.
+
+    Texts follow each other, and so do entries of lists: reasoning, and thoughts that are signed one by one. Of what
+    seals a whole message, such as an object with a signature, the later one holds.
+    """
+    one = {**first, **second}
+    for name in first.keys() & second.keys() - {"role"}:
+        one[name] = _both(first[name], second[name]) if name == "content" else _one_value(first[name], second[name])
+    return one
+
+
+def _one_value(first: Any, second: Any) -> Any:
+    if isinstance(first, str) and isinstance(second, str):
+        return "\n\n".join(text for text in (first, second) if text)
+    return [*first, *second] if isinstance(first, list) and isinstance(second, list) else second
+
+
 def _both(first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
     if isinstance(first, str) and isinstance(second, str):
         return f"{first}\n\n{second}"
     return [*_as_parts(first), *_as_parts(second)]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from rojak_ray.agents.finish import FinishReason
+from rojak_ray.agents.finish import FinishReason, is_closed
 from rojak_ray.messages import clean_text, join_halves
 from rojak_ray.providers.history import as_text
 from rojak_ray.redaction import Secrets, all_of, of_headers, of_query
@@ -106,7 +106,13 @@ def call_arguments(value: Any) -> str:
 
     Nothing stays nothing, for in an answer that was cut something may have been lost.
     """
-    return "" if is_nothing(value) else _PLACEHOLDERS.sub("", as_text(value))
+    return "" if is_nothing(value) else _said_once(_PLACEHOLDERS.sub("", as_text(value)))
+
+
+def _said_once(text: str) -> str:
+    """Arguments that a server sends twice, one behind the other, once."""
+    half = len(text) // 2
+    return text[:half] if text[:half] == text[half:] and is_closed(text[:half]) else text
 
 
 def word_of(value: Any) -> str | None:

@@ -76,8 +76,8 @@ def claudes_answers(draw: st.DrawFn) -> Message:
 
 
 @st.composite
-def our_servers_answers(draw: st.DrawFn) -> Message:
-    """An answer that the server on OpenAI's wire gave, read as we read it."""
+def our_servers_answers(draw: st.DrawFn, origin: Origin = HERE) -> Message:
+    """An answer that a server on OpenAI's wire gave, read as we read it."""
     calls = [
         {
             "id": call_id,
@@ -106,12 +106,16 @@ def our_servers_answers(draw: st.DrawFn) -> Message:
                     {},
                     {"reasoning_content": "hm"},
                     {"reasoning": "hm", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]},
+                    {"reasoning_details": [{"type": "reasoning.text", "text": "y", "signature": "s", "index": 0}]},
+                    {"thinking_blocks": [{"type": "thinking", "thinking": "z", "signature": "t"}]},
+                    {"extra_content": {"google": {"thought_signature": "c2ln"}}},
+                    {"provider_specific_fields": {"seal": "u"}},
                 ]
             )
         ),
     }
     reply = {"choices": [{"message": message, "finish_reason": "stop"}]}
-    return as_message(openai.read_completion(reply), HERE.keep(openai_state.state_of(reply)))
+    return as_message(openai.read_completion(reply), origin.keep(openai_state.state_of(reply)))
 
 
 def as_message(answer: Any, vendor: VendorState | None) -> Message:
@@ -123,36 +127,43 @@ def as_message(answer: Any, vendor: VendorState | None) -> Message:
     return Message(role="assistant", content=answer.content, tool_calls=calls, vendor=vendor)
 
 
-MESSAGES = st.one_of(
-    st.builds(Message, role=st.just("user"), content=CONTENTS),
-    st.builds(Message, role=st.just("system"), content=TEXTS),
-    st.builds(
-        Message,
-        role=st.just("tool"),
-        content=CONTENTS,
-        tool_call_id=IDS | st.sampled_from(["toolu_1", "toolu_2", "functions.f:0"]),
-    ),
-    foreign_answers(),
-    claudes_answers(),
-    our_servers_answers(),
-)
+def messages(answers: st.SearchStrategy[Message]) -> st.SearchStrategy[Message]:
+    """Any message."""
+    return st.one_of(
+        st.builds(Message, role=st.just("user"), content=CONTENTS),
+        st.builds(Message, role=st.just("system"), content=TEXTS),
+        st.builds(
+            Message,
+            role=st.just("tool"),
+            content=CONTENTS,
+            tool_call_id=IDS | st.sampled_from(["toolu_1", "toolu_2", "functions.f:0"]),
+        ),
+        answers,
+    )
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> list[Message]:
+def runs(draw: st.DrawFn, answers: st.SearchStrategy[Message]) -> list[Message]:
     """What an undisturbed run leaves: a question, answers with the results of their calls, an answer."""
-    answers = draw(st.lists(foreign_answers() | claudes_answers() | our_servers_answers(), min_size=1, max_size=3))
     messages = [Message(role="user", content="go")]
-    for answer in answers:
+    for answer in draw(st.lists(answers, min_size=1, max_size=3)):
         messages.append(answer)
         messages += [Message(role="tool", content=draw(CONTENTS), tool_call_id=call.id) for call in answer.tool_calls]
     return messages
 
 
-HISTORIES = st.one_of(
-    st.lists(MESSAGES, max_size=9),
-    st.lists(runs(), min_size=1, max_size=4).map(lambda told: [message for run in told for message in run]),
-    st.tuples(st.lists(runs(), max_size=2), st.lists(MESSAGES, max_size=4)).map(
-        lambda both: [message for run in both[0] for message in run] + both[1]
-    ),
-)
+def histories(origin: Origin) -> st.SearchStrategy[list[Message]]:
+    """Histories in which `origin`, others and Anthropic answered."""
+    answers = foreign_answers() | claudes_answers() | our_servers_answers(origin)
+    run, message = runs(answers), messages(answers)
+    return st.one_of(
+        st.lists(message, max_size=9),
+        st.lists(run, min_size=1, max_size=4).map(lambda told: [message for run in told for message in run]),
+        st.tuples(st.lists(run, max_size=2), st.lists(message, max_size=4)).map(
+            lambda both: [message for run in both[0] for message in run] + both[1]
+        ),
+        st.lists(our_servers_answers(origin), min_size=1, max_size=4),
+    )
+
+
+HISTORIES = histories(HERE)

@@ -149,6 +149,12 @@ def mistral_faults(body: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def alternation_faults(body: Mapping[str, Any]) -> list[str]:
+    """What templates refuse that want users and assistants in turns."""
+    roles = [message["role"] for message in body["messages"] if message["role"] != "system"]
+    return [f"two of {role} in a row" for role, other in pairwise(roles) if role == other != "tool"]
+
+
 def kimi_faults(body: Mapping[str, Any]) -> list[str]:
     """What Kimi K2 cannot read: ids that are not the function's name and the number of the call."""
     calls = [call for message in body["messages"] for call in message.get("tool_calls", [])]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
-from support.histories import CLAUDE, HERE, HISTORIES
+from support.histories import CLAUDE, HERE, HISTORIES, histories
 from support.strict_vendors import (
+    alternation_faults,
     anthropic_faults,
     deepseek_faults,
     gemini_faults,
@@ -26,9 +27,10 @@ from rojak_ray.messages import ConversationMessage, ImagePart, Message, to_publi
 from rojak_ray.providers.anthropic import message_request
 from rojak_ray.providers.history import Origin
 from rojak_ray.providers.openai import chat_request
+from rojak_ray.providers.openai_state import MESSAGE_FIELDS
 
 LOOKUP = FunctionSchema("lookup", "", {"type": "object", "properties": {}})
-OWN_FIELDS = frozenset({"reasoning_content", "reasoning_details", "reasoning", "extra_content"})
+OWN_FIELDS = frozenset(MESSAGE_FIELDS)
 EXAMPLES = settings(max_examples=40, deadline=None)
 SIZES = st.none() | st.integers(0, 8)
 
@@ -60,29 +62,47 @@ def test_every_request_on_openais_wire_is_one_that_strict_servers_take(
         assert openai_faults(nowhere) == []
 
 
-@EXAMPLES
-@given(history=HISTORIES, size=SIZES)
-@pytest.mark.parametrize(
-    ("origin", "faults"),
-    [
-        (Origin("openai/api.mistral.ai", "mistral-large"), mistral_faults),
-        (Origin("openai/127.0.0.1:8000", "mistralai/Devstral-2"), mistral_faults),
-        (Origin("openai/generativelanguage.googleapis.com", "gemini-3-pro"), gemini_faults),
-        (Origin("openai/gateway", "gemini-3.5-flash"), gemini_faults),
-        (Origin("openai/gpu:8000", "moonshotai/Kimi-K2.7"), kimi_faults),
-        (Origin("openai/api.deepseek.com", "deepseek-v4"), deepseek_faults),
-    ],
-    ids=["mistral", "mistral elsewhere", "gemini", "gemini elsewhere", "kimi", "deepseek"],
-)
+OTHERS = {
+    "mistral": (Origin("openai/api.mistral.ai", "mistral-large"), mistral_faults),
+    "mistral elsewhere": (Origin("openai/127.0.0.1:8000", "mistralai/Devstral-2"), mistral_faults),
+    "gemma": (Origin("openai/openrouter.ai", "google/gemma-4"), alternation_faults),
+    "reasoner": (Origin("openai/api.deepseek.com", "deepseek-reasoner"), alternation_faults),
+    "gemini": (Origin("openai/generativelanguage.googleapis.com", "gemini-3-pro"), gemini_faults),
+    "gemini elsewhere": (Origin("openai/gateway", "gemini-3.5-flash"), gemini_faults),
+    "kimi": (Origin("openai/gpu:8000", "moonshotai/Kimi-K2.7"), kimi_faults),
+    "deepseek": (Origin("openai/api.deepseek.com", "deepseek-v4"), deepseek_faults),
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), size=SIZES)
+@pytest.mark.parametrize(("origin", "faults"), OTHERS.values(), ids=OTHERS)
 def test_every_request_keeps_the_rules_of_a_server_that_differs(
-    origin: Origin, faults: Any, history: list[Message], size: int | None
+    origin: Origin, faults: Any, data: st.DataObject, size: int | None
 ) -> None:
+    history = data.draw(BY_ORIGIN[origin], label="history")
     for question in (params(history, size, "", model=origin.model), asked_in_a_loop(history, model=origin.model)):
         body = chat_request(question, None, origin).body
         note(json.dumps(body, indent=1))
         assert faults(body) == []
         common = [fault for fault in openai_faults(body, OWN_FIELDS) if not re.match(r"a result must|id 'funct", fault)]
         assert common == []
+        assert signed_by_themselves(body["messages"]) == signed_by_themselves(wanted_back(question.messages, origin))
+
+
+BY_ORIGIN = {origin: histories(origin) for origin, _ in OTHERS.values()}
+
+
+def wanted_back(messages: list[ConversationMessage], origin: Origin) -> list[Any]:
+    """What the asked server wants back with its answers, as far as these are sent at all."""
+    kept = [origin.own(message) or {} for message in messages if message.text.strip() or message.tool_calls]
+    return [state.get("message", {}) for state in kept]
+
+
+def signed_by_themselves(messages: list[Any]) -> list[list[Any]]:
+    """Entries of lists that stand beside contents, in their order."""
+    names = ("reasoning_details", "thinking_blocks")
+    return [[entry for message in messages for entry in message.get(name, [])] for name in names]
 
 
 @EXAMPLES

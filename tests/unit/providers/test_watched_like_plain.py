@@ -212,8 +212,18 @@ ONCE = ["c1", "add", '{"a": 1}']
         ([("c1", "add", ""), (None, None, '{"a": 1}')] * 2, [ONCE, ONCE]),
         ([("c1", "add", ""), ("c1", None, '{"a": 1}'), ("c1", None, "")] * 2, [ONCE, ONCE]),
         ([("c1", "add", '{"a"'), ("c1", "add", ": 1}"), ("c1", "add", "")], [ONCE]),
+        ([("c1", None, '{"a"'), (None, "add", ": 1}")], [ONCE]),
+        ([("c1", "add", ""), (None, None, '{"a": 1}'), (None, None, '{"a": 1}')], [ONCE]),
     ],
-    ids=["twice, whole", "once, and whole again", "twice, in pieces", "twice, with the id in each piece", "once"],
+    ids=[
+        "twice, whole",
+        "once, and whole again",
+        "twice, in pieces",
+        "twice, with the id in each piece",
+        "once",
+        "name behind the arguments",
+        "arguments sent twice",
+    ],
 )
 def test_calls_of_one_id(told: Any, expected: list[list[str]]):
     assert heads_and_pieces(*told) == expected
