@@ -31,7 +31,11 @@ def shown(value: object) -> str:
 
 def kind_of(value: object) -> str:
     """The name of a value's class, whatever the class says of itself."""
-    kind: type = type(value)
+    return kind_of_class(type(value))
+
+
+def kind_of_class(kind: type) -> str:
+    """The name of a class, whatever its metaclass makes of that."""
     name: str = type.__dict__["__name__"].__get__(kind)
     return name.encode("utf-8", "replace").decode("utf-8")[:_SHOWN]
 

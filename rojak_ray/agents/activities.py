@@ -29,12 +29,12 @@ class FunctionSchema:
 class AgentCallParams:
     """One question to a model."""
 
-    messages: list[ConversationMessage]
+    messages: list[ConversationMessage] = field(repr=False)
     """The conversation, the system message first."""
 
     model: str
     function_names: list[str] = field(default_factory=list[str])
-    inference_config: dict[str, Any] | None = None
+    inference_config: dict[str, Any] | None = field(default=None, repr=False)
     parallel_tool_calls: bool = True
     tool_choice: Any | None = None
     """What the agent says, unless it forces a function and one ran already: then what is left of it."""
@@ -61,12 +61,22 @@ class AgentCallParams:
     watches, ask without streaming."""
 
 
-@dataclass
+@dataclass(repr=False)
 class AgentOptions:
     """What every provider's options have."""
 
     all_functions: Sequence[Callable[..., Any]] = field(default_factory=list[Callable[..., Any]])
     """Functions that agents may name; registered with the worker."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep `@dataclass` from writing a repr with every field: keys are among them."""
+        super().__init_subclass__(**kwargs)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = cls.__repr__
+
+    def __repr__(self) -> str:
+        """The class and how many functions there are: the fields of a subclass may hold secrets."""
+        return f"{self.__class__.__name__}({len(self.all_functions)} functions)"
 
 
 class AgentActivities(ABC):

@@ -70,20 +70,33 @@ class Agent:
     """Whether a `tool_choice` that forces a function is let go for the rest of a run once a function of this agent
     ran. With False the model is forced in every answer, so a run ends at `max_turns` or `max_model_calls`."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep `@dataclass` from writing a repr with every field: it leaves alone a class that has one of its own."""
+        super().__init_subclass__(**kwargs)
+        for base in reversed(cls.__mro__[1:]):  # `@dataclass` on this class looks for the fields of its bases
+            _complete(base)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = cls.__repr__
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Agent:
         """Make a subclass that was not decorated a dataclass, so that `class Mine(Agent): type = "mine"` works."""
         for one in reversed(cls.__mro__):  # a base may be undecorated and never have been used itself
-            if issubclass(one, Agent) and "__dataclass_fields__" not in one.__dict__:
-                own = dict(inspect.get_annotations(one))
-                inherited: dict[str, Any] = getattr(one, "__dataclass_fields__", {})
-                own.update({name: "Any" for name in inherited if name in one.__dict__ and name not in own})
-                one.__annotations__ = own
-                dataclass(one, repr=False)
+            _complete(one)
         return super().__new__(cls)
 
     def __repr__(self) -> str:
         """Type and name: instructions are for this agent's model, and a repr may be told to another's."""
         return f"{self.__class__.__name__}(name={self.name!r})"
+
+
+def _complete(one: type) -> None:
+    """Make a class of agents a dataclass, if nobody has."""
+    if issubclass(one, Agent) and "__dataclass_fields__" not in one.__dict__:
+        own = dict(inspect.get_annotations(one))
+        inherited: dict[str, Any] = getattr(one, "__dataclass_fields__", {})
+        own.update({name: "Any" for name in inherited if name in one.__dict__ and name not in own})
+        one.__annotations__ = own
+        dataclass(one, repr=False)
 
 
 @dataclass(repr=False)

@@ -15,7 +15,7 @@ import operator
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, cast
 
 import typing_extensions
@@ -23,6 +23,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from rojak_ray.agents.function import ToolContext
+from rojak_ray.checks import reason_of
 from rojak_ray.errors import InvalidAgent
 
 CONTEXT_PARAMETER = "context_variables"
@@ -36,6 +37,9 @@ _ITERABLES = (
     collections.abc.Reversible,
 )
 _QUALIFIERS = {typing.Required: True, typing.NotRequired: False}
+_OF_FIELDS = (typing.ClassVar, typing.Required, typing.NotRequired, typing_extensions.ReadOnly)
+_NO_ELEMENTS = (list, dict, set, collections.abc.Sequence, collections.abc.Mapping)
+_NO_KEYS = (None, type(None), tuple, frozenset, *_NO_ELEMENTS)
 _ENDLESS = (
     "has an annotation that refers to itself without end. Make the recursive type a dataclass, a TypedDict or a "
     "pydantic model."
@@ -102,12 +106,11 @@ def _resolve(annotation: Any, namespace: dict[str, Any], owner: type | None, sub
         ) from error
     except RecursionError as error:
         raise InvalidAgent(f"{subject} {_ENDLESS}") from error
-    except Exception as error:  # what a user wrote as an annotation can raise anything
+    except BaseException as error:  # noqa: BLE001  (what a user wrote as an annotation can raise anything)
         raise InvalidAgent(
-            f"{subject} has an annotation that cannot be read: {type(error).__name__}: {error}. Write a type that JSON "
-            "can hold: str, int, float, bool, a list or dict of them, an Enum, a dataclass, a TypedDict or a pydantic "
-            "model."
-        ) from error
+            f"{subject} has an annotation that cannot be read: {reason_of(error)}. Write a type that JSON can hold: "
+            "str, int, float, bool, a list or dict of them, an Enum, a dataclass, a TypedDict or a pydantic model."
+        ) from None
 
 
 class _Reader:
@@ -125,6 +128,12 @@ class _Reader:
             if self._owner is None:
                 raise _Unreadable("is annotated with Self, which means nothing outside of a class. Name the class.")
             return self.read(self._owner)
+        qualifier = typing.get_origin(annotation) or annotation
+        if any(qualifier is one for one in _OF_FIELDS):
+            name = str(qualifier).rpartition(".")[2]
+            raise _Unreadable(f"is annotated with {name}, which is for the fields of a class. Write the type alone.")
+        if inspect.isroutine(annotation):
+            raise _Unreadable(f"is annotated with the function {name_of_routine(annotation)}. Write a type.")
         if typing.is_typeddict(annotation) or typing.is_typeddict(typing.get_origin(annotation)):
             return self._typed_dict(annotation)
         if annotation in _ITERABLES:
@@ -141,6 +150,7 @@ class _Reader:
             return _literal(members)
         if origin in _ITERABLES:
             return list[self.read(members[0])]
+        _check_hashed(origin, members)
         if origin is typing.Annotated:
             return cast("Any", typing.Annotated)[self.read(members[0]), *_described(members[1:])]
         readable = tuple(self.read(member) for member in members)
@@ -171,6 +181,36 @@ class _Reader:
         made.__optional_keys__ = frozenset(hints) - needed
         made.__doc__ = origin.__doc__
         return made
+
+
+def name_of_routine(routine: Any) -> str:
+    """The name of a function, for an error."""
+    return repr(getattr(routine, "__qualname__", "?"))
+
+
+def _check_hashed(origin: Any, members: tuple[Any, ...]) -> None:
+    """Refuse keys that no JSON object has, and elements that no set can hold: every argument would be refused."""
+    if not isinstance(origin, type) or not members:
+        return
+    if issubclass(origin, Mapping) and _is_one_of_these(members[0], _NO_KEYS):
+        raise _Unreadable(
+            f"has keys of {members[0]!r:.60}, and the keys of a JSON object are texts. Use dict[str, ...], or a list "
+            "of a dataclass with the key as a field."
+        )
+    if issubclass(origin, Set) and _is_one_of_these(members[0], _NO_ELEMENTS):
+        raise _Unreadable(f"is a set of {members[0]!r:.60}, which cannot be in a set. Use a list.")
+
+
+def _is_one_of_these(annotation: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether nothing that an annotation allows is of another kind."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return all(member is None for member in typing.get_args(annotation)) and type(None) in kinds
+    if origin in (typing.Union, types.UnionType):
+        return all(_is_one_of_these(member, kinds) for member in typing.get_args(annotation))
+    if origin is typing.Annotated:
+        return _is_one_of_these(typing.get_args(annotation)[0], kinds)
+    return any((origin or annotation) is kind for kind in kinds)
 
 
 def _without_qualifiers(hint: Any) -> tuple[Any, bool | None]:

@@ -116,7 +116,7 @@ def content_of(fn: Callable[..., Any]) -> Content | None:
     try:
         for text in reader.parts(fn, 0):
             reader.add(text)
-    except Exception:  # noqa: BLE001  (a hostile object, or _Opaque: there is no digest)
+    except BaseException:  # noqa: BLE001  (a hostile object, or _Opaque: there is no digest)
         return None
     return Content(reader.hasher.hexdigest()[:32], reader.fixed)
 

@@ -11,10 +11,10 @@ from dataclasses import fields
 from typing import Any, cast
 
 from rojak_ray.agents.agent import Agent, AgentInstructionOptions, AnthropicAgent, OpenAIAgent
-from rojak_ray.agents.invoke import check_instructions
+from rojak_ray.agents.instructions import check_instructions
 from rojak_ray.agents.request_fields import fault_in_config
 from rojak_ray.agents.schema import FUNCTION_NAME
-from rojak_ray.checks import check_flag, check_list, check_mapping, check_text, is_kind, kind_of, shown
+from rojak_ray.checks import check_flag, check_list, check_mapping, check_text, is_kind, kind_of, kind_of_class, shown
 from rojak_ray.errors import InvalidAgent, InvalidSetting
 from rojak_ray.retry import RetryOptions, check_retry_options
 
@@ -122,11 +122,6 @@ def own_fields(agent: Agent, known: Collection[str]) -> dict[str, Any]:
 def field_of(agent: Agent, name: str) -> str:
     """How a field is called in the text of an error."""
     return f"{name} of agent {shown(getattr(agent, 'name', None))}"
-
-
-def kind_of_class(kind: type) -> str:
-    """The name of a class."""
-    return str(type.__dict__["__name__"].__get__(kind))
 
 
 def _check_retrying(agent: Agent) -> None:

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import inspect
 import json
-from collections import deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
-    Callable,
-    ItemsView,
-    Iterable,
+    Coroutine,
     Iterator,
-    KeysView,
     Mapping,
-    ValuesView,
 )
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
@@ -31,18 +25,17 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.agents.annotations import CONTEXT_PARAMETER, is_tool_context
 from rojak_ray.agents.function import ToolContext
+from rojak_ray.agents.held import all_within
 from rojak_ray.agents.results import AgentExecuteFnResult, WaitForAnswer
-from rojak_ray.agents.schema import FunctionDefinition, signature_of
-from rojak_ray.agents.shown import shown
-from rojak_ray.checks import kind_of, reason_of
-from rojak_ray.errors import InvalidAgent, InvalidContext
+from rojak_ray.agents.schema import FunctionDefinition
+from rojak_ray.agents.shown import is_part, shown
+from rojak_ray.checks import is_kind, kind_of, kind_of_class
+from rojak_ray.checks import shown as shown_short
+from rojak_ray.errors import InvalidContext
 from rojak_ray.messages import (
     RESULT_BYTES,
     Content,
-    FilePart,
-    ImagePart,
     TextPart,
     bounded_content,
     bounded_text,
@@ -51,12 +44,9 @@ from rojak_ray.messages import (
     weighs_more,
 )
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _MOST_PROBLEMS = 5
-_DEEPEST_LOOK = 20
 _HEAVY_BYTES = 1024 * 1024
-_COLLECTIONS = (list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
+_HOW_TO_WAIT = "Return WaitForAnswer(...) itself, or AgentExecuteFnResult(output=WaitForAnswer(...))."
 _HOW_TO_HAND_OVER = "Return the agent itself, or AgentExecuteFnResult(output=..., agent=...)."
 
 
@@ -117,11 +107,20 @@ def whole_value(name: str, value: Any) -> Any:
     """The value, if it is there as a whole.
 
     Raises:
-        TypeError: It is a generator or another iterator, of which nothing has run yet.
+        TypeError: It is a generator or another iterator, or a coroutine, of which nothing has run yet.
     """
+    if is_a(value, Coroutine):
+        with contextlib.suppress(BaseException):
+            value.close()
+        raise TypeError(
+            f"{name}() returned a coroutine that nobody awaited, so it did not run: write `return await ...` in an "
+            "async function"
+        )
+    if is_a(value, Awaitable):
+        raise TypeError(f"{name}() returned a {kind_of(value)} that nobody awaited: write `return await ...`")
     if is_a(value, Iterator) or is_a(value, AsyncIterator):
         raise TypeError(
-            f"{name}() returned a {type(value).__name__}, which is not supported: functions return a whole value, "
+            f"{name}() returned a {kind_of(value)}, which is not supported: functions return a whole value, "
             "such as text or a list"
         )
     return value
@@ -146,14 +145,19 @@ def read_result(
     output: Content
     problems: list[str] = []
     context: dict[Any, Any] = dict(after)
+    brought: Any = None
+    if is_a(value, AgentExecuteFnResult):
+        brought, given, context_given = _fields_of_result(value)
+        context |= _given_context(context_given, problems)
+        if brought is None and is_a(given, WaitForAnswer):
+            value = given
+    else:
+        brought, given = _agent_and_rest(value)
     if is_a(value, WaitForAnswer):
         waits = value
         output = clean_text(bounded_text(value.question, max_bytes, "question"))
-    elif is_a(value, AgentExecuteFnResult):
-        agent, output = _handed_over(value.agent, value.output, problems)
-        context |= _given_context(value.context_variables, problems)
     else:
-        agent, output = _handed_over(*_agent_and_rest(value), problems)
+        agent, output = _handed_over(brought, given, problems)
     if agent is not None and not output:
         output = clean_text(f"Transferred to '{_name_of(agent)}'")
     output = bounded_content(output, max_bytes)
@@ -165,6 +169,11 @@ def read_result(
         context_deleted=tuple(key for key in before if key not in context),
         waits=waits,
     )
+
+
+def _fields_of_result(value: Any) -> tuple[Any, Any, Any]:
+    """Agent, output and context of an `AgentExecuteFnResult`, whose class may be one of the user's."""
+    return tuple(getattr(value, name, None) for name in ("agent", "output", "context_variables"))  # type: ignore[return-value]
 
 
 def _with_problems(output: Content, problems: list[str]) -> Content:
@@ -181,67 +190,64 @@ def _agent_and_rest(value: Any) -> tuple[Any, Any]:
     if is_a(value, list) or is_a(value, tuple):
         agents = [item for item in value if is_a(item, Agent)]
         rest = [item for item in value if not is_a(item, Agent)]
-        if len(agents) == 1 and (not rest or (len(rest) == 1 and isinstance(rest[0], str | ImagePart | FilePart))):
+        if len(agents) == 1 and (not rest or (len(rest) == 1 and (is_a(rest[0], str) or is_part(rest[0])))):
             return agents[0], rest[0] if rest else None
     return None, value if value is not None else "None"
 
 
 def _handed_over(agent: Any, output: Any, problems: list[str]) -> tuple[Agent | None, Content]:
     """An agent and an output that can be used; what cannot is told, and an agent's fields never are."""
-    held = _agent_in(output)
+    held = _misplaced_in(output)
     if held is not None:
-        problems.append(
-            f"TypeError: nothing was handed over, because the function returned {held}. {_HOW_TO_HAND_OVER}"
-        )
+        problems.append(held)
         return None, ""
     told = result_content(output) if output is not None else ""
     if agent is None or is_a(agent, Agent):
         return agent, told
     problems.append(
-        f"TypeError: nothing was handed over, because `agent` of an AgentExecuteFnResult was {type(agent).__name__}, "
+        f"TypeError: nothing was handed over, because `agent` of an AgentExecuteFnResult was {kind_of(agent)}, "
         "which is no agent."
     )
     return None, told
 
 
-def _agent_in(value: Any, depth: int = 0, seen: dict[int, Any] | None = None) -> str | None:
-    """What to call an agent, or a class of agents, that is somewhere in a value; None if there is none.
+def _misplaced_in(value: Any) -> str | None:
+    """The words for what means something only where it is returned alone; None if there is nothing of the kind."""
+    for item in all_within(value):
+        if is_a(item, Agent):
+            return _not_handed_over(f"the agent {_name_of(item)!r} within another value")
+        if is_a(item, type) and issubclass(item, Agent):
+            return _not_handed_over(f"the class {kind_of_class(item)} instead of an agent")
+        if is_a(item, WaitForAnswer) or item is WaitForAnswer:
+            where = "the class WaitForAnswer" if item is WaitForAnswer else "a WaitForAnswer within another value"
+            return f"TypeError: nothing waits for an answer, because the function returned {where}. {_HOW_TO_WAIT}"
+        if is_a(item, Coroutine):
+            with contextlib.suppress(BaseException):
+                item.close()
+            return "TypeError: the function returned a coroutine within another value, which did not run. Await it."
+    return None
 
-    Each object is looked at once, however many ways lead to it.
-    """
-    if is_a(value, Agent):
-        return f"the agent {_name_of(value)!r} within another value"
-    if is_a(value, type):
-        return f"the class {value.__name__} instead of an agent" if issubclass(value, Agent) else None
-    seen = {} if seen is None else seen
-    if depth > _DEEPEST_LOOK or id(value) in seen:
-        return None
-    seen[id(value)] = value  # held, so that its id cannot pass to another object meanwhile
-    return next((found for item in _held_by(value) if (found := _agent_in(item, depth + 1, seen)) is not None), None)
 
-
-def _held_by(value: Any) -> Iterable[Any]:
-    """What a value is made of, where it is told by its parts."""
-    if is_a(value, Enum):
-        return (value.value,)
-    if is_a(value, Mapping):
-        return value.values()
-    if is_a(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
-        names = getattr(type(value), "__dataclass_fields__", {})
-        return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in names)]
-    return value if issubclass(type(value), _COLLECTIONS) else ()
+def _not_handed_over(held: str) -> str:
+    return f"TypeError: nothing was handed over, because the function returned {held}. {_HOW_TO_HAND_OVER}"
 
 
 def _name_of(agent: Agent) -> str:
-    return str(getattr(agent, "name", ""))
+    try:
+        return clean_text(str(getattr(agent, "name", "")))
+    except BaseException:  # noqa: BLE001  (an agent is of whatever class)
+        return kind_of(agent)
 
 
 def _given_context(given: Any, problems: list[str]) -> dict[Any, Any]:
-    if given is None or is_a(given, Mapping):
-        return dict(given or {})
+    if given is None:
+        return {}
+    with contextlib.suppress(BaseException):  # a mapping of a class of the user's
+        if is_a(given, Mapping):
+            return dict(given)
     problems.append(
         f"InvalidContext: `context_variables` of an AgentExecuteFnResult must be a dictionary, not "
-        f"{type(given).__name__}; they were not kept."
+        f"{kind_of(given)}; they were not kept."
     )
     return {}
 
@@ -253,11 +259,15 @@ def _kept_context(before: Mapping[str, Any], after: Mapping[Any, Any], problems:
         try:
             kept |= read_context({key: value})
         except BaseException as error:  # noqa: BLE001  (what a function leaves there may raise anything)
-            text = str(error) if type(error) is InvalidContext else f"The value at {key!r:.60} could not be read."
+            text = str(error) if type(error) is InvalidContext else _unreadable(key)
             problems.append(f"InvalidContext: {text} The function ran to its end; only this change was not kept.")
-            if key in before:
+            if type(key) is str and key in before:
                 kept[key] = before[key]
     return kept
+
+
+def _unreadable(key: Any) -> str:
+    return f"The value at {shown_short(key)} could not be read."
 
 
 def result_content(value: Any) -> Content:
@@ -282,7 +292,7 @@ def result_text(value: Any) -> str:
                 return clean_text(_as_json(value))
         return clean_text(str.__str__(str(value)))
     except BaseException as error:  # noqa: BLE001  (asking an object for its text runs its code)
-        return f"(a {type(value).__name__} that has no text: asked for one, it raised {type(error).__name__})"
+        return f"(a {kind_of(value)} that has no text: asked for one, it raised {kind_of(error)})"
 
 
 def _as_json(value: Any) -> str:
@@ -296,92 +306,7 @@ def _as_json(value: Any) -> str:
 
 def is_a(value: Any, kind: type) -> bool:
     """`isinstance` of an object that may lie about its class, or raise when it is asked."""
-    return issubclass(type(value), kind)
-
-
-def instructions_call(
-    fn: Callable[..., Any], context_variables: dict[str, Any], tool_context: ToolContext | None = None
-) -> Callable[[], Any]:
-    """The call that has a callable write instructions.
-
-    It gets the context variables if it has a parameter of that name, or one required positional parameter; and what
-    it can know about its run in parameters annotated with `ToolContext`.
-
-    Raises:
-        InvalidAgent: It asks for parameters that nobody can fill.
-    """
-    arguments, keywords = _instruction_arguments(fn, name_of_writer(fn), context_variables, tool_context)
-    return functools.partial(fn, *arguments, **keywords)
-
-
-def read_instructions(fn: Callable[..., Any], value: Any) -> str:
-    """The text that a callable wrote; None is no instructions.
-
-    Raises:
-        TypeError: It returned something else.
-    """
-    if value is None:
-        return ""
-    if not is_a(value, str):
-        raise TypeError(
-            f"The instructions {name_of_writer(fn)!r} returned {type(value).__name__}, which is not supported: return "
-            "text, or None for no instructions."
-        )
-    return clean_text(str.__str__(value))
-
-
-def check_instructions(fn: Callable[..., Any]) -> None:
-    """Refuse a callable that no run could have write instructions.
-
-    Raises:
-        InvalidAgent: It asks for parameters that nobody can fill, or cannot be asked what it takes.
-    """
-    try:
-        _instruction_arguments(fn, name_of_writer(fn), {}, None)
-        target = inspect.unwrap(fn)
-        pieces = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
-    except InvalidAgent:
-        raise
-    except BaseException as error:  # noqa: BLE001  (a callable is an object of whatever class)
-        raise InvalidAgent(f"{kind_of(fn)} cannot be read: {reason_of(error)}. Write a plain function.") from None
-    if pieces:
-        raise InvalidAgent(f"{name_of_writer(fn)!r} yields pieces; return the whole text.")
-
-
-def name_of_writer(fn: Callable[..., Any]) -> str:
-    """What to call a callable that writes instructions."""
-    try:
-        name = getattr(fn, "__name__", None)
-    except BaseException:  # noqa: BLE001  (a property like any other)
-        name = None
-    return name if type(name) is str else kind_of(fn)
-
-
-def _instruction_arguments(
-    fn: Callable[..., Any], name: str, context_variables: dict[str, Any], tool_context: ToolContext | None
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    try:
-        parameters = signature_of(fn).parameters
-    except ValueError:  # a builtin that does not tell what it takes
-        return (), {}
-    told = {key: tool_context for key, p in parameters.items() if is_tool_context(p.annotation)}
-    required = [key for key, p in parameters.items() if p.default is p.empty and p.kind not in _VARIADIC]
-    required = [key for key in required if key not in told]
-    named = parameters.get(CONTEXT_PARAMETER) if CONTEXT_PARAMETER not in told else None
-    given: dict[str, Any] = {}
-    if named is not None and named.kind not in _VARIADIC:
-        required = [key for key in required if key != CONTEXT_PARAMETER]
-        given = {CONTEXT_PARAMETER: context_variables}
-    elif len(required) == 1 and parameters[required[0]].kind in _POSITIONAL:
-        given, required = {required[0]: context_variables}, []
-    if required:
-        raise InvalidAgent(
-            f"The instructions {name!r} ask for {', '.join(map(repr, required))}; only {CONTEXT_PARAMETER!r} and "
-            "parameters annotated with ToolContext are passed."
-        )
-    given |= told
-    first = [key for key, p in parameters.items() if p.kind is p.POSITIONAL_ONLY and key in given]
-    return tuple(given.pop(key) for key in first), given
+    return is_kind(value, kind)
 
 
 def _is_same(before: Any, new: JsonValue) -> bool:

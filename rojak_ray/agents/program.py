@@ -22,6 +22,8 @@ from rojak_ray.agents.content import content_of
 from rojak_ray.agents.reference import origin_of, path_of
 from rojak_ray.agents.schema import FunctionDefinition, define_function, name_of
 from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.checks import kind_of, reason_of
+from rojak_ray.errors import InvalidAgent
 from rojak_ray.ids import RandomIds
 
 _MOST_HELD = 256
@@ -101,10 +103,17 @@ class Program:
         Raises:
             InvalidAgent: A model is to call it, and it has no usable name or a parameter no schema can be made for.
         """
-        key = _key_of(fn, writes_instructions)
-        known = self._by_key.get(key)
-        if known is None or not _same(known.alive(), fn):
-            return self._remember(key, fn)
+        try:
+            key = _key_of(fn, writes_instructions)
+            known = self._by_key.get(key)
+            if known is None or not _same(known.alive(), fn):
+                return self._remember(key, fn)
+        except InvalidAgent:
+            raise
+        except BaseException as error:  # noqa: BLE001  (each look at a user's object may run code of its class)
+            raise InvalidAgent(
+                f"A callable of the class {kind_of(fn)} cannot be read: {reason_of(error)}. Write a plain function."
+            ) from None
         return _implementation(known, fn)
 
     def find(self, token: str) -> Implementation | None:

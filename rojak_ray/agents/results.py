@@ -33,7 +33,7 @@ class AgentToolCall:
         """Accept the function as a dictionary."""
         if isinstance(self.function, Mapping):
             given = cast("Mapping[str, Any]", self.function)
-            self.function = ToolCallFunction(name=given["name"], arguments=given.get("arguments", "{}"))
+            self.function = ToolCallFunction(name=given.get("name", ""), arguments=given.get("arguments", "{}"))
 
 
 @dataclass
@@ -62,7 +62,7 @@ class AgentResponse:
 
     def __post_init__(self) -> None:
         """Accept tool calls as dictionaries."""
-        if self.tool_calls:
+        if isinstance(self.tool_calls, list | tuple):
             self.tool_calls = [
                 AgentToolCall(**cast("dict[str, Any]", call)) if isinstance(call, Mapping) else call
                 for call in self.tool_calls

@@ -13,7 +13,7 @@ import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -24,6 +24,7 @@ from rojak_ray.agents.annotations import CONTEXT_PARAMETER, is_tool_context, par
 from rojak_ray.agents.arguments import read_object, validated
 from rojak_ray.agents.function import FunctionSettings, settings_of
 from rojak_ray.agents.json_schema import PlainJsonSchema, json_schema
+from rojak_ray.checks import kind_of, reason_of, shown
 from rojak_ray.errors import InvalidAgent
 
 FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -112,10 +113,10 @@ def define_function(fn: Callable[..., Any], *, show_context: bool = False) -> Fu
         return _read(fn, name, show_context=show_context)
     except InvalidAgent:
         raise
-    except Exception as error:  # a callable is an object of whatever class
+    except BaseException as error:  # noqa: BLE001  (a callable is an object of whatever class)
         raise InvalidAgent(
-            f"Function {name!r} cannot be read: {type(error).__name__}: {error}. Write it as a plain function."
-        ) from error
+            f"Function {name!r} cannot be read: {reason_of(error)}. Write it as a plain function."
+        ) from None
 
 
 def _read(fn: Callable[..., Any], name: str, *, show_context: bool) -> FunctionDefinition:
@@ -161,11 +162,14 @@ def name_of(fn: Callable[..., Any]) -> str:
         InvalidAgent: It is no callable, a lambda, or named with characters that vendors do not accept.
     """
     if not callable(fn):
-        raise InvalidAgent(f"{fn!r:.60} is not callable, so it cannot be a function of an agent.")
+        raise InvalidAgent(f"{shown(fn)} is not callable, so it cannot be a function of an agent.")
     target = _without_partials(fn)
-    name = getattr(target, "__name__", None)
-    if not isinstance(name, str):
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(target).__name__).lower()
+    try:
+        name = getattr(target, "__name__", None)
+    except BaseException:  # noqa: BLE001  (a property like any other)
+        name = None
+    if type(name) is not str:
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind_of(target)).lower()
     if name == "<lambda>":
         raise InvalidAgent("A lambda has no name a model could call; write it with def, or set its __name__.")
     if not FUNCTION_NAME.fullmatch(name):
@@ -197,8 +201,8 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 
 def _without_partials(fn: Callable[..., Any]) -> Callable[..., Any]:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
+    while issubclass(type(fn), functools.partial):
+        fn = cast("functools.partial[Any]", fn).func
     return fn
 
 
@@ -285,7 +289,7 @@ def _arguments_model(
     try:
         model = create_model("Arguments", __config__=config, **fields)
         model.model_json_schema(schema_generator=PlainJsonSchema)
-    except Exception as error:  # the classes of parameters may have hooks of their own
+    except BaseException as error:
         if len(shown) > 1:
             for key, annotation in shown.items():
                 _arguments_model(name, signature, {key: annotation}, documented)
@@ -297,10 +301,12 @@ def _arguments_model(
     return model
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it refers to itself without end."
-    line = str(error).partition("\n")[0].strip() or type(error).__name__
+    if not isinstance(error, Exception):
+        return f"it raised {reason_of(error)}."
+    line = str(error).partition("\n")[0].strip() or kind_of(error)
     return line if line.endswith((".", "!", "?")) else f"{line}."
 
 

@@ -1,16 +1,22 @@
-"""What a function shows a model besides text: images and files, alone or among other values."""
+"""What a function shows a model besides text: images and files, alone or in a list among other values.
+
+Shown is what is returned as a part, in our classes or as OpenAI, Anthropic and MCP write one, or as a list with one.
+An image or file anywhere deeper would be told as megabytes of base64; that is refused in words the model can read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
+from rojak_ray.agents.held import all_within
+from rojak_ray.checks import is_kind, kind_of
 from rojak_ray.errors import InvalidMessage
 from rojak_ray.messages import Content, FilePart, ImagePart, Part, TextPart, read_parts
 
 _SHOWN = (ImagePart, FilePart)
 _PARTS = (TextPart, *_SHOWN)
-_DEEPEST = 6
+_BYTES = (bytes, bytearray, memoryview)
 _HOW_TO_SHOW = "Return ImagePart(data=..., media_type=...) or FilePart(...) for what the model is to see, or text."
 
 
@@ -29,13 +35,48 @@ def shown(value: Any, as_text: Callable[[Any], str]) -> Content | None:
             return _content(read_parts(parts, "What the function returned"))
         except InvalidMessage as error:
             return f"InvalidMessage: {error}"
-    if _is_one_of(value, (bytes, bytearray, memoryview)):
-        return f"TypeError: the function returned {type(value).__name__}, which cannot be shown. {_HOW_TO_SHOW}"
-    if type(value).__module__.startswith("PIL."):
-        return f"TypeError: the function returned a PIL image, which cannot be stored. {_HOW_TO_SHOW}"
-    if _holds_one(value):
-        return f"TypeError: the function returned an image or file deep within {type(value).__name__}. {_HOW_TO_SHOW}"
+    problem = _cannot_be_shown(value)
+    return f"TypeError: the function returned {problem}. {_HOW_TO_SHOW}" if problem else None
+
+
+def answered(value: Any, as_text: Callable[[Any], str]) -> Content:
+    """What somebody answers for a function: a part, a list with some, or what is told as text.
+
+    Raises:
+        InvalidMessage: A part cannot be taken, or there is one where nobody sees it; the text says why.
+    """
+    parts = _parts_in(value, as_text)
+    if parts is not None:
+        return _content(read_parts(parts, "The answer"))
+    problem = _cannot_be_shown(value)
+    if problem:
+        raise InvalidMessage(f"The answer is {problem}. Give ImagePart(...) or FilePart(...), a list of them, or text.")
+    return as_text(value)
+
+
+def is_part(value: Any) -> bool:
+    """Whether a value is one part: ours, or an image or file as a vendor writes it."""
+    return is_kind(value, _PARTS) or _is_vendor_part(value)
+
+
+def _cannot_be_shown(value: Any) -> str | None:
+    """What to call an image or file that is not a part of its own; None if there is none."""
+    if is_kind(value, _BYTES):
+        return f"{kind_of(value)}, which cannot be shown"
+    for item in all_within(value):
+        deep = item is not value
+        if is_kind(item, _SHOWN) or (deep and (is_kind(item, _BYTES) or _is_vendor_part(item, with_data=True))):
+            return f"an image or file deep within {kind_of(value)}"
+        if _is_of_pillow(item):
+            return "a PIL image, which cannot be stored" if not deep else f"a PIL image deep within {kind_of(value)}"
     return None
+
+
+def _is_of_pillow(value: Any) -> bool:
+    try:
+        return str(type(value).__module__).startswith("PIL.")
+    except BaseException:  # noqa: BLE001  (a metaclass runs code of its own)
+        return False
 
 
 def _told(value: Any, as_text: Callable[[Any], str]) -> TextPart:
@@ -43,42 +84,53 @@ def _told(value: Any, as_text: Callable[[Any], str]) -> TextPart:
     return TextPart(text=seen if isinstance(seen, str) else as_text(value))
 
 
-def _holds_one(value: Any, depth: int = 0, seen: dict[int, Any] | None = None) -> bool:
-    """Whether an image or file is in a value, whose text would be told as megabytes of base64."""
-    if _is_one_of(value, _SHOWN):
-        return True
-    seen = {} if seen is None else seen
-    if depth >= _DEEPEST or id(value) in seen:
-        return False
-    seen[id(value)] = value  # held, so that its id cannot pass to another object meanwhile
-    inner: Any = ()
-    if _is_one_of(value, (dict,)):
-        inner = value.values()
-    elif _is_one_of(value, (list, tuple, set, frozenset)):
-        inner = value
-    return any(_holds_one(item, depth + 1, seen) for item in inner)
-
-
-def answered(value: Any, as_text: Callable[[Any], str]) -> Content:
-    """What somebody answers for a function: a part, a list with some, or what is told as text.
-
-    Raises:
-        InvalidMessage: A part cannot be taken; the text says why.
-    """
-    parts = _parts_in(value, as_text)
-    return _content(read_parts(parts, "The answer")) if parts is not None else as_text(value)
-
-
 def _parts_in(value: Any, as_text: Callable[[Any], str]) -> list[Any] | None:
-    if _is_one_of(value, _PARTS):
+    if is_part(value):
         return [value]
-    if _is_one_of(value, (list, tuple)) and any(_is_one_of(item, _SHOWN) for item in value):
-        return [item if _is_one_of(item, _PARTS) else _told(item, as_text) for item in value]
+    if is_kind(value, (list, tuple)) and any(is_part(item) for item in value):
+        return [item if is_part(item) or _is_text_form(item) else _told(item, as_text) for item in value]
     return None
 
 
-def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
-    return issubclass(type(value), kinds)
+def _is_text_form(value: Any) -> bool:
+    """Text as vendors write it beside images."""
+    fields = _fields_of(value)
+    return fields.get("type") in ("text", "input_text", "output_text") and type(fields.get("text")) is str
+
+
+def _is_vendor_part(value: Any, *, with_data: bool = False) -> bool:
+    """Whether a dictionary can only mean an image or file: plain data may well have a `type`, too.
+
+    Args:
+        value: Anything.
+        with_data: Only one that holds the image or file itself; an address may be told as text.
+    """
+    fields = _fields_of(value)
+    inner: Any = None
+    match fields.get("type"):
+        case "image_url" | "input_image":
+            image = fields.get("image_url")
+            inner = _fields_of(image).get("url") if isinstance(image, Mapping) else image
+        case "image" | "document" if isinstance(fields.get("source"), Mapping):
+            source = _fields_of(fields["source"])
+            inner = source.get("data") if source.get("type") in ("base64", "text") else source.get("url")
+            with_data = with_data and source.get("type") != "base64"
+        case "image" if "mimeType" in fields or "media_type" in fields:
+            inner = fields.get("data") or fields.get("url")
+            with_data = with_data and "data" not in fields
+        case "file" | "input_file":
+            file = _fields_of(fields["file"]) if isinstance(fields.get("file"), Mapping) else fields
+            inner = file.get("file_data") or file.get("file_url")
+            with_data = with_data and "file_data" not in file
+        case _:
+            return False
+    if type(inner) is not str and not is_kind(inner, _BYTES):
+        return False
+    return not with_data or (type(inner) is str and inner[:5].lower() == "data:")
+
+
+def _fields_of(value: Any) -> Mapping[str, Any]:
+    return cast("dict[str, Any]", value) if type(value) is dict else {}
 
 
 def _content(read: tuple[Part, ...]) -> Content:

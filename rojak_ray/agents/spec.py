@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol, cast
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from rojak_ray.agents.agent import (
     Agent,
@@ -112,7 +112,7 @@ class AgentSpec(Record):
     type: str
     name: str
     model: str
-    instructions: str | FunctionRef
+    instructions: str | FunctionRef = Field(repr=False)
     functions: tuple[FunctionRef, ...] = ()
     tool_choice: JsonValue = None
     reset_tool_choice: bool = True
@@ -183,10 +183,10 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
         raise
     except (InvalidContext, ValidationError) as error:
         raise InvalidAgent(f"Agent {agent.name!r} cannot be stored: {error}") from error
-    except Exception as error:  # an agent is of whatever class, and so is what it holds
+    except BaseException as error:  # noqa: BLE001  (an agent is of whatever class, and so is what it holds)
         raise InvalidAgent(
             f"An agent of the class {kind_of(agent)} cannot be read: {reason_of(error)}. Its fields must be plain data."
-        ) from error
+        ) from None
 
 
 def _encode(agent: Agent, refer: Refer) -> AgentSpec:

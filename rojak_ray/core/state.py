@@ -138,7 +138,7 @@ class RunState(Record):
     paused: bool = False
     """Whether the last answer goes on when its model is asked again."""
 
-    instructions: str | None = None
+    instructions: str | None = Field(default=None, repr=False)
     """Rendered for this turn, where the agent's instructions are a function."""
 
     found: dict[str, str | None] = Field(default_factory=dict)

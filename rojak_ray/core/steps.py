@@ -62,7 +62,7 @@ class CallModel(StepBase):
     """Ask the model."""
 
     kind: Literal["call_model"] = "call_model"
-    instructions: str
+    instructions: str = Field(repr=False)
     messages: tuple[Message, ...]
     release_tool_choice: bool = False
     """Whether a forced choice of function has been obeyed and the model may answer in text."""

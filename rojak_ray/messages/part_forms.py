@@ -4,6 +4,7 @@ our own               TextPart, ImagePart, FilePart, or their fields as a dictio
 OpenAI's chat         text, image_url, file
 OpenAI's responses    input_text, output_text, input_image, input_file
 Anthropic's           text, image and document with a `source`
+MCP's                 text, image with `data` and `mimeType`
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def _read_image(part: Mapping[str, Any]) -> AnyPart:
     if isinstance(part.get("source"), Mapping):
         return ImagePart(**_from_source(cast("Mapping[str, Any]", part["source"])))
     known = {name: part[name] for name in ("url", "data", "media_type", "detail") if name in part}
+    if "mimeType" in part:  # as MCP spells it
+        known["media_type"] = part["mimeType"]
     return ImagePart(**known)
 
 

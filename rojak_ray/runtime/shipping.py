@@ -21,6 +21,7 @@ from rojak_ray.agents.function import FunctionSettings
 from rojak_ray.agents.modules import is_installed
 from rojak_ray.agents.program import Implementation
 from rojak_ray.agents.spec import FunctionRef
+from rojak_ray.checks import kind_of, reason_of
 from rojak_ray.errors import ConfigError
 from rojak_ray.retrievers.base import RetrieverActivities
 from rojak_ray.sessions.steps import Offer, offer_of
@@ -122,7 +123,7 @@ def ship_provider(provider: Any, *, fingerprint: str = "", node: str = "") -> tu
     Raises:
         ConfigError: It holds something that cannot be shipped, such as an open connection.
     """
-    parcel = _parcel(provider, f"provider {type(provider).__name__}")
+    parcel = _parcel(provider, f"provider {kind_of(provider)}")
     if isinstance(provider, RetrieverActivities):
         exclusive, timeout_s = provider.exclusive, provider.timeout_s
         return ProviderEntry(
@@ -141,11 +142,11 @@ def _parcel(value: Any, what: str) -> Parcel:
     try:
         with _own_modules_by_value():
             content: bytes = cloudpickle.dumps(value)  # pyright: ignore[reportPrivateImportUsage]
-    except Exception as error:
+    except BaseException as error:  # noqa: BLE001  (pickling runs code of the objects' classes)
         raise ConfigError(
-            f"The {what} cannot be shipped to the cluster: {type(error).__name__}: {error}. Create connections and "
-            "locks inside the function, or put it into an installed package."
-        ) from error
+            f"The {what} cannot be shipped to the cluster: {reason_of(error)}. Create connections and locks inside "
+            "the function, or put it into an installed package."
+        ) from None
     return Parcel(hashlib.sha256(content).hexdigest()[:32], content)
 
 

@@ -18,6 +18,8 @@ from rojak_ray.messages import clean_text
 _TRANSIENT_NAMES = frozenset({"ConnectionError", "TimeoutError", "Timeout", "TimeoutException", "NetworkError"})
 """Base classes by which clients that do not derive from Python's own errors tell a passing failure."""
 
+_ENDS = (StopIteration, StopAsyncIteration)
+_RAISED_ENDS = re.compile(r"(?:async )?(?:coroutine|generator) raised Stop(?:Async)?Iteration")
 _LONGEST_ERROR = 4000
 _LONGEST_NAME = 200
 _MOST_MEMBERS, _DEEPEST_GROUP = 10, 5
@@ -40,7 +42,7 @@ class Stopped(BaseException):
 
 def error_of(error: BaseException) -> StepError:
     """An exception as data, with what the retry rules need to know. Raises nothing, whatever the exception does."""
-    error = error.error if type(error) is Stopped else error
+    error = _as_raised(error)
     kind = type(error)
     if kind is OutOfTime:
         return timed_out(_text_of(error))
@@ -52,6 +54,16 @@ def error_of(error: BaseException) -> StepError:
         finish_reason=_attribute(error, "finish_reason") if issubclass(kind, ModelCutShort) else None,
         missing_code=(_attribute(error, "missing") or None) if issubclass(kind, CodeNotFound) else None,
     )
+
+
+def _as_raised(error: BaseException) -> BaseException:
+    """What the code raised: Python puts another error around a StopIteration that leaves a coroutine or generator."""
+    if type(error) is Stopped:
+        return error.error
+    cause = error.__cause__ if type(error) is RuntimeError else None
+    if cause is not None and issubclass(type(cause), _ENDS) and _RAISED_ENDS.fullmatch(_text_of(error)):
+        return cause
+    return error
 
 
 def timed_out(text: str) -> StepError:
@@ -96,7 +108,7 @@ def _describe(error: BaseException, depth: int = 0) -> str:
 
 def _members(group: Any) -> list[BaseException]:
     found: tuple[BaseException, ...] = BaseExceptionGroup.exceptions.__get__(group)  # type: ignore[attr-defined]
-    return [member.error if type(member) is Stopped else member for member in found]
+    return [_as_raised(member) for member in found]
 
 
 def _text_of(error: BaseException) -> str:

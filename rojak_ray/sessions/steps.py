@@ -14,23 +14,20 @@ from typing import Any, Protocol
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema, OnDelta
 from rojak_ray.agents.choice import released
-from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
 from rojak_ray.agents.function import ToolContext
+from rojak_ray.agents.instructions import instructions_call, read_instructions
 from rojak_ray.agents.invoke import (
     FunctionOutcome,
     build_arguments,
-    instructions_call,
-    read_instructions,
     read_result,
-    result_text,
+    result_content,
     whole_value,
 )
-from rojak_ray.agents.results import AgentResponse
 from rojak_ray.agents.schema import FunctionDefinition, is_async
 from rojak_ray.agents.sharing import shares_context
 from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
 from rojak_ray.concurrency import cancelled_by_us
-from rojak_ray.core.events import CallPlan, PlannedCall
+from rojak_ray.core.events import CallPlan
 from rojak_ray.core.retrying import is_last_attempt
 from rojak_ray.core.steps import (
     CallFunction,
@@ -44,22 +41,19 @@ from rojak_ray.core.steps import (
     TextResult,
     WaitingResult,
 )
-from rojak_ray.errors import FunctionNotFound, ModelCutShort, ModelMisbehaved
+from rojak_ray.errors import FunctionNotFound
 from rojak_ray.messages import (
     RESULT_BYTES,
-    TEXT_BYTES,
     ConversationMessage,
-    ToolCall,
-    Usage,
     bounded_text,
     clean_text,
     content_text,
-    is_longer,
     to_public,
 )
 from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
+from rojak_ray.sessions.responses import read_response
 from rojak_ray.sessions.user_code import StepFailed, UserCode, in_time
 
 
@@ -195,12 +189,26 @@ class StepRunner:
         ask = activities.retrieve_and_combine_results
         text = await self._user_code.run(
             lambda: ask(step.text),
-            lambda found: bounded_text(result_text(found), RESULT_BYTES, "passage") if found is not None else "",
+            lambda found: read_passage(activities.type, found),
             waits=is_async(ask),
             limit_s=min(step.agent.retry.timeout_s, activities.timeout_s),
             what=f"Retriever {activities.type!r}",
         )
         return TextResult(text=text)
+
+
+def read_passage(kind: str, found: Any) -> str:
+    """What a retriever found, as text.
+
+    Raises:
+        TypeError: It is something that is not there yet, or an image or file, which no instructions can show.
+    """
+    if found is None:
+        return ""
+    content = result_content(whole_value(f"Retriever {kind!r}: retrieve_and_combine_results", found))
+    if not isinstance(content, str):
+        raise TypeError(f"Retriever {kind!r} returned an image or file; retrievers return text.")
+    return bounded_text(content, RESULT_BYTES, "passage")
 
 
 def named_function(step: CallFunction) -> FunctionRef:
@@ -269,7 +277,7 @@ def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | Waiting
         )
     try:
         agent = encode_agent(outcome.agent, refer) if outcome.agent is not None else None
-    except Exception as error:  # noqa: BLE001  (an agent's class may do anything when it is looked at)
+    except BaseException as error:  # noqa: BLE001  (an agent's class may do anything when it is looked at)
         return FunctionResult(output=not_handed_over(describe(error)), **changes)
     return FunctionResult(output=outcome.output, agent=agent, **changes)
 
@@ -277,46 +285,6 @@ def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | Waiting
 def not_handed_over(reason: str) -> str:
     """What the model is told of a function that ran, but whose agent cannot answer."""
     return f"{reason} The function ran to its end, but nothing was handed over."
-
-
-def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelResult:
-    """A provider's answer as a record, with the plan of every call.
-
-    Raises:
-        ModelMisbehaved: A provider returned something else than an AgentResponse.
-        ModelCutShort: A call was cut before its arguments were complete, or a text is too large to be kept.
-    """
-    if not isinstance(response, AgentResponse):
-        raise ModelMisbehaved(f"The provider returned {type(response).__name__} instead of AgentResponse.")
-    word = clean_text(str(response.finish_reason)) if response.finish_reason is not None else None
-    asked = response.tool_calls or ()
-    if not is_whole(word) and not all(is_closed(call.function.arguments or "") for call in asked):
-        text = f"The answer was cut (finish_reason {word!r}) before the arguments of a call were complete."
-        raise ModelCutShort(text, finish_reason=read_finish_reason(word))
-    texts = [response.content or "", *(call.function.arguments or "" for call in asked)]
-    if any(is_longer(text, TEXT_BYTES) for text in texts):
-        text = f"The model's answer has a text of more than {TEXT_BYTES >> 20} MiB. Set a token limit, or ask for less."
-        raise ModelCutShort(text, finish_reason=read_finish_reason(word))
-    calls = [
-        PlannedCall(
-            call=ToolCall(
-                id=clean_text(str(call.id)),
-                name=clean_text(str(call.function.name)),
-                arguments=clean_text(call.function.arguments or ""),
-            ),
-            plan=plans.get(call.function.name, CallPlan()),
-        )
-        for call in asked
-    ]
-    return ModelResult(
-        content=clean_text(response.content) if response.content is not None else None,
-        calls=tuple(calls),
-        usage=response.usage or Usage(requests=1),
-        finish_reason="refusal" if response.refused else read_finish_reason(word, calls=bool(calls)),
-        raw_finish_reason=word,
-        vendor=response.vendor,
-        paused=response.paused and not calls,
-    )
 
 
 def offer_of(definition: FunctionDefinition) -> Offer:

@@ -19,7 +19,9 @@ from support.trouble import WHATS
 from support.waiting import lines
 
 from rojak_ray import Rojak, errors, function
-from rojak_ray.agents import Agent, AgentActivities
+from rojak_ray.agents import Agent, AgentActivities, AgentResponse, Retriever, WaitForAnswer
+from rojak_ray.retrievers import RetrieverActivities
+from rojak_ray.sessions.events import RetrievalEvent
 from rojak_ray.types import RetryOptions, RetryPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -99,6 +101,89 @@ async def test_each_trouble_of_a_provider_fails_the_run(rojak: Rojak) -> None:
 
     async with await rojak.create_worker([Activities()]):
         await asyncio.gather(*(one(what) for what in WHATS))
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_each_trouble_of_a_retriever_is_told_and_the_run_goes_on(rojak: Rojak, effects: Path, how: str) -> None:
+    path = effects
+
+    def find(self: Any, text: str) -> Any:
+        with path.open("a") as file:
+            file.write(text + "\n")
+        return WHATS[text][0]()
+
+    async def find_later(self: Any, text: str) -> Any:
+        return find(self, text)
+
+    class Library(RetrieverActivities):
+        type = f"library-{how}"
+
+        retrieve_and_combine_results = find_later if how == "async" else find  # type: ignore[assignment]
+
+    class Asked(Agent):
+        type: str = "asked"
+        model: str = "m"
+
+    class Answers(AgentActivities):
+        type = "asked"
+
+        async def call(self, params: Any) -> AgentResponse:
+            return AgentResponse(content="end")
+
+    async def one(what: str) -> None:
+        asked = Asked(name="A", retriever=Retriever(f"library-{how}"), retry_options=ONCE)
+        handle = await rojak.start_run(agent=asked, messages=what)
+        assert (await handle.result()).output == "end"
+        found = [event async for event in handle.events() if isinstance(event, RetrievalEvent)]
+        assert WHATS[what][1] in str(found[-1].error), what
+
+    async with await rojak.create_worker([Answers()], [Library()]):
+        await asyncio.gather(*(one(what) for what in WHATS))
+    assert sorted(lines(effects)) == sorted(WHATS)
+
+
+async def test_each_trouble_of_a_synchronous_provider_fails_the_run(rojak: Rojak) -> None:
+    class Blocking(Agent):
+        type: str = "blocking"
+        model: str = "m"
+
+    class Activities(AgentActivities):
+        type = "blocking"
+
+        def call(self, params: Any) -> Any:  # type: ignore[override]
+            WHATS[str(params.messages[-1].content)][0]()
+
+    async def one(what: str) -> None:
+        with pytest.raises(errors.RunFailed) as failure:
+            await rojak.run(agent=Blocking(name="A", retry_options=ONCE), messages=what)
+        assert WHATS[what][1] in str(failure.value), what
+
+    async with await rojak.create_worker([Activities()]):
+        await asyncio.gather(*(one(what) for what in WHATS))
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_result_that_means_nothing_where_it_stands_is_refused_in_words(rojak: Rojak, how: str) -> None:
+    def asks_in_a_list() -> Any:
+        return [WaitForAnswer("May I?")]
+
+    async def asks_in_a_list_later() -> Any:
+        return [WaitForAnswer("May I?")]
+
+    async def other() -> str:
+        return "never"
+
+    def forgets_to_await() -> Any:
+        return [other()]
+
+    async def forgets_to_await_later() -> Any:
+        return other()
+
+    asks, forgets = (
+        (asks_in_a_list, forgets_to_await) if how == "sync" else (asks_in_a_list_later, forgets_to_await_later)
+    )
+    assert "nothing waits for an answer" in await told_of(rojak, asks)
+    assert "coroutine" in await told_of(rojak, forgets)
 
 
 async def test_exit_in_a_task_of_the_users_leaves_the_step_worker_alone(rojak: Rojak) -> None:

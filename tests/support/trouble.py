@@ -88,6 +88,7 @@ WHATS: dict[str, tuple[Callable[[], Any], str]] = {
     "system exit": (lambda: exit_with(3), "SystemExit: 3"),
     "keyboard interrupt": (raising(KeyboardInterrupt, "enough"), "KeyboardInterrupt: enough"),
     "generator exit": (raising(GeneratorExit), "GeneratorExit: GeneratorExit()"),
+    "stop iteration": (raising(StopIteration, "end"), "StopIteration: end"),
     "stop async iteration": (raising(StopAsyncIteration, "end"), "StopAsyncIteration: end"),
     "cancelled": (raising(asyncio.CancelledError), "CancelledError: it cancelled itself"),
     "no text": (raising(Mute), "Mute: (no text: its class raised RuntimeError when asked for one)"),

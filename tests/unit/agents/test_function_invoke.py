@@ -14,12 +14,11 @@ from pydantic import BaseModel
 
 from rojak_ray.agents.agent import OfflineAgent
 from rojak_ray.agents.function import ToolContext
+from rojak_ray.agents.instructions import instructions_call, read_instructions
 from rojak_ray.agents.invoke import (
     FunctionOutcome,
     build_arguments,
-    instructions_call,
     invoke_sync,
-    read_instructions,
     read_result,
     result_text,
     whole_value,

@@ -442,3 +442,35 @@ def test_is_async_of_each_kind_tells_whether_calling_gives_a_coroutine() -> None
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        (typing.ClassVar[int], "ClassVar"),
+        ("typing.ClassVar[int]", "ClassVar"),
+        (typing.ClassVar, "ClassVar"),
+        (list[typing.ClassVar[int]], "ClassVar"),
+        (typing.Required[int], "Required"),
+        (dict[None, int], "keys of"),
+        (typing.Dict[None, int], "keys of"),  # noqa: UP006
+        (dict[tuple[int, int], int], "keys of tuple"),
+        (dict[typing.Literal[None], int], "keys of"),
+        (list[dict[list[int], int]], "keys of list"),
+        (typing.Mapping[None, int], "keys of"),
+        (set[list[int]], "cannot be in a set"),
+        (frozenset[dict[str, int]], "cannot be in a set"),
+        (lambda: int, "the function"),
+        ([int], "Parameter 'x'"),
+        ({"a": int}, "Parameter 'x'"),
+        (typing.Never, "Parameter 'x'"),
+    ],
+)
+def test_annotation_that_no_argument_could_meet_is_refused_at_once(annotation, words):
+    def f(x): ...
+
+    f.__annotations__["x"] = annotation
+    with pytest.raises(InvalidAgent) as refused:
+        define_function(f)
+    assert words in str(refused.value)
+    assert "Parameter 'x' of function 'f'" in str(refused.value)

@@ -15,7 +15,15 @@ from support.trouble import WHATS
 from support.worlds import world
 
 from rojak_ray import errors, function
-from rojak_ray.agents import Agent, AgentActivities, Retriever
+from rojak_ray.agents import (
+    Agent,
+    AgentActivities,
+    AgentExecuteFnResult,
+    AgentResponse,
+    Retriever,
+    WaitForAnswer,
+)
+from rojak_ray.messages import ImagePart
 from rojak_ray.retrievers import RetrieverActivities
 from rojak_ray.types import RetryOptions, RetryPolicy
 
@@ -118,15 +126,155 @@ async def test_each_trouble_everywhere_is_told_and_ran_once(
         assert "\x1b" not in seen
 
 
-async def test_stop_iteration_is_what_python_makes_of_it() -> None:
+async def test_stop_iteration_is_told_alike_wherever_it_ended_something() -> None:
     def ends() -> Any:
-        raise StopIteration("end")
+        return next(iter(()))
 
     async def ends_later() -> Any:
-        raise StopIteration("end")
+        return next(iter(()))
 
-    assert await as_function(ends) == "StopIteration: end"
-    assert await as_function(ends_later) == "RuntimeError: coroutine raised StopIteration"
+    def ends_in_a_generator() -> Any:
+        return list(next(iter(())) for _ in range(1))  # noqa: C400  (it is the generator that matters)
+
+    told = {await as_function(fn) for fn in (ends, ends_later, ends_in_a_generator)}
+    assert told == {"StopIteration: StopIteration()"}
+
+
+async def gives_nothing() -> str:
+    return "never"
+
+
+async def returns_a_coroutine() -> Any:
+    return gives_nothing()
+
+
+def returns_a_coroutine_of_a_coroutine() -> Any:
+    return returns_a_coroutine()
+
+
+def returns_coroutines() -> Any:
+    return [gives_nothing()]
+
+
+async def asks_a_number() -> Any:
+    return WaitForAnswer(5)  # type: ignore[arg-type]
+
+
+async def asks_in_a_list() -> Any:
+    return [WaitForAnswer("May I?")]
+
+
+async def asks_and_hands_over() -> Any:
+    return AgentExecuteFnResult(output=WaitForAnswer("May I?"), agent=PlanAgent(name="B"))
+
+
+async def returns_the_class() -> Any:
+    return {"it": WaitForAnswer}
+
+
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (returns_a_coroutine, "a coroutine that nobody awaited"),
+        (returns_a_coroutine_of_a_coroutine, "a coroutine that nobody awaited"),
+        (returns_coroutines, "a coroutine within another value"),
+        (asks_a_number, "question of WaitForAnswer must be text, not 5"),
+        (asks_in_a_list, "nothing waits for an answer"),
+        (asks_and_hands_over, "nothing waits for an answer"),
+        (returns_the_class, "the class WaitForAnswer"),
+    ],
+)
+async def test_result_that_means_nothing_where_it_stands_is_refused_in_words(fn: Any, words: str) -> None:
+    assert words in await as_function(fn)
+
+
+async def test_question_may_come_with_context() -> None:
+    def asks() -> Any:
+        return AgentExecuteFnResult(output=WaitForAnswer("May I?"), context_variables={"asked": True})
+
+    async with world() as w:
+        session = await w.rojak.create_session(agent=PlanAgent(name="A", functions=[asks]))
+        running = asyncio.create_task(session.send_messages(plan([["asks", {}]], "end")))
+        async with asyncio.timeout(10):
+            while not (asked := await session.open_questions()):
+                await asyncio.sleep(0)
+            await session.answer(asked[0].call_id, "yes")
+            response = await running
+    assert (asked[0].question, response.context_variables) == ("May I?", {"asked": True})
+    assert response.messages[2].content == "yes"
+
+
+CALL = {"id": "c", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "NoneType instead of AgentResponse"),
+        ("text", "str instead of AgentResponse"),
+        (AgentResponse, "type instead of AgentResponse"),
+        (AgentResponse(content=5), "content of type int"),  # type: ignore[arg-type]
+        (AgentResponse(content=b"x"), "content of type bytes"),  # type: ignore[arg-type]
+        (AgentResponse(content=["x"]), "content of type list"),  # type: ignore[arg-type]
+        (AgentResponse(tool_calls={"a": 1}), "tool_calls of type dict"),  # type: ignore[arg-type]
+        (AgentResponse(tool_calls=[5]), "tool_calls[0].function.name of type NoneType"),  # type: ignore[list-item]
+        (AgentResponse(tool_calls=[{"id": "c", "function": {"arguments": "{}"}}]), "function.name of type str"),  # type: ignore[list-item]
+        (AgentResponse(tool_calls=[{**CALL, "id": object()}]), "tool_calls[0].id of type object"),  # type: ignore[list-item]
+        (AgentResponse(tool_calls=[{**CALL, "function": {"name": "f", "arguments": 5}}]), "arguments of type int"),  # type: ignore[list-item]
+        (AgentResponse(tool_calls=[{**CALL, "function": {"name": "f", "arguments": {"a": 1j}}}]), "no JSON"),  # type: ignore[list-item]
+        (AgentResponse(content="x", usage={"requests": 1}), "usage of type dict"),  # type: ignore[arg-type]
+        (AgentResponse(content="x", vendor="openai"), "vendor of type str"),  # type: ignore[arg-type]
+        (trouble.Oddness(), "Oddness instead of AgentResponse"),
+    ],
+)
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_provider_that_answers_with_something_else_is_told_what_was_wrong(
+    how: str, answer: Any, words: str
+) -> None:
+    async def later(self: Any, params: Any) -> Any:
+        return answer
+
+    def at_once(self: Any, params: Any) -> Any:
+        return answer
+
+    assert words in await as_provider(later if how == "async" else at_once)
+
+
+async def test_provider_may_give_arguments_as_an_object() -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    class Plain(AgentActivities):
+        type = "other"
+
+        async def call(self, params: Any) -> AgentResponse:
+            if params.messages[-1].role == "tool":
+                return AgentResponse(content=params.messages[-1].content)
+            call = {"id": 7, "function": {"name": "add", "arguments": {"a": 1, "b": 2}}}
+            return AgentResponse(type="tool", tool_calls=[call])  # type: ignore[list-item]
+
+    async with world() as w:
+        await w.rojak.create_worker([Plain()])
+        response = await w.rojak.run(agent=Other(name="A", functions=[add]), messages="x")
+    assert response.output == "3"
+
+
+async def forgets_to_await(self: Any, text: str) -> Any:
+    return gives_nothing()
+
+
+async def finds_an_image(self: Any, text: str) -> Any:
+    return [ImagePart(url="https://example.com/a.png")]
+
+
+@pytest.mark.parametrize(
+    ("find", "words"),
+    [(forgets_to_await, "nobody awaited"), (finds_an_image, "retrievers return text")],
+)
+async def test_what_a_retriever_must_not_return_is_told(
+    find: Any, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert words in await as_retriever(find, caplog)
 
 
 @pytest.mark.parametrize("spread", [trouble.in_a_group, trouble.in_a_crowd])
