@@ -196,6 +196,9 @@ row("run.events.after", lambda s, v: at_once(lambda: s.run.events(v)), ("five",)
 row("session.events.until_idle", lambda s, v: through(s.session.events(until_idle=v)), ("true",))
 NAMED: dict[str, Call] = {
     "resume_session": lambda s, v: s.rojak.resume_session(s.session.id, request_id=v),
+    "create_session": lambda s, v: s.rojak.create_session(None if v is None else "other", agent(), request_id=v),
+    "resume_run": lambda s, v: s.rojak.resume_run("once", request_id=v),
+    "take_over": lambda s, v: s.rojak.take_over(request_id=v),
     "send_messages": lambda s, v: s.session.send_messages("[]", request_id=v),
     "update_config": lambda s, v: s.session.update_config(UpdateConfigParams(debug=True), request_id=v),
     "session.cancel": lambda s, v: s.session.cancel(request_id=v),
