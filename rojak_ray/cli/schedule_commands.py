@@ -79,6 +79,8 @@ async def show(
     voice.say(f"  acts     {describe_spec(description.spec)}")
     limit = f", {state.remaining_actions} times more" if state.limited_actions else ""
     voice.say(f"  state    {'paused' if state.paused else 'active'}{limit}{f' ({state.note})' if state.note else ''}")
+    if info.stands_by:
+        voice.say(f"  acts     at another cluster, while this one stands by: {info.stands_by}")
     if info.set_aside:
         voice.say(f"  aside    set aside, so that it does not act: {info.set_aside}", "red")
     window = policy.catchup_window or DEFAULT_CATCHUP_WINDOW
@@ -195,6 +197,7 @@ def summary(description: ScheduleDescription) -> dict[str, Any]:
         "paused": description.state.paused,
         "note": description.state.note,
         "set_aside": info.set_aside,
+        "stands_by": info.stands_by,
         "remaining_actions": description.state.remaining_actions if description.state.limited_actions else None,
         "overlap": policy.overlap.name,
         "catchup_window_s": window.total_seconds(),

@@ -87,8 +87,15 @@ class _Shell:
             self._checked = asyncio.create_task(check_durable(self._store))
         await asyncio.shield(self._checked)
 
-    def obey(self, go_on: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
-        """Go on with what an earlier life left whenever this cluster rules, and let go of everything when it yields."""
+    def obey(
+        self, go_on: Callable[[], Awaitable[object]], belongs: Callable[[], Awaitable[Callable[[Owner], bool]]]
+    ) -> asyncio.Task[None]:
+        """Go on with what an earlier life left whenever this cluster rules, and let go of everything when it yields.
+
+        Args:
+            go_on: Opens what was left.
+            belongs: Tells what belongs to this actor, also if it is not open.
+        """
 
         async def begin() -> None:
             await self.check_storage()
@@ -100,7 +107,7 @@ class _Shell:
 
         async def end() -> None:
             self.began.set()
-            await self.pool.hand_over()
+            await self.pool.hand_over(await belongs())
 
         return background(
             "go on with what was left",
@@ -156,7 +163,7 @@ class SessionHostActor:
         self._outbox = Outbox(SystemClock(), RandomIds().new_id())
         self._settings = settings
         self._index = index
-        self._obedience = self._shell.obey(self._recover)
+        self._obedience = self._shell.obey(self._recover, self._belongs)
         self._warming = asyncio.create_task(self._warm_up(), name="get ready for functions and vendors")
 
     async def ask(self, packed: bytes) -> Answer | Ticket:
@@ -200,7 +207,8 @@ class SessionHostActor:
             await self._shell.began.wait()
         threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
 
-    async def _recover(self) -> None:
+    async def _belongs(self) -> Callable[[Owner], bool]:
+        """What is served here, as things stand."""
         settings = self._settings
         own = await asyncio.to_thread(names_of, settings) if settings.placement == "auto" else set[str]()
 
@@ -210,7 +218,10 @@ class SessionHostActor:
                 return False
             return home_of(owner, settings.hosts) == self._index
 
-        count = await self._shell.pool.recover(mine)
+        return mine
+
+    async def _recover(self) -> None:
+        count = await self._shell.pool.recover(await self._belongs())
         if count:
             logger.info("opened %d owners of a lost process again", count)
 
@@ -222,7 +233,7 @@ class SessionActor:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
         self._shell = _Shell(settings, session_name(session_id), asks_models=False)
         self._owner = Owner("session", session_id)
-        self._obedience = self._shell.obey(lambda: self._shell.pool.wake(self._owner))
+        self._obedience = self._shell.obey(lambda: self._shell.pool.wake(self._owner), self._belongs)
         self._clock: Clock = SystemClock()
         self._retirement = background("leave when idle", self._retire_when_idle, self._clock)
 
@@ -244,6 +255,9 @@ class SessionActor:
     async def statistics(self) -> PoolStatistics:
         """Counts for people."""
         return self._shell.pool.statistics()
+
+    async def _belongs(self) -> Callable[[Owner], bool]:
+        return lambda owner: owner == self._owner
 
     async def _retire_when_idle(self) -> None:
         """End this process once the pool has let the session go, or never had it. What crosses it starts a new actor.

@@ -142,6 +142,7 @@ def describe(caller: Caller, view: ScheduleView) -> ScheduleDescription:
         last_updated_at=record.updated_at,
         backfills=[ScheduleBackfill(span.after, span.until, span.overlap) for span in record.backfills],
         set_aside=view.set_aside,
+        stands_by=view.stands_by,
     )
     return ScheduleDescription(record.schedule_id, schedule, info, record.token)
 

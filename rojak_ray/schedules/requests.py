@@ -44,6 +44,9 @@ class ScheduleView(Record):
     set_aside: str | None = None
     """Why its times cannot be told, so that it does not act."""
 
+    stands_by: str | None = None
+    """Who rules, where the cluster that was asked stands by: nothing is started from here."""
+
 
 class ListedRun(Record):
     """A run that a schedule started."""

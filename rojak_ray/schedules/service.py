@@ -13,7 +13,7 @@ from rojak_ray.journal.journal import AggregateJournal
 from rojak_ray.journal.paths import Paths
 from rojak_ray.journal.replay import exists
 from rojak_ray.logs import get_logger
-from rojak_ray.reign.reign import Reign
+from rojak_ray.reign.reign import Duty, Reign
 from rojak_ray.schedules.host import SchedulerHost, SchedulerStatistics
 from rojak_ray.schedules.index import RunIndex
 from rojak_ray.schedules.ports import Runs
@@ -76,7 +76,7 @@ class SchedulerService:
             return ScheduleReply(runs=tuple(await self._index.list(ask.schedule_id, ask.runs_after, ask.limit)))
         if not self._reign.rules:
             if ask.command is None:
-                return await read_schedules(self._store, self._paths, ask, self._clock.now())
+                return self._from_elsewhere(await read_schedules(self._store, self._paths, ask, self._clock.now()))
             await self._reign.admit()
         host = await self._host()
         if ask.command is None:
@@ -94,6 +94,16 @@ class SchedulerService:
                 await host.apply(ask.schedule_id, ask.command)
         views = host.views(ask.list_after, ask.limit) if ask.list_after is not None else ()
         return ScheduleReply(view=host.view(ask.schedule_id) if ask.view else None, schedules=views)
+
+    def _from_elsewhere(self, reply: ScheduleReply) -> ScheduleReply:
+        """What storage tells, with who acts on it if that is another cluster."""
+        standing = self._reign.standing
+        if standing.duty not in {Duty.STANDS_BY, Duty.YIELDS}:
+            return reply
+        change = {"stands_by": standing.ruler or "another cluster"}
+        view = reply.view.model_copy(update=change) if reply.view is not None else None
+        schedules = tuple(each.model_copy(update=change) for each in reply.schedules)
+        return reply.model_copy(update={"view": view, "schedules": schedules})
 
     def statistics(self) -> SchedulerStatistics:
         """Counts for people; zeros while nothing is open."""

@@ -92,6 +92,9 @@ class ScheduleInfo:
     set_aside: str | None = None
     """Why its times cannot be told, so that it does not act. An update that mends it revives it."""
 
+    stands_by: str | None = None
+    """Who works on the storage, where the cluster that was asked stands by: that one starts the runs."""
+
 
 @dataclass(frozen=True)
 class ScheduleDescription:

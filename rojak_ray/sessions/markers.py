@@ -71,6 +71,23 @@ async def any_of_reign(store: Store, paths: Paths, reign: int) -> bool:
     return any(marker_numbers(key)[1] == reign for key in await store.list(paths.active))
 
 
+async def left_in(store: Store, paths: Paths, reign: int) -> dict[Owner, int]:
+    """Owners that only hosts of a reign, or of earlier ones, have open as far as is known, with the latest epoch."""
+    numbers: dict[Owner, list[tuple[int, int]]] = {}
+
+    async def note(key: str) -> None:
+        owner = await _owner_of(store, paths, key)
+        if owner is not None:
+            numbers.setdefault(owner, []).append(marker_numbers(key))
+
+    await at_most(_READS_AT_ONCE, note, await store.list(paths.active))
+    return {
+        owner: max(epoch for epoch, _ in pairs)
+        for owner, pairs in numbers.items()
+        if max(of_reign for _, of_reign in pairs) == reign
+    }
+
+
 async def active_owners(
     store: Store, paths: Paths, known: dict[str, Owner] | None = None, *, since: int = 0
 ) -> list[Owner]:
@@ -86,17 +103,9 @@ async def active_owners(
     found: dict[str, Owner] = {}
 
     async def read(key: str) -> None:
-        try:
-            marker: Any = json.loads(await store.get(key))
-            owner = Owner(marker["kind"], marker["id"])
-            if not key.startswith(paths.markers(owner)):
-                raise ValueError(f"it names {owner}")
+        owner = await _owner_of(store, paths, key)
+        if owner is not None:
             found[key] = owner
-        except ObjectNotFound:
-            return  # its host let it go meanwhile
-        except (ValueError, KeyError, TypeError) as error:
-            # One marker that cannot be read must not keep the others from being found.
-            logger.error("the marker %s is damaged (%s); look at that conversation, then remove it", key, error)  # noqa: TRY400
 
     keys = await store.list(paths.active)
     found |= {key: owner for key in keys if (owner := before.get(key) or paths.marked(key)) is not None}
@@ -105,3 +114,22 @@ async def active_owners(
     before |= found
     held = {found[key] for key in keys if key in found and marker_numbers(key)[1] < since}
     return [owner for owner in dict.fromkeys(found[key] for key in keys if key in found) if owner not in held]
+
+
+async def _owner_of(store: Store, paths: Paths, key: str) -> Owner | None:
+    """Whose marker it is: as its name says, else as it says itself; None if nothing can be made of it."""
+    named = paths.marked(key)
+    if named is not None:
+        return named
+    try:
+        marker: Any = json.loads(await store.get(key))
+        owner = Owner(marker["kind"], marker["id"])
+        if not key.startswith(paths.markers(owner)):
+            raise ValueError(f"it names {owner}")
+    except ObjectNotFound:
+        return None  # its host let it go meanwhile
+    except (ValueError, KeyError, TypeError) as error:
+        # One marker that cannot be read must not keep the others from being found.
+        logger.error("the marker %s is damaged (%s); look at that conversation, then remove it", key, error)  # noqa: TRY400
+        return None
+    return owner

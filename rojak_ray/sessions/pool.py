@@ -29,7 +29,7 @@ from rojak_ray.reign.reign import Duty, Reign
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
 from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost
-from rojak_ray.sessions.markers import Markers, active_owners
+from rojak_ray.sessions.markers import Markers, active_owners, left_in
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
 from rojak_ray.sessions.ports import KeepsFunctions, StepExecutor
 from rojak_ray.sessions.probation import Probation, Suspicion
@@ -254,18 +254,36 @@ class HostPool:
         """`wake` those of these owners that are not open here."""
         await at_most(_RECOVERIES_AT_ONCE, self.wake, [owner for owner in owners if owner not in self._hosts])
 
-    async def hand_over(self) -> None:
+    async def hand_over(self, mine: Callable[[Owner], bool]) -> None:
         """Let everything go to the reign that follows: at once where nothing runs, else when what runs has ended.
 
-        What still runs when this reign's time is over is cut off; the next one takes it for interrupted. Repeating it
-        is harmless.
+        What still runs when this reign's time is over is cut off; the next one takes it for interrupted. What belongs
+        here and was open in a process that died is handed over as it is, so that nobody waits for its host. Repeating
+        it is harmless.
+
+        Raises:
+            StorageError: What a dead process left could not be handed over; again.
 
         Crash safety:
             What is unfinished is marked all the time: by this reign, and then by the next one.
         """
+        orphans = asyncio.create_task(self._hand_over_orphans(mine), name="hand over what dead hosts left")
         await asyncio.gather(*(self._hand_over_one(owner) for owner in list(self._hosts)))
         if self._closing:
             await asyncio.wait(list(self._closing.values()))
+        await orphans
+
+    async def _hand_over_orphans(self, mine: Callable[[Owner], bool]) -> None:
+        standing = self._reign.standing
+        if standing.duty is not Duty.YIELDS or not standing.successor:
+            return
+        left = await left_in(self._store, self._paths, standing.number)
+        orphans = [owner for owner in left if mine(owner) and not self.has(owner)]
+        await at_most(
+            _RECOVERIES_AT_ONCE,
+            lambda owner: self._markers.hand_over(owner, left[owner], standing.successor),
+            orphans,
+        )
 
     async def _hand_over_one(self, owner: Owner) -> None:
         opening = self._hosts.get(owner)

@@ -134,7 +134,7 @@ class InProcessGateway:
         standing = self.reign.standing
         await self._stop_ringing()
         await self.scheduler.pause()
-        await self._pool.hand_over()
+        await self._pool.hand_over(lambda owner: True)
         self._let_go = standing.number
 
     async def _has_work(self) -> bool:

@@ -118,7 +118,7 @@ def test_next_program_goes_on_with_instructions_vendor_state_and_providers(place
         assert {str(body["system"]).count(f"You serve {owner}.") for body in bodies} == {1}
         assert len(bodies) == 4
         for body in bodies[1:]:  # before the restart and after it, in each request that has the answer in it
-            thought = [message["content"] for message in body["messages"] if message["role"] == "assistant"][0]
+            thought = next(message["content"] for message in body["messages"] if message["role"] == "assistant")
             assert thought[:2] == [THINKING, REDACTED]
             assert thought[2]["type"] == "tool_use"
     held = [request for request in vendor.requests if request.wire == "openai"]

@@ -81,7 +81,7 @@ class Cluster(Process):
         if ringing is not None:
             ringing.cancel()
         if self.world.without != "letting steps end":
-            await self.pool.hand_over()
+            await self.pool.hand_over(lambda owner: True)
         self._let_go = number
 
     async def _is_drained(self, number: int) -> bool:

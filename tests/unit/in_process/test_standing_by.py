@@ -16,6 +16,8 @@ from support.worlds import WatchedPlan
 
 from rojak_ray import function
 from rojak_ray.errors import RunNotFound, SessionNotFound, StandsBy
+from rojak_ray.journal.paths import Owner
+from rojak_ray.reign.reign import Duty
 from rojak_ray.reign.succession import ReignSettings
 from rojak_ray.schedules import ScheduleSpec
 from rojak_ray.sessions.pool_settings import PoolSettings
@@ -188,6 +190,27 @@ async def test_what_does_not_end_in_time_is_taken_away_when_the_time_is_over():
     assert response.messages[-1].content == "done"
 
 
+async def test_what_a_dead_host_of_the_old_ruler_had_open_is_not_waited_for():
+    store, gate = MemoryStore(), Gate()
+    patient = replace(PATIENT, drain_s=1e6)
+    async with runtime(store, gate.fn, reign=patient) as first:
+        await first.start_run("r", PlanAgent(name="A", functions=[gate.fn]), gate.plan)
+        await until(lambda: gate.calls, "the call")
+        pool = first._local._pool
+
+        async def die() -> None:  # as the process of a host does, of which others of its cluster live on
+            opening = pool._hosts.pop(Owner("run", "r"))
+            await (await opening).close()
+
+        await first._home.run(die)
+        async with runtime(store, gate.fn, reign=patient, takeover=True) as second:
+            await until(lambda: len(gate.calls) == 2, "it is gone on with at once")
+            gate.open.set()
+            response = await asyncio.wait_for(second.get_run_result("r"), HANG_S)
+            assert first._local.reign.standing.duty is Duty.STANDS_BY, "the old one has signed off"
+    assert response.messages[-1].content == "done"
+
+
 async def test_schedules_act_once_whoever_looks_and_go_on_with_whoever_follows():
     store, clock = MemoryStore(), FakeClock(datetime(2026, 6, 1, 8, 59, 30, tzinfo=UTC))
 
@@ -199,7 +222,9 @@ async def test_schedules_act_once_whoever_looks_and_go_on_with_whoever_follows()
         await first.create_schedule("tick", ScheduleSpec(cron_expressions=["* * * * *"]), AGENT, plan("hi"))
         async with runtime(store, clock=clock) as second:
             handle = await second.get_schedule("tick")
-            assert (await handle.describe()).info.next_action_times
+            info = (await handle.describe()).info
+            assert info.next_action_times
+            assert f"process {os.getpid()}" in (info.stands_by or ""), "who starts its runs is said"
             assert [each.id async for each in second.list_schedules()] == ["tick"]
             for _ in range(10):
                 await clock.advance(60)
@@ -210,6 +235,7 @@ async def test_schedules_act_once_whoever_looks_and_go_on_with_whoever_follows()
             for _ in range(10):
                 await clock.advance(60)
             await until(lambda: started() == 20, "ten more")
+            assert (await handle.describe()).info.stands_by is None
 
 
 PROGRAM = """
