@@ -6,8 +6,9 @@ describe itself is no reason for another error. The caller says which class of o
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from rojak_ray.errors import RojakError
@@ -56,6 +57,22 @@ def is_kind(value: object, kind: type | tuple[type, ...]) -> bool:
         return issubclass(type(value), kind)
     except BaseException:  # noqa: BLE001  (a metaclass runs code of its own)
         return False
+
+
+@contextlib.contextmanager
+def reading(what: str, refusal: Refusal) -> Generator[None]:
+    """While a value of a class of the user's is looked at: what that raises is a refusal, too.
+
+    Args:
+        what: The argument, for the text.
+        refusal: The class of the error.
+    """
+    try:
+        yield
+    except RojakError:
+        raise
+    except Exception as error:
+        raise refusal(f"{what} cannot be read: {reason_of(error)}. Pass plain data.") from error
 
 
 def check_flag(value: object, name: str, refusal: Refusal) -> bool:
@@ -151,14 +168,17 @@ def check_list(value: object, name: str, refusal: Refusal, of: str) -> list[Any]
     try:
         return list(cast("Sequence[Any]", value))
     except Exception as error:  # a sequence of a class of the user's
-        raise refusal(f"{name} cannot be read as a list of {of}: {type(error).__name__}: {error}") from error
+        raise refusal(f"{name} cannot be read as a list of {of}: {reason_of(error)}") from error
 
 
 def check_mapping(value: object, name: str, refusal: Refusal) -> dict[str, Any]:
     """A dictionary whose keys are texts, as one of its own; raises `refusal`, which names the argument."""
     if not isinstance(value, Mapping):
         raise refusal(f"{name} must be a dictionary, not {shown(value)}.")
-    pairs = dict(cast("Mapping[Any, Any]", value))
+    try:
+        pairs = dict(cast("Mapping[Any, Any]", value))
+    except Exception as error:  # a mapping of a class of the user's
+        raise refusal(f"{name} cannot be read as a dictionary: {reason_of(error)}") from error
     wrong = [key for key in pairs if not isinstance(key, str)]
     if wrong:
         raise refusal(f"The keys of {name} must be texts, not {shown(wrong[0])}.")

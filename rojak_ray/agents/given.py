@@ -119,6 +119,15 @@ def own_fields(agent: Agent, known: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in known and name[0] != "_"}
 
 
+def named(agent: Any) -> str:
+    """The name of an agent that could not be read, if that can be."""
+    try:
+        name = agent.name
+    except BaseException:  # noqa: BLE001  (its class runs code of its own)
+        return ""
+    return f", named {shown(name)}," if type(name) is str else ""
+
+
 def field_of(agent: Agent, name: str) -> str:
     """How a field is called in the text of an error."""
     return f"{name} of agent {shown(getattr(agent, 'name', None))}"

@@ -23,7 +23,7 @@ from rojak_ray.agents.agent import (
     OpenAIAgent,
     Retriever,
 )
-from rojak_ray.agents.given import check_agent, check_choice, own_fields, read_functions, read_instructions_of
+from rojak_ray.agents.given import check_agent, check_choice, named, own_fields, read_functions, read_instructions_of
 from rojak_ray.agents.secret_fields import refuse_secrets
 from rojak_ray.checks import check_text, kind_of, reason_of, shown
 from rojak_ray.errors import DuplicateName, InvalidAgent, InvalidContext
@@ -185,7 +185,8 @@ def encode_agent(agent: Agent, refer: Refer) -> AgentSpec:
         raise InvalidAgent(f"Agent {agent.name!r} cannot be stored: {error}") from error
     except BaseException as error:  # noqa: BLE001  (an agent is of whatever class, and so is what it holds)
         raise InvalidAgent(
-            f"An agent of the class {kind_of(agent)} cannot be read: {reason_of(error)}. Its fields must be plain data."
+            f"An agent of the class {kind_of(agent)}{named(agent)} cannot be read: {reason_of(error)}. Its fields must "
+            "be plain data."
         ) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import JsonValue
 
-from rojak_ray.checks import kind_of, shown
+from rojak_ray.checks import kind_of, reading, shown
 from rojak_ray.errors import InvalidContext
 from rojak_ray.messages.bounds import TEXT_BYTES, too_large, weighs_more
 from rojak_ray.messages.text import has_lone_surrogate
@@ -31,10 +31,11 @@ def read_context(given: Mapping[str, Any] | None) -> dict[str, JsonValue]:
         return {}
     if not isinstance(given, Mapping):
         raise InvalidContext(f"context_variables must be a dictionary, not {kind_of(given)} ({shown(given)}).")
-    for key, value in given.items():
-        if weighs_more(value, TEXT_BYTES):
-            raise InvalidContext(too_large(f"context_variables: the value at {shown(key)}"))
-    return {_read_key(key, ""): read_json(value, str(key)) for key, value in given.items()}
+    with reading("context_variables", InvalidContext):
+        for key, value in given.items():
+            if weighs_more(value, TEXT_BYTES):
+                raise InvalidContext(too_large(f"context_variables: the value at {shown(key)}"))
+        return {_read_key(key, ""): read_json(value, str(key)) for key, value in given.items()}
 
 
 def read_json(value: Any, path: str, depth: int = 0) -> JsonValue:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, cast, get_args
 
-from rojak_ray.checks import shown
+from rojak_ray.checks import reading, shown
 from rojak_ray.errors import InvalidContext, InvalidMessage
 from rojak_ray.messages.bounds import TEXT_BYTES, is_longer, too_large
 from rojak_ray.messages.context import read_json
@@ -38,17 +38,25 @@ def read_messages(given: MessageInput) -> tuple[Message, ...]:
             part) and what to do.
     """
     if isinstance(given, str):
-        return (_read_message({"role": "user", "content": given}, 0),)
+        given = {"role": "user", "content": given}
     if isinstance(given, ConversationMessage | Mapping):
-        return (_read_message(cast("ConversationMessage | Mapping[str, Any]", given), 0),)
+        given = [cast("ConversationMessage | Mapping[str, Any]", given)]
     if not isinstance(given, Iterable):
         raise InvalidMessage(f"messages must be a string or a list of messages, not {shown(given)}.")
     if isinstance(given, bytes | bytearray | memoryview):
         raise InvalidMessage("messages are bytes; decode them into a string, or pass a FilePart or ImagePart.")
-    messages = tuple(_read_message(message, index) for index, message in enumerate(given))
+    messages = tuple(_read_each(given))
     if not messages:
         raise InvalidMessage("messages is empty; pass at least one.")
     return messages
+
+
+def _read_each(given: Iterable[ConversationMessage | Mapping[str, Any]]) -> Iterator[Message]:
+    with reading("messages", InvalidMessage):
+        for index, message in enumerate(given):
+            with reading(f"Message {index}", InvalidMessage):
+                read = _read_message(message, index)
+            yield read
 
 
 def _read_message(given: ConversationMessage | Mapping[str, Any], index: int) -> Message:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import calendar
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from rojak_ray.checks import shown
+from rojak_ray.checks import check_list, shown
 from rojak_ray.errors import InvalidSchedule
 from rojak_ray.schedules.edges import FIRST_YEAR, LAST_YEAR, check_number, check_text
 from rojak_ray.schedules.spec import ScheduleCalendarSpec, ScheduleRange
@@ -124,12 +123,11 @@ def compile_calendar(spec: ScheduleCalendarSpec, name: str) -> CompiledCalendar:
 
 
 def _expand(ranges: object, name: str, low: int, high: int) -> tuple[int, ...]:
-    if isinstance(ranges, ScheduleRange | str) or not isinstance(ranges, Sequence):
-        raise InvalidSchedule(f"{name} must be a list of ScheduleRange.")
-    if not ranges and not name.endswith(".year"):
+    listed = check_list(ranges, name, InvalidSchedule, "ScheduleRange")
+    if not listed and not name.endswith(".year"):
         raise InvalidSchedule(f"{name} is empty, so nothing would ever match; leave it out for its default.")
     found: set[int] = set()
-    for one in ranges:
+    for one in listed:
         if not isinstance(one, ScheduleRange):
             raise InvalidSchedule(f"{name} holds {shown(one)}, which is no ScheduleRange.")
         for part in ("start", "end", "step"):

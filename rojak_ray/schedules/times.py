@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rojak_ray.checks import check_list
 from rojak_ray.errors import InvalidSchedule
 from rojak_ray.schedules.calendar import Wall, compile_calendar
 from rojak_ray.schedules.cron import read_cron
@@ -105,6 +106,14 @@ def _jitter_ms(instant: int, seed: str, below_ms: int) -> int:
     return int.from_bytes(fingerprint[:8], "big") * below_ms >> 64
 
 
+_MADE_OF = {
+    "calendars": "ScheduleCalendarSpec",
+    "intervals": "ScheduleIntervalSpec",
+    "cron_expressions": "texts",
+    "skip": "ScheduleCalendarSpec",
+}
+
+
 def compile_spec(spec: ScheduleSpec) -> Timetable:
     """Check a spec and make it ready.
 
@@ -113,9 +122,8 @@ def compile_spec(spec: ScheduleSpec) -> Timetable:
     """
     if not isinstance(spec, ScheduleSpec):
         raise InvalidSchedule(f"A schedule's spec must be a ScheduleSpec, not {type(spec).__name__}.")
-    for name in ("calendars", "intervals", "cron_expressions", "skip"):
-        if isinstance(getattr(spec, name), str) or not isinstance(getattr(spec, name), Sequence):
-            raise InvalidSchedule(f"{name} must be a list.")
+    for name in _MADE_OF:
+        check_list(getattr(spec, name), name, InvalidSchedule, _MADE_OF[name])
     crons = [read_cron(text, f"cron_expressions[{index}]") for index, text in enumerate(spec.cron_expressions)]
     check_text(spec.time_zone_name, "time_zone_name")
     zone = Zone(_agreed_zone(spec.time_zone_name, {cron.zone_name for cron in crons}))

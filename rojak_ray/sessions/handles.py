@@ -12,7 +12,7 @@ from typing import Any, Self
 from rojak_ray.agents.agent import Agent
 from rojak_ray.agents.invoke import result_text
 from rojak_ray.agents.shown import answered
-from rojak_ray.checks import check_text, shown
+from rojak_ray.checks import check_text, reading, shown
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
 from rojak_ray.errors import InternalError, InvalidArgument, InvalidId, InvalidMessage
@@ -219,7 +219,8 @@ class Session:
             raise InvalidArgument(f"params must be UpdateConfigParams(...), not {shown(params)}.")
         messages = params.messages
         if messages is not None:
-            empty = isinstance(messages, Sequence) and not messages
+            with reading("messages", InvalidMessage):
+                empty = isinstance(messages, Sequence) and not messages
             messages = () if empty else read_messages(messages)
         limits: dict[Limit, int | None] = {
             "max_turns": read_limit(params.max_turns, "max_turns"),

@@ -8,11 +8,16 @@ any process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import TracebackType
 from typing import Self
 
 from rojak_ray.agents.activities import OnDelta
+from rojak_ray.checks import is_kind, kind_of
+from rojak_ray.logs import get_logger
 from rojak_ray.messages import join_halves
+
+logger = get_logger(__name__)
 
 _SHORTEST_S = 0.025
 _PIECES_PER_S = 600.0
@@ -45,6 +50,7 @@ class Pieces:
         self._half = ""
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._warned = False
 
     def __enter__(self) -> Self:
         """Count as a stream."""
@@ -64,7 +70,12 @@ class Pieces:
             self._send()
 
     def add(self, text: str) -> None:
-        """Take some words, from any thread."""
+        """Take some words, from any thread. What is no text is left out: watching never changes an answer."""
+        if not is_kind(text, str):
+            if text is not None and not self._warned:
+                self._warned = True
+                logger.warning("a provider gave on_delta a %s instead of text; watchers do not see it", kind_of(text))
+            return
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -72,7 +83,8 @@ class Pieces:
         if here:
             self._add(text)
         else:
-            self._loop.call_soon_threadsafe(self._add, text)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who watched
+                self._loop.call_soon_threadsafe(self._add, text)
 
     def _add(self, text: str) -> None:
         if self._closed or not text:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from rojak_ray.checks import reading
 from rojak_ray.errors import InvalidStorage
 
 OPTIONS_VARIABLE = "ROJAK_STORAGE_OPTIONS"
@@ -88,7 +89,8 @@ def read_options(value: Mapping[str, Any] | str | None, environ: Mapping[str, st
             raise InvalidStorage(f"{where} is not JSON; write an object, such as {_EXAMPLE}.") from None
     if not isinstance(value, Mapping):
         raise InvalidStorage(f"{where} is not an object of names and values, such as {_EXAMPLE}.")
-    return dict(value)
+    with reading(where, InvalidStorage):
+        return dict(value)
 
 
 def options_for(scheme: str, given: Mapping[str, Any]) -> StorageOptions:

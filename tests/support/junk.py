@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -32,6 +33,24 @@ class Fickle:
         raise RuntimeError("no class")
 
 
+def _raises(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("not to be looked at")
+
+
+class FickleMapping(Mapping[str, Any]):
+    """A dictionary that cannot be read."""
+
+    __getitem__ = __iter__ = __len__ = get = items = keys = values = _raises
+    __repr__ = object.__repr__
+
+
+class FickleSequence(Sequence[Any]):
+    """A list that cannot be read."""
+
+    __getitem__ = __iter__ = __len__ = __bool__ = _raises
+    __repr__ = object.__repr__
+
+
 JUNK: dict[str, Any] = {
     "none": None,
     "five": 5,
@@ -56,5 +75,7 @@ JUNK: dict[str, Any] = {
     "class": dict,
     "unspeakable": Unspeakable(),
     "quitter": Quitter(),
+    "fickle mapping": FickleMapping(),
+    "fickle sequence": FickleSequence(),
 }
 """By name. Each table says which of them its argument takes."""

@@ -84,7 +84,7 @@ def test_agent_that_cannot_be_read_is_refused() -> None:
         def inference_config(self) -> Any:
             raise SystemExit(3)
 
-    with pytest.raises(InvalidAgent, match="Odd cannot be read: SystemExit"):
+    with pytest.raises(InvalidAgent, match="Odd, named 'A', cannot be read: SystemExit"):
         encode_agent(Odd(name="A"), FunctionRegistry().refer)
 
 

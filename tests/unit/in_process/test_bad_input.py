@@ -6,6 +6,7 @@ One row an argument: how it is passed, the words of which one names it in a refu
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -223,9 +224,12 @@ for field in ("agent_activities", "retriever_activities", "functions"):
 # Schedules
 
 
+NUMBERS = itertools.count()
+
+
 def scheduling(**given: Any) -> Callable[[Scene], Awaitable[Any]]:
     asked = {"schedule_spec": SELDOM, "agent": agent(), "messages": "[]", **given}
-    return lambda s: s.rojak.create_schedule(f"n{id(asked)}", **asked)
+    return lambda s: s.rojak.create_schedule(f"n{next(NUMBERS)}", **asked)
 
 
 for field, takes in {

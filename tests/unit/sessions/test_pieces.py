@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -69,3 +70,13 @@ def test_many_streams_send_less_often() -> None:
     pace.streams = 500
     assert few == 0.025
     assert pace.streams / pace.interval_s <= 600
+
+
+@pytest.mark.parametrize("piece", [None, 5, b"x", ["a"], object()])
+async def test_what_is_no_text_is_left_out_and_the_answer_goes_on(piece: Any) -> None:
+    told: list[str] = []
+    with Pieces(told.append, Pace()) as pieces:
+        pieces.add(piece)
+        pieces.add("text")
+        pieces.add(piece)
+    assert told == ["text"]
