@@ -57,8 +57,8 @@ class MessageAssembly:
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
-        self._first_content: Any = []
-        """What the first event has, where a server begins with the whole message."""
+        self._begun: Mapping[str, Any] = {}
+        """What the first event has: where no block follows, a server may have begun with the whole message."""
 
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
@@ -86,16 +86,19 @@ class MessageAssembly:
         match event.get("type"):
             case "message_start":
                 message = mapping(event.get("message"))
-                if content := message.get("content"):
-                    self._first_content = content
-                    self._change(message)
+                self._begun = message or self._begun
+                self._container = message.get("container") or self._container
+                if message.get("content"):
+                    self._stop_reason = word_of(message.get("stop_reason")) or self._stop_reason
                 self._count(message.get("usage"))
             case "content_block_start":
                 return self._begin(event.get("index"), event.get("content_block"))
             case "content_block_delta":
                 return self._add_delta(event.get("index"), mapping(event.get("delta")))
             case "message_delta":
-                self._change(mapping(event.get("delta")))
+                delta = mapping(event.get("delta"))
+                self._stop_reason = word_of(delta.get("stop_reason")) or self._stop_reason
+                self._container = delta.get("container") or self._container
                 self._count(event.get("usage"))
             case "message_stop":
                 self._stopped = True
@@ -131,16 +134,15 @@ class MessageAssembly:
             self._blocks.append(found)
         return found
 
-    def _change(self, told: Mapping[str, Any]) -> None:
-        self._stop_reason = word_of(told.get("stop_reason")) or self._stop_reason
-        self._container = told.get("container") or self._container
-
     def _count(self, usage: Any) -> None:
         """Later events repeat what changed, and some say zero or nothing of what was counted before."""
         self._usage = highest(self._usage, mapping(usage))
 
     def reply(self) -> dict[str, Any]:
         """The message."""
-        content = [block.whole() for block in self._blocks] or self._first_content
-        message = {"content": content, "stop_reason": self._stop_reason, "usage": self._usage}
+        content: Any = [block.whole() for block in self._blocks]
+        reason = self._stop_reason
+        if not content:
+            content, reason = self._begun.get("content") or [], reason or self._begun.get("stop_reason")
+        message = {"content": content, "stop_reason": reason, "usage": self._usage}
         return {**message, "container": self._container} if self._container else message

@@ -11,6 +11,7 @@ from typing import Any
 _LINE_END = re.compile(rb"[\r\n]")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DONE = "[DONE]"
+_IDLE = ("ping", "keepalive", "keep-alive", "heartbeat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class StreamEvent:
     def is_end(self) -> bool:
         """Whether it says that no other comes."""
         return self.data.strip().startswith(_DONE)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it only keeps the connection open. Some gateways send on comments as data."""
+        return self.name in _IDLE or not self.data.strip() or self.data.lstrip().startswith(":")
 
     def pieces(self) -> list[Any]:
         """What it holds, as data: one piece, or several where a server leaves out the blank lines between events.

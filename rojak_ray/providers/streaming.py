@@ -201,7 +201,7 @@ def _take(event: StreamEvent, assembly: Assembly, tell: Callable[[str | None], N
         return
     if event.name == "error":
         raise ErrorEvent(_error_of(event))
-    for piece in event.pieces() if event.data.strip() else ():
+    for piece in event.pieces() if not event.is_idle else ():
         tell(assembly.add(_checked(piece)))
 
 

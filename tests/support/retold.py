@@ -56,12 +56,19 @@ def doubled(reply: Any, place: Place) -> Any:
 def streams_of(wire: str, reply: Any, cut: Cut) -> dict[str, bytes]:
     """The reply as streams, by the name of the way in which it is told; texts are cut by `cut`."""
     if wire == "anthropic":
-        return {"in pieces": message_events(reply, cut)}
+        if not isinstance(reply, dict) or not isinstance(reply.get("content"), list):
+            return {"in pieces": message_events(reply, cut, block_events)}
+        return {
+            "in pieces": message_events(reply, cut, block_events),
+            "blocks whole": message_events(reply, cut, lambda index, block, _: [begin(index, block), end(index)]),
+            "whole in the first event": named({"type": "message_start", "message": reply}) + named(STOP),
+        }
     return {
         "in pieces": chunks(reply, cut, numbered_calls),
         "calls whole, without places": chunks(reply, cut, lambda call, _, cut: [call]),
         "calls whole, under index 0": chunks(reply, cut, lambda call, _, cut: [with_index(call, 0)]),
         "all in one piece": chunks(reply, None, None),
+        "the message in one piece": chunks(reply, None, None, "message"),
     }
 
 
@@ -79,8 +86,8 @@ def numbered_calls(call: Any, index: int, cut: Cut) -> list[Any]:
     return [head, *({"index": index, "function": {"arguments": piece}} for piece in cut(arguments))]
 
 
-def chunks(reply: Any, cut: Cut | None, calls: Any) -> bytes:
-    """A completion in chunks; `cut` None: in one."""
+def chunks(reply: Any, cut: Cut | None, calls: Any, under: str = "delta") -> bytes:
+    """A completion in chunks; `cut` None: in one, whose message stands `under` this name."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
     if not isinstance(choices, list):
         return data(reply) + b"data: [DONE]\n\n"
@@ -91,7 +98,7 @@ def chunks(reply: Any, cut: Cut | None, calls: Any) -> bytes:
             continue
         rest = {name: value for name, value in choice.items() if name != "message"}
         if cut is None:
-            told.append({**rest, "delta": choice["message"]})
+            told.append({**rest, under: choice["message"]})
             continue
         place = {"index": rest.pop("index")} if "index" in rest else {}
         told += [{**place, "delta": delta} for delta in deltas(choice["message"], cut, calls)]
@@ -118,15 +125,18 @@ def deltas(message: Any, cut: Cut, calls: Any) -> Iterator[Any]:
             yield {name: value}
 
 
-def message_events(reply: Any, cut: Cut) -> bytes:
+STOP = {"type": "message_stop"}
+
+
+def message_events(reply: Any, cut: Cut, events_of: Any) -> bytes:
     """A message in events."""
     if not isinstance(reply, Mapping) or not isinstance(reply.get("content"), list):
         return named({"type": "message_start", "message": reply})
     events: list[Any] = [{"type": "message_start", "message": {**reply, "content": [], "stop_reason": None}}]
     for index, block in enumerate(reply["content"]):
-        events += block_events(index, block, cut)
+        events += events_of(index, block, cut)
     ending = {name: reply[name] for name in ("stop_reason",) if name in reply}
-    events += [{"type": "message_delta", "delta": ending}, {"type": "message_stop"}]
+    events += [{"type": "message_delta", "delta": ending}, STOP]
     return b"".join(map(named, events))
 
 
@@ -141,9 +151,17 @@ def block_events(index: int, block: Any, cut: Cut) -> Iterator[Any]:
         began = {**block, "input": {}}
         text = json.dumps(block["input"], ensure_ascii=False) if block["input"] else ""
         told = [{"type": "input_json_delta", "partial_json": piece} for piece in cut(text)]
-    yield {"type": "content_block_start", "index": index, "content_block": began}
+    yield begin(index, began)
     yield from ({"type": "content_block_delta", "index": index, "delta": delta} for delta in told)
-    yield {"type": "content_block_stop", "index": index}
+    yield end(index)
+
+
+def begin(index: int, block: Any) -> Any:
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def end(index: int) -> Any:
+    return {"type": "content_block_stop", "index": index}
 
 
 def data(payload: Any) -> bytes:

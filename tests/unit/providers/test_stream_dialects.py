@@ -172,3 +172,18 @@ def test_counts_are_as_high_as_any_event_has_them(told: list[dict[str, Any]]) ->
     highest_of = {name: max(usage[name] for usage in told if usage.get(name) is not None) for name in known}
     assert {name: value for name, value in total.items() if name != "details"} == highest_of
     assert total.get("details", {}) == highest_of
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "idle"),
+    [
+        ("", ": OPENROUTER PROCESSING", True),
+        ("ping", "now", True),
+        ("heartbeat", "", True),
+        ("", " ", True),
+        ("", '{"a": 1}', False),
+        ("message", "now", False),
+    ],
+)
+def test_event_that_only_keeps_the_connection_open(name: str, data: str, idle: bool) -> None:
+    assert StreamEvent(name, data).is_idle is idle
