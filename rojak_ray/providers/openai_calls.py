@@ -14,9 +14,10 @@ from typing import Any
 from rojak_ray.agents.finish import is_closed
 from rojak_ray.messages import join_halves
 from rojak_ray.providers.openai_state import last_said
-from rojak_ray.providers.wire import call_arguments, call_id, is_nothing, mapping, text_of
+from rojak_ray.providers.wire import call_id, is_nothing, mapping, piece_of_arguments, text_of
 
-_READ = ("index", "id", "type", "function")
+_READ = frozenset({"index", "id", "type", "function"})
+_IN_FUNCTION = frozenset({"name", "arguments"})
 
 
 @dataclass
@@ -52,20 +53,21 @@ class _Piece:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> _Piece:
-        function = mapping(given.get("function"))
-        name = function.get("name")
-        odd = {key: value for key, value in function.items() if key != "arguments" and not is_nothing(value)}
-        if isinstance(name, str):
-            odd.pop("name", None)
-        is_odd = not isinstance(given.get("function"), Mapping) and not is_nothing(given.get("function"))
-        index = given.get("index")
+        function = given.get("function")
+        held = mapping(function)
+        name, index = held.get("name"), given.get("index")
+        odd: Any = None if isinstance(function, Mapping) or is_nothing(function) else function
+        if held.keys() - _IN_FUNCTION or not isinstance(name, str | None):
+            odd = {key: held[key] for key in held if key != "arguments" and not is_nothing(held[key])}
+            odd = {key: value for key, value in odd.items() if key != "name" or not isinstance(value, str)}
+        beside = given.keys() - _READ
         return cls(
             index=index if isinstance(index, int | float | str) else None,
             id=call_id(given.get("id")) or "",
             name=text_of(name),
-            arguments=call_arguments(function.get("arguments")),
-            odd=given["function"] if is_odd else odd or None,
-            beside={name: given[name] for name in given if name not in _READ and not is_nothing(given[name])},
+            arguments=piece_of_arguments(held.get("arguments")),
+            odd=odd or None,
+            beside={name: given[name] for name in beside if not is_nothing(given[name])} if beside else {},
         )
 
 
@@ -106,8 +108,9 @@ class CallPieces:
 
         A server that batches pieces may go on with a call in the list in which it began, but then it says its place.
         """
-        goes_on = piece.index is not None and piece.id == call.id != "" and not is_closed(call.arguments)
-        return call.message == self._messages and bool(call.name and piece.name) and not goes_on
+        if call.message != self._messages or not call.name or not piece.name:
+            return False
+        return piece.index is None or not piece.id or piece.id != call.id or is_closed(call.arguments)
 
     def _begin(self, like: _Call | None, piece: _Piece) -> None:
         """Begin a call; one whose head came before its arguments is named as the one before it."""

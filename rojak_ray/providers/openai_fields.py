@@ -42,6 +42,8 @@ def is_first(choice: Any) -> bool:
 
 def parts_of(content: Any) -> list[Any] | None:
     """A content that comes in parts, as multimodal requests are spelled; None if it does not."""
+    if isinstance(content, str):
+        return None
     if _is_list(content):
         return list(content)
     return [content] if isinstance(mapping(content).get("text"), str) else None

@@ -67,7 +67,9 @@ class ChunkAssembly:
         self._error = choice.get("error") or self._error
         self._count(choice.get("usage"))
         said = self._add_message(self._piece(choice.get("delta")))
-        rest = {name: value for name, value in self._piece(choice.get("message")).items() if name not in self._said}
+        if "message" not in choice:
+            return said
+        rest = {name: value for name, value in self._piece(choice["message"]).items() if name not in self._said}
         return said + self._add_message(rest)
 
     def _piece(self, given: Any) -> Mapping[str, Any]:
@@ -79,18 +81,26 @@ class ChunkAssembly:
 
     def _add_message(self, message: Mapping[str, Any]) -> str:
         self._state.add(message)
-        self._said |= {name for name, value in message.items() if not is_nothing(value)}
-        self._refusal.append(side_text(message.get("refusal")) or "")
+        for name, value in message.items():
+            if value:
+                self._said.add(name)
+        if (refusal := message.get("refusal")) is not None:
+            self._refusal.append(side_text(refusal) or "")
+        if (calls := message.get("tool_calls")) is not None:
+            try:
+                self._calls.add_all(call_list(calls))
+            except ValueError:
+                self._odd["tool_calls"] = calls
+        if (call := message.get("function_call")) is not None:
+            self._add_older_call(call)
+        return self._add_content(message.get("content"))
+
+    def _add_older_call(self, call: Any) -> None:
         try:
-            self._calls.add_all(call_list(message.get("tool_calls")))
-        except ValueError:
-            self._odd["tool_calls"] = message["tool_calls"]
-        try:
-            if (function := older_call(message.get("function_call"))) is not None:
+            if (function := older_call(call)) is not None:
                 self._older_call.add_all([{"index": 0, "function": function}])
         except ValueError:
-            self._odd["function_call"] = message["function_call"]
-        return self._add_content(message.get("content"))
+            self._odd["function_call"] = call
 
     def _add_content(self, content: Any) -> str:
         parts = parts_of(content)

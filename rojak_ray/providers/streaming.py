@@ -184,8 +184,11 @@ async def _in_time(chunks: AsyncIterator[bytes], assembly: Assembly) -> AsyncIte
         elif assembly.complete and until is None:
             until = loop.time() + _LINGER_S
         try:
-            async with asyncio.timeout_at(until):
+            if until is None:
                 chunk = await anext(chunks)
+            else:
+                async with asyncio.timeout_at(until):
+                    chunk = await anext(chunks)
         except StopAsyncIteration:
             return
         except TimeoutError:

@@ -67,10 +67,9 @@ def is_nothing(value: Any) -> bool:
 def error_in(reply: Any) -> Any:
     """The error that an answer or an event is in spite of its status; None if it is none."""
     given = mapping(reply)
-    error = given.get("error")
-    if error:
+    if error := given.get("error"):
         return error
-    return given if "error" in (given.get("object"), given.get("type")) else None
+    return given if given.get("object") == "error" or given.get("type") == "error" else None
 
 
 class GrowingText:
@@ -102,17 +101,23 @@ def call_id(value: Any) -> str | None:
 
 
 def call_arguments(value: Any) -> str:
-    """A call's arguments as text, however they are sent.
+    """A call's arguments as text, however they are sent; those that a server sends twice, one behind the other, once.
 
     Nothing stays nothing, for in an answer that was cut something may have been lost.
     """
-    return "" if is_nothing(value) else _said_once(_PLACEHOLDERS.sub("", as_text(value)))
-
-
-def _said_once(text: str) -> str:
-    """Arguments that a server sends twice, one behind the other, once."""
+    if is_nothing(value):
+        return ""
+    text = _PLACEHOLDERS.sub("", as_text(value))
     half = len(text) // 2
-    return text[:half] if text[:half] == text[half:] and is_closed(text[:half]) else text
+    is_doubled = text.startswith("{") and text[:half] == text[half:] and is_closed(text[:half])
+    return text[:half] if is_doubled else text
+
+
+def piece_of_arguments(value: Any) -> str:
+    """What a piece of a stream has of a call's arguments: of a text perhaps a few characters, of an object all."""
+    if isinstance(value, str):
+        return value
+    return "" if is_nothing(value) else as_text(value)
 
 
 def word_of(value: Any) -> str | None:

@@ -191,6 +191,25 @@ def test_pieces_of_an_input_that_are_no_text(pieces: list[Any], arguments: str):
     assert call.function.arguments == arguments
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("text", ["[][]", "{}{", '""""', "{}{}{}", "\\u00fc", "a\U0001f600b"])
+async def test_what_looks_like_json_within_arguments_is_text(text: str, size: int):
+    arguments = json.dumps({"code": f"{text} {text * 3}"}, ensure_ascii=False)
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": arguments}}
+    reply = {
+        "choices": [{"index": 0, "message": {"tool_calls": [call, {**call, "id": "c2"}]}, "finish_reason": "stop"}]
+    }
+    plain = read("openai", reply)
+    assert isinstance(plain, dict)
+    assert [given for _, _, given in plain["calls"]] == [arguments] * 2
+    for way, stream in streams_of("openai", reply, cut_by(size)).items():
+        assert await watched("openai", stream) == plain, way
+
+
+def test_halves_of_a_character_in_two_pieces_of_arguments_are_one():
+    assert heads_and_pieces(("c1", "add", '{"a": "\ud83d'), (None, None, '\ude00"}')) == [["c1", "add", '{"a": "😀"}']]
+
+
 def heads_and_pieces(*told: tuple[str | None, str | None, str]) -> list[list[str]]:
     """What is read of pieces of calls (id, name, arguments), each in a chunk of its own, all under index 0."""
     assembly = ChunkAssembly()
