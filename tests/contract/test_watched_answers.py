@@ -263,14 +263,3 @@ async def test_answer_refused_for_good_is_so_behind_a_stream_without_an_end(vend
     vendor.enqueue(Raw(b": busy\n\n", content_type="text/event-stream"), Raw(refused))
     with pytest.raises(ModelRejected, match="no credits"):
         await OPENAI.make(vendor).call(params(on_delta=lambda text: None))
-
-
-@pytest.mark.parametrize("watched", [True, False])
-async def test_answer_nested_too_deep_is_an_error_of_the_vendor(
-    provider: Provider, vendor: Vendor, watched: bool
-) -> None:
-    deep = b"[" * 100_000 + b"]" * 100_000
-    whole = b'{"choices": ' + deep + b', "content": ' + deep + b"}"
-    vendor.enqueue(Raw(b"data: " + whole + b"\n\n", content_type="text/event-stream"), Raw(whole), Raw(whole))
-    with pytest.raises(ModelMisbehaved):
-        await provider.make(vendor).call(params(on_delta=(lambda text: None) if watched else None))

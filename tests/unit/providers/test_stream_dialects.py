@@ -187,3 +187,8 @@ def test_counts_are_as_high_as_any_event_has_them(told: list[dict[str, Any]]) ->
 )
 def test_event_that_only_keeps_the_connection_open(name: str, data: str, idle: bool) -> None:
     assert StreamEvent(name, data).is_idle is idle
+
+
+def test_event_nested_too_deep_is_no_json() -> None:
+    with pytest.raises(ValueError):
+        StreamEvent("", "[" * 100_000 + "]" * 100_000).pieces()
