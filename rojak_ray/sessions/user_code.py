@@ -107,7 +107,9 @@ class UserCode:
 
         def in_thread() -> Returned[R] | Unfinished | StepError:
             deadline.begin()
-            return capture(call, read)
+            outcome = capture(call, read)
+            # A loop that stood still finds a late value before it finds the deadline: here it is known to be late.
+            return outcome if deadline.left_s or isinstance(outcome, Unfinished) else deadline.missed()
 
         try:
             outcome = await self._threads.run(in_thread, limit_s)
