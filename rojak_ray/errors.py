@@ -23,7 +23,8 @@ RojakError                      `.retryable`: whether the same call may succeed 
 │   │   ├─ ScheduleExists       a schedule of this id is there already
 │   │   └─ ScheduleChanged      somebody else changed it since it was looked at
 │   ├─ SessionSetAside          it kept ending its process; a person has to look and resume it
-│   └─ CallNotWaiting (LookupError)  no such call waits for an answer: not yet, or not any more
+│   ├─ CallNotWaiting (LookupError)  no such call waits for an answer: not yet, or not any more
+│   └─ ResultNotKept (LookupError)  the whole result of a call is not stored
 ├─ RunError                     the run ended without an answer
 │   ├─ RunFailed                a step failed for good; the vendor's words are in the text
 │   ├─ RunCancelled             somebody cancelled it
@@ -169,6 +170,10 @@ class CallNotWaiting(RequestError, LookupError):
     def __init__(self, message: str = "", *, reason: str = "unknown") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ResultNotKept(RequestError, LookupError):
+    """There is no whole result of this call beside the conversation; the text says why."""
 
 
 class RunError(RojakError):

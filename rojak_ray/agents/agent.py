@@ -70,6 +70,10 @@ class Agent:
     """Whether a `tool_choice` that forces a function is let go for the rest of a run once a function of this agent
     ran. With False the model is forced in every answer, so a run ends at `max_turns` or `max_model_calls`."""
 
+    max_result_bytes: int | None = field(default=None, kw_only=True)
+    """Bytes of any function's result that this agent's model is given, for one with a small window; a function's own
+    bound counts if it is less. None: the functions' alone."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep `@dataclass` from writing a repr with every field: it leaves alone a class that has one of its own."""
         super().__init_subclass__(**kwargs)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.checks import check_flag, check_kind, check_mapping, check_number, reason_of, shown
-from rojak_ray.errors import InvalidSetting
+from rojak_ray.errors import InvalidSetting, RojakError
 from rojak_ray.messages import LEAST_RESULT_BYTES, MOST_RESULT_BYTES, RESULT_BYTES
 from rojak_ray.retry import LONGEST_WAIT_S, RetryPolicy
 
@@ -42,6 +42,9 @@ class FunctionSettings:
 
     max_result_bytes: int = RESULT_BYTES
     """Bytes of its result that the model is given; of a longer one the beginning and the end, and how long it was."""
+
+    keep_result: bool = False
+    """Of a longer one the whole is stored beside the conversation: `Session.whole_result`."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def function(
     runtime_env: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
     max_result_bytes: int = RESULT_BYTES,
+    keep_result: bool = False,
 ) -> Callable[[AnyFunction], AnyFunction]: ...
 
 
@@ -104,6 +108,7 @@ def function(
     runtime_env: Mapping[str, Any] | None = None,
     at_most_once: bool = False,
     max_result_bytes: int = RESULT_BYTES,
+    keep_result: bool = False,
 ) -> Any:
     """Say how a function is to be run. The function itself stays an ordinary, callable function.
 
@@ -118,8 +123,10 @@ def function(
         runtime_env: Ray runtime environment of its task.
         at_most_once: Report an interrupted call instead of running it again.
         max_result_bytes: Bytes of the result's text that the model is given and the conversation keeps. Of a longer
-            one it gets the beginning, the end and the size. From 1 KiB to 4 MiB: what is larger belongs into a place of
-            your own, with its name as the result.
+            one it gets the beginning, the end and the size. From 1 KiB to 4 MiB.
+        keep_result: Store the whole of a longer one, up to 256 MiB, beside the conversation, until that is deleted:
+            `Session.whole_result` and `RunHandle.whole_result` give it back. The process that ran the function writes
+            it, so it needs the credentials of the storage.
 
     Raises:
         InvalidSetting (a ValueError): A setting is of another kind or not within its bounds, or what it is said of is
@@ -136,7 +143,8 @@ def function(
         resources=_resources(resources),
         runtime_env=_mapping(runtime_env, "runtime_env") if runtime_env is not None else None,
         at_most_once=check_flag(at_most_once, "at_most_once of a function", InvalidSetting),
-        max_result_bytes=_bytes(max_result_bytes),
+        max_result_bytes=result_bytes(max_result_bytes, "A function", InvalidSetting),
+        keep_result=check_flag(keep_result, "keep_result of a function", InvalidSetting),
     )
 
     def decorate(target: AnyFunction) -> AnyFunction:
@@ -164,11 +172,12 @@ def _seconds(timeout: object) -> float | None:
     return seconds
 
 
-def _bytes(given: object) -> int:
+def result_bytes(given: object, whose: str, error: type[RojakError]) -> int:
+    """A bound of results; raises `error` for what is none."""
     if not isinstance(given, int) or isinstance(given, bool) or not LEAST_RESULT_BYTES <= given <= MOST_RESULT_BYTES:
-        raise InvalidSetting(
-            f"A function's max_result_bytes must be from {LEAST_RESULT_BYTES:,} to {MOST_RESULT_BYTES:,}, not "
-            f"{shown(given)}. Keep larger results in a file or bucket of your own and return their place."
+        raise error(
+            f"{whose}'s max_result_bytes must be from {LEAST_RESULT_BYTES:,} to {MOST_RESULT_BYTES:,}, not "
+            f"{shown(given)}. The whole of larger results is stored with @function(keep_result=True)."
         )
     return given
 

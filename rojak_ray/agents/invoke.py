@@ -19,7 +19,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -40,6 +40,7 @@ from rojak_ray.messages import (
     bounded_content,
     bounded_text,
     clean_text,
+    plain_content,
     read_context,
     weighs_more,
 )
@@ -48,6 +49,15 @@ _MOST_PROBLEMS = 5
 _HEAVY_BYTES = 1024 * 1024
 _HOW_TO_WAIT = "Return WaitForAnswer(...) itself, or AgentExecuteFnResult(output=WaitForAnswer(...))."
 _HOW_TO_HAND_OVER = "Return the agent itself, or AgentExecuteFnResult(output=..., agent=...)."
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All of a result that the model is given a part of."""
+
+    text: str
+    form: Literal["text", "parts"] = "text"
+    """A text, or the JSON of a list of texts, images and files."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,9 @@ class FunctionOutcome:
 
     waits: WaitForAnswer | None = None
     """Set if the result comes later, from outside."""
+
+    whole: Whole | None = None
+    """Set if it is to be kept and the output is not all of it."""
 
 
 def build_arguments(
@@ -127,7 +140,12 @@ def whole_value(name: str, value: Any) -> Any:
 
 
 def read_result(
-    value: Any, before: Mapping[str, Any], after: Mapping[str, Any], max_bytes: int = RESULT_BYTES
+    value: Any,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    max_bytes: int = RESULT_BYTES,
+    *,
+    keep: bool = False,
 ) -> FunctionOutcome:
     """Read what a function returned and what it did to the context variables.
 
@@ -139,6 +157,7 @@ def read_result(
         before: The context variables before the call.
         after: The dictionary the function was given, with its changes.
         max_bytes: What the model is given of its text at most.
+        keep: Whether the whole of a longer one is wanted.
     """
     agent: Agent | None = None
     waits: WaitForAnswer | None = None
@@ -160,7 +179,8 @@ def read_result(
         agent, output = _handed_over(brought, given, problems)
     if agent is not None and not output:
         output = clean_text(f"Transferred to '{_name_of(agent)}'")
-    output = bounded_content(output, max_bytes)
+    everything, output = output, bounded_content(output, max_bytes)
+    cut = keep and waits is None and everything != output
     kept = _kept_context(before, context, problems)
     return FunctionOutcome(
         output=_with_problems(output, problems[:_MOST_PROBLEMS]),
@@ -168,12 +188,19 @@ def read_result(
         context_set={key: new for key, new in kept.items() if key not in before or not _is_same(before[key], new)},
         context_deleted=tuple(key for key in before if key not in context),
         waits=waits,
+        whole=_whole(everything) if cut else None,
     )
 
 
 def _fields_of_result(value: Any) -> tuple[Any, Any, Any]:
     """Agent, output and context of an `AgentExecuteFnResult`, whose class may be one of the user's."""
     return tuple(getattr(value, name, None) for name in ("agent", "output", "context_variables"))  # type: ignore[return-value]
+
+
+def _whole(content: Content) -> Whole:
+    if isinstance(content, str):
+        return Whole(content)
+    return Whole("".join(json.JSONEncoder(ensure_ascii=False).iterencode(plain_content(content))), "parts")
 
 
 def _with_problems(output: Content, problems: list[str]) -> Content:

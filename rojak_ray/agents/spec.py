@@ -23,6 +23,7 @@ from rojak_ray.agents.agent import (
     OpenAIAgent,
     Retriever,
 )
+from rojak_ray.agents.function import result_bytes
 from rojak_ray.agents.given import check_agent, check_choice, named, own_fields, read_functions, read_instructions_of
 from rojak_ray.agents.secret_fields import refuse_secrets
 from rojak_ray.checks import check_text, kind_of, reason_of, shown
@@ -117,6 +118,7 @@ class AgentSpec(Record):
     tool_choice: JsonValue = None
     reset_tool_choice: bool = True
     parallel_tool_calls: bool = True
+    max_result_bytes: int | None = None
     retriever: RetrieverSpec | tuple[RetrieverSpec, ...] | None = None
     retry: RetrySpec = RetrySpec()
     inference_config: dict[str, JsonValue] | None = None
@@ -139,6 +141,8 @@ class AgentSpec(Record):
         data = self.model_dump(mode="json")
         if self.reset_tool_choice:
             del data["reset_tool_choice"]
+        if self.max_result_bytes is None:
+            del data["max_result_bytes"]
         policy = data["retry"]["policy"]
         if policy is not None and policy["maximum_retry_after_s"] == LONGEST_RETRY_AFTER_S:
             del policy["maximum_retry_after_s"]
@@ -213,12 +217,19 @@ def _encode(agent: Agent, refer: Refer) -> AgentSpec:
         functions=refs,
         reset_tool_choice=agent.reset_tool_choice,
         parallel_tool_calls=agent.parallel_tool_calls,
+        max_result_bytes=_result_bytes(agent),
         retry=RetrySpec(
             timeout_s=options.timeout_in_seconds,
             policy=PolicySpec.of(options.retry_policy) if options.retry_policy else None,
         ),
         **plain,
     )
+
+
+def _result_bytes(agent: Agent) -> int | None:
+    if agent.max_result_bytes is None:
+        return None
+    return result_bytes(agent.max_result_bytes, f"Agent {agent.name!r}", InvalidAgent)
 
 
 def _encode_instructions(
@@ -305,6 +316,7 @@ def decode_agent(spec: AgentSpec, classes: Mapping[str, type[Agent]], restore: R
         "tool_choice": spec.tool_choice,
         "reset_tool_choice": spec.reset_tool_choice,
         "parallel_tool_calls": spec.parallel_tool_calls,
+        "max_result_bytes": spec.max_result_bytes,
         "retriever": _decode_retrievers(spec),
         "retry_options": RetryOptions(int(timeout) if timeout == int(timeout) else timeout, policy),
         "inference_config": spec.inference_config,

@@ -331,6 +331,7 @@ def _function_result(story: _Story, step: Step, result: FunctionResult) -> None:
         FunctionReturned(
             step_id=step.step_id,
             output=result.output,
+            kept=result.kept,
             agent=agent,
             context_set=result.context_set,
             context_deleted=result.context_deleted,

@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue
 
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec, PolicySpec
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
 DEFAULT_MODEL_CALLS = 100
@@ -44,6 +45,9 @@ class CallPlan(Record):
     """It takes the context variables, so it waits for the sequential calls before it."""
 
     at_most_once: bool = False
+    keep_result: bool = False
+    """Whether the whole of a result is stored that the model is given a part of."""
+
     timeout_s: float | None = None
     policy: PolicySpec | None = None
 
@@ -167,6 +171,9 @@ class FunctionReturned(Record):
     context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()
     failed: bool = False
+    kept: KeptResult | None = None
+    """Where the whole is, if the output is a part and the whole was kept."""
+
     answer_id: str | None = None
     """Of the answer from outside that this result is."""
 

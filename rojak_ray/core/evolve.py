@@ -30,6 +30,7 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
+from rojak_ray.core.kept import MOST_REMEMBERED
 from rojak_ray.core.pending import active_run, call_index, pending, public_call_id, retriever_index
 from rojak_ray.core.state import (
     KEPT_BURIED,
@@ -223,6 +224,8 @@ def _call_moved(state: SessionState, event: FunctionReturned | AnswerAwaited) ->
         awaited = AwaitedAnswer(question=event.question, options=event.options, until=event.until)
         call = run.calls[index].model_copy(update={"awaited": awaited, "patch": patch})
         return _with_run(state, _settled(run, event.step_id, calls=_with_call(run, index, call)))
+    if event.kept is not None:
+        state = state.model_copy(update={"kept": (*state.kept, event.kept)[-MOST_REMEMBERED:]})
     if run.calls[index].awaited is not None:
         run = run.model_copy(update={"settled": (*run.settled, _settled_call(state, run.calls[index], event))})
     patch = run.calls[index].patch.then(ContextPatch(set=event.context_set, deleted=event.context_deleted))

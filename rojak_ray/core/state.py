@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, CodeKind, PlannedCall, RunStatus
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.core.taken import Taken
 from rojak_ray.messages import Content, Message, Record, Usage
 
@@ -239,6 +240,9 @@ class SessionState(Record):
 
     lives: Taken = Taken()
     """Creations and deletions of this id, which outlast each conversation that has it."""
+
+    kept: tuple[KeptResult, ...] = ()
+    """The latest whole results that are stored beside the conversation, oldest first."""
 
     timers: tuple[datetime, ...] = ()
     """The latest times at which it was to be woken from storage, so that whoever deletes it finds its timers."""

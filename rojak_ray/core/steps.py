@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from rojak_ray.agents.scheduled import ScheduledRun
 from rojak_ray.agents.spec import AgentSpec, FunctionRef, RetrieverSpec
 from rojak_ray.core.events import CallPlan, CodeKind, PlannedCall
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.messages import Content, Message, Record, ToolCall, Usage, VendorState
 
 
@@ -116,6 +117,7 @@ class FunctionResult(Record):
 
     kind: Literal["function"] = "function"
     output: Content
+    kept: KeptResult | None = None
     agent: AgentSpec | None = None
     context_set: dict[str, JsonValue] = Field(default_factory=dict)
     context_deleted: tuple[str, ...] = ()

@@ -82,7 +82,8 @@ async def purge(store: Store, paths: Paths, owner: Owner, blobs: Blobs, snapshot
         blobs.forget(stored[key])
     needed = {key_of(paths, owner, ref) for ref in kept.blobs}
     claims = [key for key in await store.list(paths.epochs(owner)) if listed_number(key) <= kept.position.epoch]
-    gone = [*records, *snapshots, *tails, *archives, *claims, *(key for key in values if key not in needed)]
+    whole = await store.list(paths.kept(owner))  # what they were results of is before the snapshot
+    gone = [*records, *snapshots, *tails, *archives, *claims, *whole, *(key for key in values if key not in needed)]
     await _delete(store, gone, _CALLS_AT_ONCE)
 
 

@@ -6,6 +6,7 @@
     v1/{namespace}/{kind}/{hh}/{id}/arch/{f}-{t}-{q} records of slots f to t, the last event of which is q, together
     v1/{namespace}/{kind}/{hh}/{id}/blob/{e}-{s}-{x} a large value of a record
     v1/{namespace}/{kind}/{hh}/{id}/sblo/{e}-{s}-{x} a large value of a snapshot alone
+    v1/{namespace}/{kind}/{hh}/{id}/kept/{w}-{n}     a piece of a function's whole result
     v1/{namespace}/{kind}/{hh}/{id}/tail/{slot}      mark: this record was written, and nothing after it for a while
     v1/{namespace}/active/{kind}/{id}/{epoch}-{n}    marker: the host of this epoch, in reign n, has this owner open
     v1/{namespace}/wake/{minute}/{kind}.{id}         timer: this owner has something to do from then on
@@ -98,6 +99,14 @@ class Paths:
     def blob(self, owner: Owner, of: BlobKind, epoch: int, slot: int, sha256: str) -> str:
         """Key of a large value, by who stored it first and what it is."""
         return f"{self.blobs(owner, of)}{epoch:0{_DIGITS}}-{slot:0{_DIGITS}}-{sha256}"
+
+    def kept(self, owner: Owner) -> str:
+        """Prefix of the whole results of an owner's calls."""
+        return f"{self.owner(owner)}kept/"
+
+    def kept_piece(self, owner: Owner, write_id: str, index: int) -> str:
+        """Key of a piece of a whole result."""
+        return f"{self.kept(owner)}{write_id}-{index:06}"
 
     def tails(self, owner: Owner) -> str:
         """Prefix of an owner's tail marks."""

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from rojak_ray.agents.spec import FunctionRef
 from rojak_ray.core.steps import CallFunction, CallModel, RenderInstructions, Retrieve, StepResult
 from rojak_ray.messages import Record
+from rojak_ray.runtime.keeping import KeepingPlace
 
 _RESULT: TypeAdapter[StepResult] = TypeAdapter(StepResult)
 
@@ -38,6 +39,9 @@ class Assignment(Record):
     functions: tuple[AssignedFunction, ...] = ()
     provider: str | None = None
     """Parcel of its provider or retriever; None: a built-in one with settings of the node's environment."""
+
+    keeping: KeepingPlace | None = None
+    """Where the whole of its result is kept, if that is wanted."""
 
     def assigned(self, ref: FunctionRef) -> AssignedFunction | None:
         """What serves a function."""

@@ -38,6 +38,7 @@ from rojak_ray.runtime.finding import FunctionFinder
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.function_pool import FunctionPool, FunctionProcess, FunctionProcessLost
 from rojak_ray.runtime.holding import Holding
+from rojak_ray.runtime.keeping import KeepingPlace
 from rojak_ray.runtime.link import Link, LinkLost
 from rojak_ray.runtime.linking import Linking
 from rojak_ray.runtime.losses import failed, lost
@@ -63,6 +64,9 @@ _REPAIR_WAIT_S = 600.0
 _AVOID_S = 10.0
 """A step worker that was lost may be on a dead node, which takes Ray seconds to notice: others come first."""
 
+_KEEPING_S = 600.0
+"""What storing a whole result may take after its function has returned."""
+
 _POLL_S = 0.25
 _REPLY_GRACE_S = 20.0
 _PLACEMENT_WAIT_S = 30.0
@@ -80,6 +84,7 @@ class RayStepExecutor:
         *,
         asks_models: bool = False,
         settings: PoolSettings | None = None,
+        keeping: KeepingPlace | None = None,
     ) -> None:
         """Nothing is looked up before the first step.
 
@@ -92,8 +97,10 @@ class RayStepExecutor:
                 a process with many conversations makes good use of the connections, one with a single conversation
                 would pay for a vendor's SDK of its own.
             settings: How long a step waits for what runs it.
+            keeping: Where whole results are kept; None: nowhere.
         """
         self._settings = settings or PoolSettings()
+        self._keeping = keeping
         self._ray_namespace = ray_namespace
         self._catalog = CatalogAccess(ray_namespace)
         self._code = CodeCache(self._catalog.parcel, self._catalog.announce) if asks_models else None
@@ -169,7 +176,8 @@ class RayStepExecutor:
             return await self._run_function(assignment, entry)
         if self._code is not None and isinstance(step, CallModel) and self._is_built_in(step):
             return await self._ask_model(self._code, assignment, on_delta)
-        return await self._run_on_worker(assignment, _timeout_of(step), on_delta)
+        limit = _timeout_of(step) + (_KEEPING_S if assignment.keeping is not None else 0.0)
+        return await self._run_on_worker(assignment, limit, on_delta)
 
     async def _when_reachable(self, find: Callable[[], Awaitable[T]]) -> T:
         """What `find` finds. The step has not started, so a cluster under repair costs it time and nothing else."""
@@ -199,7 +207,8 @@ class RayStepExecutor:
         if isinstance(step, CallFunction | RenderInstructions):
             # Without an entry the runner tells the model that there is no such function.
             entry = entries[0] if isinstance(step, CallFunction) and entries else None
-            return Assignment(step=step, functions=tuple(functions)), entry
+            keeping = self._keeping if isinstance(step, CallFunction) and step.plan.keep_result else None
+            return Assignment(step=step, functions=tuple(functions), keeping=keeping), entry
         if not all(entry.is_async for entry in entries):
             self.warm_up()  # while the model thinks
         provider = await self._waiting(step, functools.partial(self._provider_when_known, step))
@@ -454,8 +463,9 @@ def _overrun(name: str, limit_s: float) -> StepError:
 def _timeout_of(step: Step) -> float:
     if isinstance(step, CallModel):
         return 2 * step.agent.retry.timeout_s  # the first half is for finding a place among the calls: `slot`
-    own = step.plan.timeout_s if isinstance(step, CallFunction) else None
-    return own or step.agent.retry.timeout_s
+    if not isinstance(step, CallFunction):
+        return step.agent.retry.timeout_s
+    return step.plan.timeout_s or step.agent.retry.timeout_s
 
 
 def _task_options(entry: FunctionEntry) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.clock import SystemClock
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.errors import RayUnavailable, RojakError, StoreUnavailable
 from rojak_ray.ids import RandomIds
 from rojak_ray.journal.paths import Owner
@@ -22,6 +23,7 @@ from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.head_watch import HeadWatch
 from rojak_ray.runtime.host_access import HostAccess
+from rojak_ray.runtime.keeping import Keepers
 from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
 from rojak_ray.runtime.publishing import Publisher
@@ -61,6 +63,7 @@ class RayGateway:
 
         self._catalog = CatalogAccess(settings.ray_namespace)
         self._hosts: dict[str, HostAccess] = {}
+        self._keepers = Keepers()
         self._clock = SystemClock()
         self._homes = SessionHomes(self._clock)
         self._publisher = Publisher(self._catalog, settings.namespace)
@@ -263,6 +266,10 @@ class RayGateway:
         """Let it keep them no more."""
         await self.connect()
         await self._catalog.call("release", holder)
+
+    async def whole_result(self, owner: Owner, kept: KeptResult) -> str | list[dict[str, Any]]:
+        """Read a whole result, with the credentials for the storage that this program has."""
+        return await self._keepers.at(self._settings.keeping).read(owner, kept)
 
     async def close(self) -> None:
         """Stop keeping registrations alive. Actors and what was registered stay."""

@@ -61,6 +61,7 @@ class _Shell:
             self._clock,
             asks_models=asks_models,
             settings=settings.pool,
+            keeping=settings.keeping,
         )
         self._news = ReignNews(settings, self._store)
         self.reign = self._news.reign

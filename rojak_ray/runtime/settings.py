@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rojak_ray.ids import id_key
 from rojak_ray.journal.paths import Owner
+from rojak_ray.runtime.keeping import KeepingPlace
 from rojak_ray.sessions.pool_settings import PoolSettings
 
 Placement = Literal["auto", "dedicated", "shared"]
@@ -36,6 +37,11 @@ class RuntimeSettings:
     """Step worker actors on each node."""
 
     pool: PoolSettings = field(default_factory=PoolSettings)
+
+    @property
+    def keeping(self) -> KeepingPlace:
+        """Where processes that run functions keep whole results."""
+        return KeepingPlace(storage=self.storage, storage_options=dict(self.storage_options), namespace=self.namespace)
 
     @property
     def ray_namespace(self) -> str:

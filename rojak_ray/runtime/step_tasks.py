@@ -17,16 +17,18 @@ import ray
 
 from rojak_ray.agents.invoke import FunctionOutcome, invoke_sync
 from rojak_ray.clock import SystemClock
-from rojak_ray.core.steps import CallFunction, StepError, StepResult
+from rojak_ray.core.steps import CallFunction, FunctionResult, StepError, StepResult
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_result
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.frames import Kind
 from rojak_ray.runtime.function_pool import pack_taking
+from rojak_ray.runtime.keeping import Keepers
 from rojak_ray.runtime.link import BlockingLink
 from rojak_ray.runtime.step_worker import publish
 from rojak_ray.sessions.failures import OutOfTime, error_of, overran
+from rojak_ray.sessions.keeping import keep_whole
 from rojak_ray.sessions.steps import FunctionCall, finished, named_function
 from rojak_ray.sessions.user_code import Returned, capture
 
@@ -111,6 +113,7 @@ class _TaskProcess:
         self._code = CodeCache(catalog.parcel, catalog.announce)
         self._loop = asyncio.Runner()
         self._watchdog = _Watchdog()
+        self._keepers = Keepers()
         self._links: dict[str, BlockingLink] = {}
 
     @contextlib.contextmanager
@@ -159,11 +162,12 @@ class _TaskProcess:
             definition = self._loop.run(AssignedSources(self._code, assignment).resolve(ref))
         call = FunctionCall(step, definition)
         outcome = _in_time(call, step.call.name, self._watchdog)
-        return (
-            outcome
-            if isinstance(outcome, StepError)
-            else finished(outcome, functools.partial(self._code.refer, assignment.program))
-        )
+        if isinstance(outcome, StepError):
+            return outcome
+        result = finished(outcome, functools.partial(self._code.refer, assignment.program))
+        if outcome.whole is None or assignment.keeping is None or not isinstance(result, FunctionResult):
+            return result
+        return self._loop.run(keep_whole(self._keepers.at(assignment.keeping), step, outcome.whole, result))
 
     def published(self, result: StepResult) -> StepResult:
         """The result, once everything it names is known to the catalog."""

@@ -17,6 +17,7 @@ from rojak_ray.runtime.assignment import Assignment, CodeGone, pack_gone, pack_l
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.code import AssignedSources, CodeCache
 from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.keeping import Keepers
 from rojak_ray.runtime.link import LinkServer
 from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.pieces import Pace
@@ -43,6 +44,7 @@ class StepWorkerActor:
         self._code = CodeCache(catalog.parcel, catalog.announce)
         self._pace = Pace()
         self._user_code = UserCode()
+        self._keepers = Keepers()
         self._link = LinkServer({Kind.EXECUTE: self.execute})
         self._running = 0
         self._finished = 0
@@ -91,7 +93,8 @@ class StepWorkerActor:
                 return pack_result(error_of(error))
             sources = AssignedSources(self._code, assignment)
             refer = partial(self._code.refer, assignment.program)
-            runner = StepRunner(sources, sources, refer, self._pace, self._user_code)
+            keeper = self._keepers.at(assignment.keeping) if assignment.keeping is not None else None
+            runner = StepRunner(sources, sources, refer, self._pace, self._user_code, keeper)
             result = await runner.execute(assignment.step, on_delta)
             return pack_result(await publish(self._code, result))
         finally:

@@ -30,6 +30,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue
 
 from rojak_ray.core.events import CodeKind, RunStatus
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.messages import Content, Message, Record, Usage
 
 _PER_NUMBER = 1_000_000
@@ -136,6 +137,8 @@ class FunctionResultEvent(EventBase):
     name: str
     output: Content
     failed: bool = False
+    kept: KeptResult | None = None
+    """Set if the output is a part and the whole was kept: `Session.whole_result` gives it back."""
 
 
 class HandoffEvent(EventBase):

@@ -15,7 +15,8 @@ from rojak_ray.agents.shown import answered
 from rojak_ray.checks import check_text, reading, shown
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
-from rojak_ray.errors import InternalError, InvalidArgument, InvalidId, InvalidMessage
+from rojak_ray.core.kept import KeptResult
+from rojak_ray.errors import InternalError, InvalidArgument, InvalidId, InvalidMessage, ResultNotKept
 from rojak_ray.ids import check_id, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import (
@@ -87,6 +88,14 @@ class RunHandle:
         """
         named = check_id(request_id, "request") if request_id is not None else None
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id, request_id=named),)))
+
+    async def kept_results(self) -> list[KeptResult]:
+        """See `Session.kept_results`."""
+        return list((await _view(self._caller, self._owner)).kept)
+
+    async def whole_result(self, call: str | KeptResult) -> str | list[dict[str, Any]]:
+        """See `Session.whole_result`."""
+        return await _whole_result(self._caller, self._owner, call)
 
     async def open_questions(self) -> list[AwaitedCall]:
         """The calls that wait for an answer from outside."""
@@ -252,6 +261,28 @@ class Session:
     def _named(self, request_id: str | None) -> str:
         return check_id(request_id, "request") if request_id is not None else self._caller.ids.new_id()
 
+    async def kept_results(self) -> list[KeptResult]:
+        """The latest whole results that are stored beside the conversation (`@function(keep_result=True)`)."""
+        return list((await _view(self._caller, self._owner)).kept)
+
+    async def whole_result(self, call: str | KeptResult) -> str | list[dict[str, Any]]:
+        """All of a result of which the model was given a part.
+
+        It is read from the storage by this program, which needs its credentials: no host carries it.
+
+        Args:
+            call: `call_id`, as in `ToolContext`, events and `kept_results`; or what these hold, which also finds one
+                that is older than those in `kept_results`.
+
+        Returns:
+            The text, or the parts (texts, images, files) as dictionaries.
+
+        Raises:
+            ResultNotKept: No whole result is stored of it.
+            StorageError: It cannot be read now, or is damaged.
+        """
+        return await _whole_result(self._caller, self._owner, call)
+
     async def open_questions(self) -> list[AwaitedCall]:
         """The calls that wait for an answer from outside. Looking wakes nobody."""
         return await _open_questions(self._caller, self._owner)
@@ -286,6 +317,20 @@ async def _view(caller: Caller, owner: Owner) -> SessionView:
     if reply.view is None:
         raise InternalError(f"No view of {owner} came back.")
     return reply.view
+
+
+async def _whole_result(caller: Caller, owner: Owner, call: str | KeptResult) -> str | list[dict[str, Any]]:
+    if isinstance(call, KeptResult):
+        await caller.gateway.connect()
+        return await caller.gateway.whole_result(owner, call)
+    check_text(call, "call", InvalidId, longest=_LONGEST_CALL_ID, why="kept_results() lists those of which it is kept.")
+    for kept in reversed((await _view(caller, owner)).kept):
+        if kept.call_id == call:
+            return await caller.gateway.whole_result(owner, kept)
+    raise ResultNotKept(
+        f"No whole result is kept of call {call!r}: its function has no @function(keep_result=True), its result was "
+        "given whole, or there is no such call. kept_results() lists those that are kept."
+    )
 
 
 async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:

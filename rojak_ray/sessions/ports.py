@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.requests import Ask, Reply
@@ -62,6 +63,10 @@ class Gateway(Protocol):
         Crash safety:
             Commands carry ids, so asking again after an error is the same request.
         """
+        ...
+
+    async def whole_result(self, owner: Owner, kept: KeptResult) -> str | list[dict[str, Any]]:
+        """Read a whole result from the storage, past the hosts; see `KeptResults.read`."""
         ...
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:

@@ -199,6 +199,7 @@ def _tell_result(telling: _Telling, event: FunctionReturned, after: SessionState
         name=call.name,
         output=event.output,
         failed=event.failed,
+        kept=event.kept,
     )
     _tell_context(telling, after)
     next_agent = active_run(after).agent

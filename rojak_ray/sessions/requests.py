@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from rojak_ray.agents.spec import AgentSpec
 from rojak_ray.core.commands import Command
 from rojak_ray.core.events import DEFAULT_MODEL_CALLS, RunStatus
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.core.pending import call_id_of, public_call_id
 from rojak_ray.core.state import RunOutcome, SessionState
 from rojak_ray.messages import Message, Record, Usage
@@ -97,6 +98,7 @@ class SessionView(Record):
     """Why nothing of it is run until somebody resumes it."""
 
     awaited: tuple[AwaitedCall, ...] = ()
+    kept: tuple[KeptResult, ...] = ()
 
 
 class Reply(Record):
@@ -153,6 +155,7 @@ def view_session(state: SessionState) -> SessionView:
         latest=view_outcome(state, answered[-1]) if answered else None,
         set_aside=state.set_aside,
         awaited=view_awaited(state),
+        kept=state.kept,
     )
 
 

@@ -51,6 +51,7 @@ from rojak_ray.messages import (
     to_public,
 )
 from rojak_ray.sessions.failures import describe, error_of
+from rojak_ray.sessions.keeping import Keeper, keep_whole
 from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
 from rojak_ray.sessions.responses import read_response
@@ -91,13 +92,18 @@ class StepRunner:
         refer: Refer,
         pace: Pace | None = None,
         user_code: UserCode | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        """`refer` names the callables of agents that functions hand over to; the others are those of the process."""
+        """`refer` names the callables of agents that functions hand over to; the others are those of the process.
+
+        Without a keeper nothing is kept of results but what the model is given.
+        """
         self._functions = functions
         self._providers = providers
         self._refer = refer
         self._pace = pace or Pace()
         self._user_code = user_code or UserCode()
+        self._keeper = keeper
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         """See `StepExecutor.execute`. Synchronous code runs in a thread: one that never returns keeps it."""
@@ -160,7 +166,10 @@ class StepRunner:
         outcome = await self._user_code.run(
             call.make, call.read, waits=call.definition.is_async, limit_s=call.limit_s, what=step.call.name
         )
-        return finished(outcome, self._refer)
+        result = finished(outcome, self._refer)
+        if outcome.whole is None or self._keeper is None or not isinstance(result, FunctionResult):
+            return result
+        return await keep_whole(self._keeper, step, outcome.whole, result)
 
     async def _render(self, step: RenderInstructions) -> TextResult:
         write = await self._functions.writer(step.function)
@@ -261,8 +270,10 @@ class FunctionCall:
             TypeError: It returned a generator, so it did nothing.
         """
         whole = whole_value(self.definition.name, value)
-        most = self.definition.settings.max_result_bytes
-        return read_result(whole, self._step.context_variables, self._context, most)
+        settings, agent = self.definition.settings, self._step.agent
+        most = min(settings.max_result_bytes, agent.max_result_bytes or settings.max_result_bytes)
+        before = self._step.context_variables
+        return read_result(whole, before, self._context, most, keep=settings.keep_result)
 
 
 def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | WaitingResult:
@@ -293,6 +304,7 @@ def offer_of(definition: FunctionDefinition) -> Offer:
     plan = CallPlan(
         sequential=shares_context(definition),
         at_most_once=settings.at_most_once,
+        keep_result=settings.keep_result,
         timeout_s=settings.timeout_s,
         policy=PolicySpec.of(settings.retry_policy) if settings.retry_policy else None,
     )

@@ -10,9 +10,11 @@ from rojak_ray.agents.activities import AgentActivities, OnDelta
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.clock import SystemClock
 from rojak_ray.concurrency import background
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.errors import ConfigError
 from rojak_ray.ids import RandomIds
+from rojak_ray.journal.kept import KeptResults
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.logs import get_logger
 from rojak_ray.reign.identity import claim_of_process
@@ -38,6 +40,7 @@ class StorageGateway:
         """Nothing is opened. `tell` is told, for people, why something takes time."""
         ids = RandomIds()
         self._store = store
+        self._kept = KeptResults(store, paths, ids)
         self._clock = SystemClock()
         self._settings = ReignSettings()
         self._keeper = ReignKeeper(store, paths, claim_of_process(ids, "command"), self._clock, self._settings)
@@ -59,6 +62,10 @@ class StorageGateway:
         if ask.commands:
             await self.rule()
         return await self._pool.ask(owner, ask)
+
+    async def whole_result(self, owner: Owner, kept: KeptResult) -> str | list[dict[str, Any]]:
+        """Read a whole result."""
+        return await self._kept.read(owner, kept)
 
     async def rule(self) -> None:
         """Claim the reign, unless a living cluster has it.

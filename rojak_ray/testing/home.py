@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from rojak_ray.agents.activities import AgentActivities
 from rojak_ray.agents.spec import AgentSpec, FunctionRef
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.errors import ConfigError
 from rojak_ray.journal.paths import Owner
 from rojak_ray.sessions.ports import Gateway
@@ -69,6 +70,10 @@ class GatewayAtHome:
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Bring `ask` to the owner's host."""
         return await self._home.run(lambda: self._gateway.ask(owner, ask))
+
+    async def whole_result(self, owner: Owner, kept: KeptResult) -> str | list[dict[str, Any]]:
+        """Read a whole result."""
+        return await self._home.run(lambda: self._gateway.whole_result(owner, kept))
 
     async def keep(self, holder: str, refs: Sequence[FunctionRef]) -> None:
         """Hold functions for a schedule."""

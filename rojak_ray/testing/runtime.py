@@ -19,9 +19,11 @@ from rojak_ray.agents.spec import AgentSpec, FunctionRef
 from rojak_ray.checks import check_flag, check_kind, shown
 from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.concurrency import background
+from rojak_ray.core.kept import KeptResult
 from rojak_ray.core.steps import Step, StepResult
 from rojak_ray.errors import InvalidSetting
 from rojak_ray.ids import IdSource, RandomIds, check_id
+from rojak_ray.journal.kept import KeptResults
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.logs import get_logger
 from rojak_ray.reign.duties import follow
@@ -71,7 +73,8 @@ class InProcessGateway:
         self._paths = Paths(namespace)
         self._keeper = keeper
         self.reign = keeper.reign if keeper is not None else Reign.sole()
-        self._patient = _PatientRunner(self.functions, self.providers_known, settings)
+        self._kept = KeptResults(store, self._paths, ids)
+        self._patient = _PatientRunner(self.functions, self.providers_known, settings, self._kept)
         self._pool = HostPool(store, self._paths, self._patient, clock, ids, settings, reign=self.reign)
         self._alarm = AlarmClock(store, self._paths, clock, self._pool.ask)
         self._ringing: asyncio.Task[None] | None = None
@@ -157,6 +160,10 @@ class InProcessGateway:
             self.functions.pin(owner, brought)
             self._patient.try_again()
         return await self._pool.ask(owner, ask)
+
+    async def whole_result(self, owner: Owner, kept: KeptResult) -> str | list[dict[str, Any]]:
+        """Read a whole result."""
+        return await self._kept.read(owner, kept)
 
     def refer(self, fn: Callable[..., Any], /, *, writes_instructions: bool = False) -> FunctionRef:
         """Name a callable."""
@@ -322,7 +329,10 @@ class _PatientRunner:
     The runtime goes on with unfinished work when it is entered, before the program had a chance to register anything.
     """
 
-    def __init__(self, functions: FunctionRegistry, providers: ProviderRegistry, settings: PoolSettings) -> None:
+    def __init__(
+        self, functions: FunctionRegistry, providers: ProviderRegistry, settings: PoolSettings, kept: KeptResults
+    ) -> None:
+        self._kept = kept
         self._settings = settings
         self._functions = functions
         self._providers = providers
@@ -337,7 +347,7 @@ class _PatientRunner:
 
     async def execute(self, step: Step, on_delta: OnDelta | None = None) -> StepResult:
         refer = functools.partial(self._refer, owner_of(step))
-        runner = StepRunner(_Local(self._functions), self._providers, refer, self._pace, self._user_code)
+        runner = StepRunner(_Local(self._functions), self._providers, refer, self._pace, self._user_code, self._kept)
         news = self._news
         result = await runner.execute(step, on_delta)
         missing = missing_code(step, result)

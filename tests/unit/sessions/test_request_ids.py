@@ -13,6 +13,8 @@ from rojak_ray.testing.runtime import InProcessRuntime
 
 CLASSES = [Rojak, InProcessRuntime, Session, RunHandle, ScheduleHandle, Worker]
 LOOKS = {
+    "kept_results",
+    "whole_result",
     "describe",
     "events",
     "get_config",
