@@ -44,10 +44,11 @@ _PROVIDERS = {
     "OpenAIAgentOptions": "openai",
 }
 
+if not TYPE_CHECKING:  # or type checkers would take any name
 
-def __getattr__(name: str) -> Any:
-    """Load a provider's class when it is asked for."""
-    home = _PROVIDERS.get(name)
-    if home is None:
-        raise AttributeError(f"module 'rojak_ray.agents' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"rojak_ray.providers.{home}"), name)
+    def __getattr__(name: str) -> Any:
+        """Load a provider's class when it is asked for."""
+        home = _PROVIDERS.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"rojak_ray.providers.{home}"), name)
