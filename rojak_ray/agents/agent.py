@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeAlias
 
+from rojak_ray.checks import shown
+from rojak_ray.errors import InvalidAgent
 from rojak_ray.retry import RetryOptions
 
 
@@ -15,7 +17,7 @@ class AgentInstructionOptions:
     """Instructions written by a function that a worker has registered under `name`."""
 
     name: str
-    type: Literal["function"] = "function"
+    type: Literal["function"] = field(default="function", kw_only=True)
 
 
 Instructions: TypeAlias = "str | AgentInstructionOptions | dict[str, Any] | Callable[..., Any] | None"
@@ -29,10 +31,11 @@ class Retriever:
     type: str
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, kw_only=True)
 class Agent:
     """What every agent has. Subclass it with a `type` of your own and an `AgentActivities` that answers for it.
 
+    Fields are given by name: of two texts in a row nobody could tell the agent's name from its model.
     A subclass may be decorated with `@dataclass` or not, and may add fields; they must be plain JSON data and come
     back on `response.agent`.
     """
@@ -66,19 +69,23 @@ class Agent:
     retry_options: RetryOptions = field(default_factory=RetryOptions)
     """Time limit of one attempt, and what to do when it fails."""
 
-    reset_tool_choice: bool = field(default=True, kw_only=True)
+    reset_tool_choice: bool = True
     """Whether a `tool_choice` that forces a function is let go for the rest of a run once a function of this agent
     ran. With False the model is forced in every answer, so a run ends at `max_turns` or `max_model_calls`."""
 
-    max_result_bytes: int | None = field(default=None, kw_only=True)
+    max_result_bytes: int | None = None
     """Bytes of any function's result that this agent's model is given, for one with a small window; a function's own
     bound counts if it is less. None: the functions' alone."""
+
+    _writes_init: ClassVar[bool] = False
+    """Whether the class, or one it is derived from, has a constructor that somebody wrote."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep `@dataclass` from writing a repr with every field: it leaves alone a class that has one of its own."""
         super().__init_subclass__(**kwargs)
         for base in reversed(cls.__mro__[1:]):  # `@dataclass` on this class looks for the fields of its bases
             _complete(base)
+        cls._writes_init = cls._writes_init or "__init__" in cls.__dict__  # before `@dataclass` adds one
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = cls.__repr__
 
@@ -86,6 +93,8 @@ class Agent:
         """Make a subclass that was not decorated a dataclass, so that `class Mine(Agent): type = "mine"` works."""
         for one in reversed(cls.__mro__):  # a base may be undecorated and never have been used itself
             _complete(one)
+        if args and not cls._writes_init:
+            _check_positions(cls, args)
         return super().__new__(cls)
 
     def __repr__(self) -> str:
@@ -100,10 +109,20 @@ def _complete(one: type) -> None:
         inherited: dict[str, Any] = getattr(one, "__dataclass_fields__", {})
         own.update({name: "Any" for name in inherited if name in one.__dict__ and name not in own})
         one.__annotations__ = own
-        dataclass(one, repr=False)
+        dataclass(one, repr=False, kw_only=True)
 
 
-@dataclass(repr=False)
+def _check_positions(kind: type[Agent], given: tuple[Any, ...]) -> None:
+    """Refuse what every agent has where it is told by its place alone; a subclass may have fields that are."""
+    placed = [one.name for one in fields(kind) if one.init and not one.kw_only][: len(given)]
+    if len(placed) < len(given) or not Agent.__dataclass_fields__.keys().isdisjoint(placed):
+        name = kind.__name__
+        raise InvalidAgent(
+            f"Fields of an agent are given by name: write {name}(name=...), not {name}({shown(given[0])})."
+        )
+
+
+@dataclass(repr=False, kw_only=True)
 class OpenAIAgent(Agent):
     """An agent that speaks through OpenAI's chat completions, or any server that offers them."""
 
@@ -113,7 +132,7 @@ class OpenAIAgent(Agent):
     """Extra fields of the request body (temperature, max_tokens, seed, ...), for this agent only."""
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, kw_only=True)
 class AnthropicAgent(Agent):
     """An agent that speaks through Anthropic's messages API."""
 
@@ -123,7 +142,7 @@ class AnthropicAgent(Agent):
     """Extra fields of the request body (max_tokens, stop_sequences, ...), for this agent only."""
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, kw_only=True)
 class OfflineAgent(Agent):
     """An agent without a model: it matches words to functions and reports what they return. For demos and tests."""
 

@@ -1,8 +1,10 @@
 """Agents as stored, and the way back to the caller's class."""
 
+import copy
 import json
+import pickle
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -337,3 +339,42 @@ def test_undecorated_subclass_of_an_undecorated_subclass_has_its_defaults():
 
     made = Derived(name="D")
     assert (made.type, made.model, made.name) == ("derived", "base-1", "D")
+
+
+class Undecorated(Agent):
+    type = "undecorated"
+    model = "own"
+
+
+@dataclass
+class Placed(Agent):
+    """With a field of its own that has a place."""
+
+    model: str = field(default="own", kw_only=True)
+    type: str = field(default="placed", kw_only=True)
+    volume: int = 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Agent, OpenAIAgent, AnthropicAgent, OfflineAgent, Local, Undecorated, Decorated, Grandchild],
+    ids=lambda one: one.__name__,
+)
+@pytest.mark.parametrize("given", [("Poet",), ("gpt-9", "openai", "Poet"), (None,), tuple("abcdefghijklmnop")])
+def test_what_an_agent_is_told_by_place_is_refused(make, given):
+    with pytest.raises(InvalidAgent, match=rf"write {make.__name__}\(name=\.\.\.\)"):
+        make(*given)
+
+
+def test_own_fields_and_constructors_may_have_places():
+    assert Placed(5).volume == 5
+    assert Constructed("Poet", "my").instructions == "You serve my."
+    with pytest.raises(InvalidAgent):
+        Placed(5, "Poet")
+
+
+@pytest.mark.parametrize("agent", [OpenAIAgent(name="Poet"), Placed(5), Constructed("Poet"), Grandchild(depth=3)])
+def test_agents_are_copied_and_replaced_as_other_dataclasses(agent):
+    assert copy.deepcopy(agent) == copy.copy(agent) == pickle.loads(pickle.dumps(agent)) == agent
+    if not isinstance(agent, Constructed):
+        assert replace(agent, name="Bard").name == "Bard"
