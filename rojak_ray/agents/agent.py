@@ -126,7 +126,7 @@ def _check_positions(kind: type[Agent], given: tuple[Any, ...]) -> None:
 class OpenAIAgent(Agent):
     """An agent that speaks through OpenAI's chat completions, or any server that offers them."""
 
-    model: str = "gpt-4o-mini"
+    model: str = "gpt-6-luna"
     type: str = "openai"
     inference_config: dict[str, Any] | None = None
     """Extra fields of the request body (temperature, max_tokens, seed, ...), for this agent only."""
@@ -136,7 +136,7 @@ class OpenAIAgent(Agent):
 class AnthropicAgent(Agent):
     """An agent that speaks through Anthropic's messages API."""
 
-    model: str = "claude-3-5-haiku-20241022"
+    model: str = "claude-haiku-5-5"
     type: str = "anthropic"
     inference_config: dict[str, Any] | None = None
     """Extra fields of the request body (max_tokens, stop_sequences, ...), for this agent only."""

@@ -104,6 +104,8 @@ def chat_request(
         asked = asked.without("tool_choice")
         body["tools"] = [_tool(not_offered(name), sys.maxsize) for name in called]
         body["tool_choice"] = "none"
+    if dialect.reasons_without_calls and (params.functions or asked.tools) and asked.get("reasoning_effort") is None:
+        body["reasoning_effort"] = "none"
     return asked.request(body)
 
 

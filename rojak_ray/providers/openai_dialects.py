@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 _MISTRALS = re.compile(r"(?:mistral|ministral|magistral|devstral|codestral|mixtral|pixtral)")
+_REASONS_WITHOUT_CALLS = re.compile(r"gpt-(?:5\.[6-9]|[6-9](?!\d))")
 _GEMINI_3 = re.compile(r"(?:models/|google/)?gemini-(?:[3-9]|\d\d)")
 
 
@@ -38,6 +39,9 @@ class Dialect:
     reasoning_with_calls: bool = False
     """An answer between a user's message and the next needs a `reasoning_content` if a function was called there."""
 
+    reasons_without_calls: bool = False
+    """Functions are taken only with `reasoning_effort` "none", and that is not what is taken if nobody says so."""
+
     alternates: bool = False
     """Two messages of one role may not follow each other."""
 
@@ -51,6 +55,7 @@ _KIMI_2 = Dialect(call_ids_by_name=True)
 _CLAUDE = Dialect(tools_defined=True, ends_with_user=True)
 _DEEPSEEK = Dialect(reasoning_with_calls=True)
 _DEEPSEEK_REASONER = replace(_DEEPSEEK, alternates=True)
+_REASONING_GPT = Dialect(reasons_without_calls=True)
 _ALTERNATING = Dialect(alternates=True, ends_with_user=True)
 
 
@@ -69,6 +74,8 @@ def dialect_of(address: str, model: str) -> Dialect:
         return _KIMI_2
     if _MISTRALS.search(model.lower()):
         return _MISTRAL_MODEL
+    if _REASONS_WITHOUT_CALLS.match(model.lower()):
+        return _REASONING_GPT
     if host.endswith("perplexity.ai") or "gemma" in model.lower():
         return _ALTERNATING
     return _COMMON

@@ -319,6 +319,6 @@ def test_a_session_id_that_cannot_be_is_one_line(tmp_path: Path):
 
 
 def test_model_without_a_name_is_a_usage_error():
-    finished = rojak("demo", "--model", "gpt-4o-mini")
+    finished = rojak("demo", "--model", "gpt-6-luna")
     assert_clean(finished, code=2)
     assert "openai:NAME" in finished.err

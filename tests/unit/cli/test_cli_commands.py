@@ -73,7 +73,7 @@ def test_ray_address_of_the_environment_is_joined(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--model", "gpt-4o-mini"],
+        ["--model", "gpt-6-luna"],
         ["--model", "openai:"],
         ["--model", ":x"],
         ["--model", ""],
@@ -95,7 +95,7 @@ def test_what_cannot_be_meant_is_a_usage_error(arguments: list[str], asked: list
     ("model", "kind", "name"),
     [
         ("offline", OfflineAgent, "offline"),
-        ("openai:gpt-4o-mini", OpenAIAgent, "gpt-4o-mini"),
+        ("openai:gpt-6-luna", OpenAIAgent, "gpt-6-luna"),
         ("anthropic:claude", AnthropicAgent, "claude"),
     ],
 )

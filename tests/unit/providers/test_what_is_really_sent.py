@@ -179,3 +179,22 @@ def test_what_breaks_nothing_is_taken(config: Any) -> None:
     check_agent(OpenAIAgent(name="Guide", inference_config=config))
     OpenAIAgentOptions(inference_config=config)
     gpt(config)
+
+
+@pytest.mark.parametrize("model", ["gpt-5.6-terra", "gpt-6-luna", "gpt-6.2-sol", "gpt-7", OpenAIAgent().model])
+def test_models_that_call_functions_only_without_reasoning_are_told_so(model: str) -> None:
+    asked = {"extra_body": {"model": model}}
+    assert gpt(asked, functions=[ADD])["reasoning_effort"] == "none"
+    assert gpt({**asked, "tools": [SEARCH]})["reasoning_effort"] == "none"
+    assert "reasoning_effort" not in gpt(asked)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_wish_for_reasoning_is_sent_as_it_is(place: str) -> None:
+    sent = gpt({**placed(place, reasoning_effort="high"), "model": "gpt-6-luna"}, functions=[ADD])
+    assert sent["reasoning_effort"] == "high"
+
+
+@pytest.mark.parametrize("model", ["gpt-5.4-mini", "gpt-4o", "gpt-35-turbo", "gpt-oss-120b", "openai/gpt-6-luna", "o3"])
+def test_others_are_not_spoken_to_of_reasoning(model: str) -> None:
+    assert "reasoning_effort" not in gpt({"extra_body": {"model": model}}, functions=[ADD])
