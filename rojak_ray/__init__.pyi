@@ -42,6 +42,7 @@ from rojak_ray.errors import ProviderNotFound as ProviderNotFound
 from rojak_ray.errors import RayUnavailable as RayUnavailable
 from rojak_ray.errors import RequestConflict as RequestConflict
 from rojak_ray.errors import RequestError as RequestError
+from rojak_ray.errors import ResultNotKept as ResultNotKept
 from rojak_ray.errors import RetrieverRejected as RetrieverRejected
 from rojak_ray.errors import RetrieverUnavailable as RetrieverUnavailable
 from rojak_ray.errors import RojakError as RojakError
