@@ -6,7 +6,7 @@ DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 AZURITE := $(VENV)/azurite
 
-.PHONY: demo test check unit pins simulate chaos format bench budgets compare cost lock azurite clean
+.PHONY: demo test check unit pins simulate chaos reigns format bench budgets compare cost lock azurite clean
 
 demo: $(DEMO) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
@@ -34,6 +34,9 @@ simulate: $(STAMP) ## Seeded schedules of crashes against the real hosts: make s
 
 chaos: $(STAMP) ## Kill processes, nodes, the head and then everything under load for MINUTES; audit every message and effect
 	@$(BIN)/python -m benchmarks.chaos --minutes $(or $(MINUTES),3)
+
+reigns: $(STAMP) ## Two real Rays on one storage, with steps of 75 s, for MINUTES; then takeover there and back; audit every call
+	@$(BIN)/python -m benchmarks.reigns --minutes $(or $(MINUTES),3)
 
 bench: budgets compare cost ## Measure everything: our own budgets, us against others, and what it costs (an hour and a half; MORE=--quick)
 

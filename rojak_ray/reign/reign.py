@@ -132,8 +132,11 @@ class Reign:
         """Return when something new may be begun here.
 
         Raises:
-            StandsBy: That is not so after `patience_s` seconds; the text names the ruler.
+            StandsBy: That is not so after `patience_s` seconds, or will not be: another cluster has just taken over.
+                The text names the ruler.
         """
+        if self._standing.duty is Duty.YIELDS:
+            raise self._standing.refusal()
         if self.on_want is not None and not self.rules:
             self.on_want()
         if not await self._comes_to_rule(self.patience_s) and (
