@@ -34,7 +34,7 @@ NOTICE_A_DEAD_NODE = {
 
 _HEAD = "127.0.0.2"  # Ray replaces 127.0.0.1 by an outer address of this machine
 _STARTED = "Ray runtime started"
-_START_S = 60.0
+_START_S = 300.0
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": f"{_START_S:g}",  # a busy machine is slow, which is no failure
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
             **(NOTICE_A_DEAD_NODE if quick else {}),
         }
