@@ -60,9 +60,13 @@ def start_catalog(settings: RuntimeSettings) -> Handle:
     return _start(CatalogActor, CATALOG, settings, settings)
 
 
-def start_host(settings: RuntimeSettings, index: int) -> Handle:
-    """A shared host."""
-    return _start(SessionHostActor, host_name(index), settings, settings, index, scheduling_strategy="SPREAD")
+def start_host(settings: RuntimeSettings, index: int, node: str | None = None) -> Handle:
+    """A shared host, on a node as long as there is that one; None: on any."""
+    where: dict[str, Any] = {"scheduling_strategy": "SPREAD"}
+    if node is not None:
+        # A soft affinity is no more than a hint: Ray takes another node that has a process ready.
+        where = {"label_selector": {"ray.io/node-id": node}, "fallback_strategy": [{"label_selector": {}}]}
+    return _start(SessionHostActor, host_name(index), settings, settings, index, **where)
 
 
 def start_session(settings: RuntimeSettings, session_id: str) -> Handle:

@@ -7,6 +7,7 @@ loads this one. So what the actor itself needs is loaded when it starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ray
@@ -14,6 +15,7 @@ import ray
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import RojakError
 from rojak_ray.runtime.catalog import Catalog, Version
+from rojak_ray.runtime.host_map import HostMap
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 
@@ -28,6 +30,8 @@ class CatalogActor(Catalog):
     def __init__(self, settings: RuntimeSettings) -> None:
         """Begin a new life: nothing is registered."""
         # These load every actor's class; see above.
+        from rojak_ray.runtime.host_keeping import HostKeeper
+        from rojak_ray.runtime.hosts_on_ray import RayHosts
         from rojak_ray.runtime.placement import Placements
         from rojak_ray.runtime.placement_on_ray import RayCluster
         from rojak_ray.runtime.reigning import ClusterReign
@@ -35,17 +39,30 @@ class CatalogActor(Catalog):
         from rojak_ray.storage.open import open_store
 
         super().__init__(settings)
-        self._placements = Placements(settings, RayCluster(settings), SystemClock())
+        again = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        self._keeper = HostKeeper(
+            settings.hosts,
+            RayHosts(settings),
+            SystemClock(),
+            follows=settings.hosts_follow,
+            fewer_after_s=settings.pool.fewer_hosts_after_s,
+            again=again,
+        )
+        self._placements = Placements(settings, RayCluster(settings), SystemClock(), lambda: self._keeper.current)
         store = open_store(settings.storage, settings.storage_options)
         self._reign = ClusterReign(settings, store)
         self._reign.start()
-        again = bool(ray.get_runtime_context().was_current_actor_reconstructed)
-        self._upkeep = Upkeep(settings, store, self._reign.reign, self.place_step_workers, again=again)
+        self._upkeep = Upkeep(settings, store, self._reign.reign, self._keeper, self.place_step_workers, again=again)
         self._upkeep.start()
 
     async def reign(self, seen: Standing | None = None) -> Told:
         """Where this cluster stands: see `ClusterReign.tell`."""
-        return await self._reign.tell(seen)
+        told = await self._reign.tell(seen)
+        return replace(told, hosts=await self._keeper.known())
+
+    async def hosts(self) -> HostMap:
+        """Who belongs where."""
+        return await self._keeper.known()
 
     async def take_over(self, request_id: str | None = None) -> None:
         """Let this cluster rule, whoever does now. It does so a moment later; with its id it may be repeated."""
@@ -53,6 +70,7 @@ class CatalogActor(Catalog):
 
     async def place(self, session_id: str) -> str | RojakError | None:
         """The Ray name of the actor that serves a session: see `Placements.place`."""
+        await self._keeper.known()
         try:
             return await self._placements.place(session_id)
         except RojakError as error:  # returned, so that it crosses processes without Ray's wrapping

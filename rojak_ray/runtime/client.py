@@ -57,8 +57,9 @@ class Rojak(SchedulingClient):
             placement: "auto" gives each session an actor of its own while there is room (two for each CPU, within a
                 quarter of the memory) and lets the others share the hosts that one-shot runs use; "dedicated" and
                 "shared" do one of both with all of them. The first client of a namespace decides.
-            hosts: Number of shared hosts; "auto" means one for each four CPUs of the cluster, and two at least. Like
-                `placement` it is decided by the first client of a namespace.
+            hosts: Number of shared hosts; "auto" means one for each four CPUs of the cluster, and two at least, also
+                when nodes come and go; what works meanwhile stays where it is. Like `placement` it is decided by the
+                first client of a namespace.
             step_workers: Step workers on each node; None means one.
             pool: How long idle conversations stay in memory.
             ray_options: Arguments of `ray.init` for a Ray that is started here.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime.catalog import Version
+from rojak_ray.runtime.host_map import HostMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,17 @@ class Envelope:
     ask: bytes
     """A packed `Ask`."""
 
+    hosts: HostMap
+    """By which the client found whom to ask."""
+
     def pack(self) -> bytes:
         """For travelling."""
-        head = [self.owner.kind, self.owner.id, *self.registered, self.client]
+        head = [self.owner.kind, self.owner.id, *self.registered, self.client, *self.hosts.plain()]
         return json.dumps(head).encode() + b"\n" + self.ask  # JSON on one line has no line ends
 
     @classmethod
     def unpack(cls, packed: bytes) -> Envelope:
         """After travelling."""
         head, _, ask = packed.partition(b"\n")
-        kind, owner_id, life, changes, client = json.loads(head)
-        return cls(Owner(kind, owner_id), (life, changes), client, ask)
+        kind, owner_id, life, changes, client, *hosts = json.loads(head)
+        return cls(Owner(kind, owner_id), (life, changes), client, ask, HostMap.of_plain(hosts))

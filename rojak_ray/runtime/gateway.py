@@ -23,13 +23,14 @@ from rojak_ray.runtime import actors
 from rojak_ray.runtime.catalog_access import CatalogAccess
 from rojak_ray.runtime.head_watch import HeadWatch
 from rojak_ray.runtime.host_access import HostAccess
+from rojak_ray.runtime.host_map import HostMap, Moved
 from rojak_ray.runtime.keeping import Keepers
 from rojak_ray.runtime.nearby import NearbyIds
 from rojak_ray.runtime.outbox import RepliesLost
 from rojak_ray.runtime.publishing import Publisher
 from rojak_ray.runtime.reigning import Told
-from rojak_ray.runtime.session_homes import SessionHomes
-from rojak_ray.runtime.settings import AUTO_HOSTS, RuntimeSettings, home_of, host_name, hosts_for, session_name
+from rojak_ray.runtime.session_homes import Residences, SessionHomes
+from rojak_ray.runtime.settings import AUTO_HOSTS, SHARED_HOST, RuntimeSettings, host_name, hosts_for, session_name
 from rojak_ray.sessions.order import Sequencer
 from rojak_ray.sessions.requests import Ask, Reply
 
@@ -39,6 +40,9 @@ _REPLY_GRACE_S = 40.0
 _REACH_S = 60.0
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 1.0
+_REDIRECTS = 3
+"""So often whoever is told to ask another host does so at once."""
+
 _TRUST_S = 5.0
 """So long Ray is trusted to start a session's own actor again; then the session is placed anew."""
 
@@ -66,6 +70,7 @@ class RayGateway:
         self._keepers = Keepers()
         self._clock = SystemClock()
         self._homes = SessionHomes(self._clock)
+        self._residences = Residences(HostMap(1))
         self._publisher = Publisher(self._catalog, settings.namespace)
         self.ids = NearbyIds(self._clock)
         """For what this driver starts without a name."""
@@ -106,13 +111,15 @@ class RayGateway:
             self._head = HeadWatch(ray.get_runtime_context().gcs_address, ray.shutdown, self._clock)
             self._head.start()
         if self._settings.hosts == AUTO_HOSTS:
-            self._settings = replace(self._settings, hosts=hosts_for(ray.cluster_resources().get("CPU", 0.0)))
+            now = hosts_for(ray.cluster_resources().get("CPU", 0.0))
+            self._settings = replace(self._settings, hosts=now, hosts_follow=True)
         try:
             if started:  # nobody was here before, so these settings will be in force: a host may start meanwhile
                 self._hosts[host_name(0)] = HostAccess(actors.start_host(self._settings, 0), shared=True)
                 self.ids.prefer(0, self._settings.hosts, _YOUNG_S)
             await asyncio.to_thread(actors.start_catalog, self._settings)
             self._settings, version = await self._catalog.call("join", self._settings)
+            self._residences = Residences(await self._catalog.call("hosts"))
             if self._takeover:
                 await self.take_over()
         except RayError as error:
@@ -159,6 +166,7 @@ class RayGateway:
         wait = _FIRST_WAIT_S
         waited = 0.0
         lost: str | None = None
+        redirected = 0
         while True:
             self._check_head()
             # Again each time: whoever only looks must not start what has ended.
@@ -167,9 +175,11 @@ class RayGateway:
             try:
                 host = self._hosts.get(name) or await self._host(name, owner)
                 async with asyncio.timeout(ask.longest_wait_s + _REPLY_GRACE_S):
-                    answer = await host.ask(owner, packed, self._publisher.version, waits=waits)
+                    hosts = self._residences.hosts
+                    answer = await host.ask(owner, packed, self._publisher.version, hosts, waits=waits)
             except (ActorDiedError, ActorUnavailableError, RepliesLost) as error:
                 self._homes.forget(owner.id)
+                self._residences.forget(owner)
                 await self._forget(name, host)
                 lost = name if waited < _TRUST_S else None
                 if waited > _REACH_S:
@@ -183,7 +193,15 @@ class RayGateway:
             else:
                 if isinstance(answer, RojakError):
                     raise answer
-                return Reply.model_validate_json(answer)
+                moved = Moved.unpack(answer)
+                if moved is None:
+                    return Reply.model_validate_json(answer)
+                self._homes.forget(owner.id)
+                redirected += 1
+                if self._residences.learn(owner, moved) and redirected <= _REDIRECTS:
+                    continue
+                if waited > _REACH_S:
+                    raise StoreUnavailable(f"{owner} keeps moving; ask again.")
             await asyncio.sleep(wait)
             waited += wait
             wait = min(2 * wait, _LONGEST_WAIT_S)
@@ -200,7 +218,7 @@ class RayGateway:
 
         A look at a session that has no actor needs none: a shared host reads it.
         """
-        shared = host_name(home_of(owner, self._settings.hosts))
+        shared = host_name(self._residences.of(owner))
         if owner.kind == "run" or self._settings.placement == "shared":
             return shared
         name = session_name(owner.id)
@@ -231,7 +249,7 @@ class RayGateway:
     async def _host(self, name: str, owner: Owner) -> HostAccess:
         shared = name != session_name(owner.id) or owner.kind != "session"
         if shared:
-            index = home_of(owner, self._settings.hosts)
+            index = int(name.removeprefix(SHARED_HOST))
             handle = await asyncio.to_thread(actors.start_host, self._settings, index)
         else:
             handle = await asyncio.to_thread(actors.start_session, self._settings, owner.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from ray.actor import ActorHandle
@@ -12,6 +13,7 @@ from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime.catalog import Version
 from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.host_map import HostMap
 from rojak_ray.runtime.link import Link, LinkLost
 from rojak_ray.runtime.linking import Linking
 from rojak_ray.runtime.outbox import MOST_HELD, Answer, Collector, Delivery, RepliesLost
@@ -31,7 +33,7 @@ class HostAccess:
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._linking = Linking(handle)
 
-    async def ask(self, owner: Owner, packed: bytes, registered: Version, *, waits: bool) -> Answer:
+    async def ask(self, owner: Owner, packed: bytes, registered: Version, hosts: HostMap, *, waits: bool) -> Answer:
         """Bring a packed `Ask`. If it only waits for a run, its reply may be fetched instead of being waited for.
 
         Raises:
@@ -40,8 +42,8 @@ class HostAccess:
         """
         link = self._linking.link
         if link is not None:
-            return await self._ask_over(link, Envelope(owner, registered, "", packed).pack())
-        answer = await self._ask_through_ray(owner, packed, registered, waits=waits)
+            return await self._ask_over(link, Envelope(owner, registered, "", packed, hosts).pack())
+        answer = await self._ask_through_ray(Envelope(owner, registered, "", packed, hosts), waits=waits)
         self._linking.begin()
         return answer
 
@@ -54,14 +56,14 @@ class HostAccess:
             raise InternalError("A host gave no answer.")
         return content
 
-    async def _ask_through_ray(self, owner: Owner, packed: bytes, registered: Version, *, waits: bool) -> Answer:
+    async def _ask_through_ray(self, envelope: Envelope, *, waits: bool) -> Answer:
         if not (waits and self._shared):
-            answer: Answer = await self._handle.ask.remote(Envelope(owner, registered, "", packed).pack())
+            answer: Answer = await self._handle.ask.remote(envelope.pack())
             return answer
 
         async def call(client: str) -> Any:
             async with self._room:
-                return await self._handle.ask.remote(Envelope(owner, registered, client, packed).pack())
+                return await self._handle.ask.remote(replace(envelope, client=client).pack())
 
         return await self._collector.ask(call)
 

@@ -7,6 +7,7 @@ up to 170 MiB to keep. So with `placement="auto"` sessions get one while there i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +15,8 @@ from rojak_ray.clock import Clock
 from rojak_ray.errors import RayUnavailable
 from rojak_ray.journal.paths import Owner
 from rojak_ray.logs import get_logger
-from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
+from rojak_ray.runtime.host_map import HostMap
+from rojak_ray.runtime.settings import RuntimeSettings, host_name, session_name
 
 logger = get_logger(__name__)
 
@@ -77,8 +79,9 @@ class Cluster(Protocol):
 class Placements:
     """Decides where sessions live, and starts their actors a few at a time."""
 
-    def __init__(self, settings: RuntimeSettings, cluster: Cluster, clock: Clock) -> None:
-        """Nothing is placed; what Ray already has stays where it is."""
+    def __init__(self, settings: RuntimeSettings, cluster: Cluster, clock: Clock, hosts: Callable[[], HostMap]) -> None:
+        """Nothing is placed; what Ray already has stays where it is. `hosts` says who belongs where."""
+        self._hosts = hosts
         self._settings = settings
         self._cluster = cluster
         self._clock = clock
@@ -108,7 +111,7 @@ class Placements:
 
     async def _place(self, session_id: str) -> str:
         own = session_name(session_id)
-        shared = host_name(home_of(Owner("session", session_id), self._settings.hosts))
+        shared = host_name(self._hosts().home(Owner("session", session_id)))
         if self._settings.placement == "shared":
             return shared
         there = await self._cluster.own_actors()
@@ -139,10 +142,10 @@ class Placements:
         # Reserved before anything is waited for again: a crowd must not see the same room.
         own = session_name(session_id)
         self._starting.add(own)
-        home = home_of(Owner("session", session_id), self._settings.hosts)
-        if await self._cluster.host_has(home, session_id):
-            self._starting.discard(own)
-            return False
+        for index in self._hosts().homes(Owner("session", session_id)):
+            if await self._cluster.host_has(index, session_id):
+                self._starting.discard(own)
+                return False
         return True
 
     def _remember_shared(self, session_id: str) -> None:

@@ -24,6 +24,7 @@ from rojak_ray.reign.records import Claim
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.reign.witness import witness_of
 from rojak_ray.runtime.catalog_access import CatalogAccess
+from rojak_ray.runtime.host_map import HostMap
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.sessions.markers import any_of_reign
 from rojak_ray.storage.base import Store
@@ -50,6 +51,8 @@ class Told:
     standing: Standing
     valid_s: float
     left_s: float
+    hosts: HostMap | None = None
+    """Who belongs where; None from who does not know."""
 
 
 class ClusterReign:
@@ -104,10 +107,21 @@ class ReignNews:
         settings: RuntimeSettings,
         store: Store,
         *,
+        on_hosts: Callable[[HostMap], None] | None = None,
         catalog: AsksCatalog | None = None,
         cluster: Callable[[], str] | None = None,
     ) -> None:
-        """Nothing is known. `catalog` and `cluster`, its id in claims, are for tests; Ray has them."""
+        """Nothing is known.
+
+        Args:
+            settings: Of the installation.
+            store: Its storage.
+            on_hosts: Told who belongs where, before it is heard that anything may be opened. Who has to know that
+                waits for the catalog.
+            catalog: For tests; Ray has one.
+            cluster: Its id in claims, likewise.
+        """
+        self._on_hosts = on_hosts
         self._cluster = cluster or functools.partial(_cluster_id, settings)
         self._clock = SystemClock()
         self._catalog = catalog or CatalogAccess(settings.ray_namespace)
@@ -128,13 +142,15 @@ class ReignNews:
                 await self._clock.sleep(_LOOK_S)
             else:
                 late = self._clock.monotonic() - began  # the answer may have been on its way all that time
+                if told.hosts is not None and self._on_hosts is not None:
+                    self._on_hosts(told.hosts)
                 self.reign.learn(told.standing, told.valid_s - late, told.left_s - late)
 
     async def _ask(self) -> Told:
         async with asyncio.timeout(_ANSWER_S):
             asking = asyncio.create_task(self._catalog.call("reign", self.reign.standing), name="ask who rules")
             try:
-                if self.reign.standing.duty is Duty.UNKNOWN:
+                if self.reign.standing.duty is Duty.UNKNOWN and self._on_hosts is None:
                     answered, _ = await asyncio.wait([asking], timeout=_SILENT_S)
                     if not answered:
                         await self._find_out()

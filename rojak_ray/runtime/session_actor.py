@@ -22,14 +22,17 @@ from rojak_ray.reign.duties import follow
 from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.executor import RayStepExecutor
 from rojak_ray.runtime.frames import Kind
+from rojak_ray.runtime.host_map import HostMap
+from rojak_ray.runtime.hosts_on_ray import RayHosts
 from rojak_ray.runtime.link import LinkServer
 from rojak_ray.runtime.lookup import names_of
+from rojak_ray.runtime.moving import MovedAway, Residents
 from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
 from rojak_ray.runtime.reigning import ReignNews
-from rojak_ray.runtime.settings import RuntimeSettings, home_of, host_name, session_name
+from rojak_ray.runtime.settings import RuntimeSettings, host_name, session_name
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolStatistics
-from rojak_ray.sessions.requests import Ask
+from rojak_ray.sessions.requests import Ask, Reply
 from rojak_ray.storage.open import open_store
 from rojak_ray.storage.probe import check_durable
 
@@ -47,7 +50,9 @@ _LONGEST_WAIT_S = 30.0
 class _Shell:
     """What both actors do: open the storage, go on with what a lost process left, answer."""
 
-    def __init__(self, settings: RuntimeSettings, name: str, *, asks_models: bool) -> None:
+    def __init__(self, settings: RuntimeSettings, name: str, index: int | None = None) -> None:
+        """`index` is that of a shared host."""
+        asks_models = index is not None
         set_up_process()
         gc.set_threshold(*_COLLECT_AFTER)
         self._settings = settings
@@ -63,7 +68,8 @@ class _Shell:
             settings=settings.pool,
             keeping=settings.keeping,
         )
-        self._news = ReignNews(settings, self._store)
+        self.residents: Residents | None = None
+        self._news = ReignNews(settings, self._store, on_hosts=self._learn_hosts if index is not None else None)
         self.reign = self._news.reign
         self.pool = HostPool(
             self._store,
@@ -75,12 +81,19 @@ class _Shell:
             alone=not asks_models,
             reign=self.reign,
         )
+        if index is not None:
+            known = HostMap(settings.hosts)
+            self.residents = Residents(index, known, self.pool, RayHosts(settings), self._clock)
         self._listening = background("hear who rules", self._news.run, self._clock, longest_pause_s=_LONGEST_NEWS_S)
         self.began = asyncio.Event()
         """Set once it is known whether there is anything to go on with, and that was begun."""
 
         self._checked: asyncio.Task[None] | None = None
         self.asking = 0
+
+    def _learn_hosts(self, hosts: HostMap) -> None:
+        if self.residents is not None:
+            self.residents.learn(hosts)
 
     async def check_storage(self) -> None:
         """Prove once that the storage keeps its promises; again if that failed."""
@@ -144,8 +157,10 @@ class _Shell:
         try:
             self.executor.expect(envelope.registered)
             await self.check_storage()
-            reply = await self.pool.ask(envelope.owner, Ask.model_validate_json(envelope.ask))
+            reply = await self._ask_here(envelope, Ask.model_validate_json(envelope.ask))
             return reply.model_dump_json().encode()
+        except MovedAway as away:
+            return away.moved.pack()
         except RojakError as error:
             return error.with_traceback(None)
         except Exception as error:
@@ -154,13 +169,27 @@ class _Shell:
         finally:
             self.asking -= 1
 
+    async def _ask_here(self, envelope: Envelope, ask: Ask) -> Reply:
+        owner, residents = envelope.owner, self.residents
+        if residents is None:
+            return await self.pool.ask(owner, ask)
+        residents.learn(envelope.hosts)
+        if ask.only_follows:  # which keeps nobody from moving
+            async with residents.entering(owner):
+                pass
+            return await self.pool.ask(owner, ask)
+        async with residents.entering(owner):
+            return await self.pool.ask(owner, ask)
+
 
 class SessionHostActor:
     """A shared host: many conversations in one process."""
 
     def __init__(self, settings: RuntimeSettings, index: int) -> None:
         """Go on with what an earlier life of this actor, or of the whole cluster, left unfinished."""
-        self._shell = _Shell(settings, host_name(index), asks_models=True)
+        self._shell = _Shell(settings, host_name(index), index)
+        assert self._shell.residents is not None
+        self._residents = self._shell.residents
         self._outbox = Outbox(SystemClock(), RandomIds().new_id())
         self._settings = settings
         self._index = index
@@ -182,7 +211,7 @@ class SessionHostActor:
     async def wake(self, owners: list[Owner]) -> None:
         """Go on with these, if some lost process had them open. For the catalog's sweep; repeating it is harmless."""
         if self._shell.began.is_set():
-            await self._shell.wake(owners)
+            await self._residents.admitted(owners, lambda owner: self._shell.wake([owner]))
 
     async def link(self) -> str:
         """Where a client on this machine may bring its asks instead: see `LinkServer.name`."""
@@ -201,6 +230,20 @@ class SessionHostActor:
         await self._shell.began.wait()
         return self._shell.pool.has(Owner("session", session_id))
 
+    async def release(self, owner: Owner, hosts: HostMap) -> bool:
+        """For the host that is to have an owner: see `Residents.release`."""
+        await self._shell.began.wait()
+        return await self._residents.release(owner, hosts)
+
+    async def settle(self, hosts: HostMap) -> int:
+        """For the catalog: see `Residents.settle`."""
+        await self._shell.began.wait()
+        return await self._residents.settle(hosts)
+
+    async def describe(self) -> tuple[HostMap, str]:
+        """For the catalog: the newest map that is known here, and the node."""
+        return self._residents.hosts, ray.get_runtime_context().get_node_id()
+
     async def _warm_up(self) -> None:
         """Get ready for a first run, which takes a core a second; after a loss, what was under way comes first."""
         self._shell.executor.warm_up()
@@ -210,21 +253,38 @@ class SessionHostActor:
 
     async def _belongs(self) -> Callable[[Owner], bool]:
         """What is served here, as things stand."""
-        settings = self._settings
+        settings, hosts = self._settings, self._residents.hosts
         own = await asyncio.to_thread(names_of, settings) if settings.placement == "auto" else set[str]()
 
         def mine(owner: Owner) -> bool:
             alone = owner.kind == "session" and settings.placement != "shared"
             if alone and (settings.placement == "dedicated" or session_name(owner.id) in own):
                 return False
-            return home_of(owner, settings.hosts) == self._index
+            return hosts.home(owner) == self._index
 
         return mine
 
     async def _recover(self) -> None:
-        count = await self._shell.pool.recover(await self._belongs())
+        mine, hosts = await self._belongs(), self._residents.hosts
+        moving: list[Owner] = []
+
+        def nobody_elses(owner: Owner) -> bool:
+            if not mine(owner):
+                return False
+            if len(hosts.homes(owner)) > 1:
+                moving.append(owner)  # another host may have it
+                return False
+            return True
+
+        count = await self._shell.pool.recover(nobody_elses)
+        if moving:
+            self._arrivals = asyncio.create_task(self._admit(moving), name="open what may be open elsewhere")
         if count:
             logger.info("opened %d owners of a lost process again", count)
+
+    async def _admit(self, owners: list[Owner]) -> None:
+        await self._shell.began.wait()  # others may wait for that
+        await self._residents.admitted(owners, lambda owner: self._shell.wake([owner]))
 
 
 class SessionActor:
@@ -232,7 +292,7 @@ class SessionActor:
 
     def __init__(self, settings: RuntimeSettings, session_id: str) -> None:
         """Go on with what an earlier life left unfinished; end when the session goes to storage."""
-        self._shell = _Shell(settings, session_name(session_id), asks_models=False)
+        self._shell = _Shell(settings, session_name(session_id))
         self._owner = Owner("session", session_id)
         self._obedience = self._shell.obey(lambda: self._shell.pool.wake(self._owner), self._belongs)
         self._clock: Clock = SystemClock()

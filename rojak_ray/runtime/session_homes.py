@@ -5,8 +5,43 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from rojak_ray.clock import Clock
+from rojak_ray.journal.paths import Owner
+from rojak_ray.runtime.host_map import HostMap, Moved
 
 _MOST = 10_000
+
+
+class Residences:
+    """Which shared host a program asks for an owner: its home, unless it was told that the owner is elsewhere."""
+
+    def __init__(self, hosts: HostMap) -> None:
+        """Knows where everybody belongs."""
+        self._hosts = hosts
+        self._elsewhere: OrderedDict[Owner, int] = OrderedDict()
+
+    @property
+    def hosts(self) -> HostMap:
+        """The newest map that was heard of."""
+        return self._hosts
+
+    def of(self, owner: Owner) -> int:
+        """The host to ask."""
+        return self._elsewhere.get(owner, self._hosts.home(owner))
+
+    def learn(self, owner: Owner, moved: Moved) -> bool:
+        """A host has sent this program to another one; whether it would now ask one that it would not have asked."""
+        before = self.of(owner)
+        self._hosts = self._hosts.newer(moved.hosts)
+        self._elsewhere.pop(owner, None)
+        if moved.at != self._hosts.home(owner):
+            self._elsewhere[owner] = moved.at
+            while len(self._elsewhere) > _MOST:
+                self._elsewhere.popitem(last=False)
+        return self.of(owner) != before
+
+    def forget(self, owner: Owner) -> None:
+        """Whoever had it did not answer."""
+        self._elsewhere.pop(owner, None)
 
 
 class SessionHomes:

@@ -31,7 +31,10 @@ class RuntimeSettings:
     own while there is room ("auto"): see `Placements`."""
 
     hosts: int = 2
-    """Shared host actors; `AUTO_HOSTS`: as many as `hosts_for` says, once the cluster is known."""
+    """Shared host actors to begin with; `AUTO_HOSTS`: as many as `hosts_for` says, once the cluster is known."""
+
+    hosts_follow: bool = False
+    """Whether their number follows the CPUs of the cluster."""
 
     step_workers: int = 1
     """Step worker actors on each node."""
@@ -58,6 +61,9 @@ CPUS_PER_HOST = 4
 CATALOG = "CatalogActor"
 RETRIEVERS = "RetrieverActor"
 SCHEDULER = "SchedulerActor"
+SHARED_HOST = "SessionHostActor-"
+"""Ray names of shared hosts begin with it; their numbers follow."""
+
 SESSION_ACTOR = "SessionActor-"
 """Ray names of sessions' own actors begin with it."""
 
@@ -69,7 +75,7 @@ def hosts_for(cpus: float) -> int:
 
 def host_name(index: int) -> str:
     """Ray name of a shared host."""
-    return f"SessionHostActor-{index}"
+    return f"{SHARED_HOST}{index}"
 
 
 def session_name(session_id: str) -> str:

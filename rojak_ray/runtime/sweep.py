@@ -18,7 +18,8 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError
 from rojak_ray.concurrency import at_most
 from rojak_ray.journal.paths import Owner, Paths
 from rojak_ray.logs import get_logger
-from rojak_ray.runtime.settings import SCHEDULER, RuntimeSettings, home_of, session_name
+from rojak_ray.runtime.host_map import HostMap
+from rojak_ray.runtime.settings import SCHEDULER, RuntimeSettings, session_name
 from rojak_ray.schedules.service import has_schedules
 from rojak_ray.sessions.alarm import has_timers
 from rojak_ray.sessions.markers import active_owners
@@ -42,14 +43,16 @@ class Sweep:
         start_session: Callable[[str], ActorHandle[Any]],
         start_scheduler: Callable[[], ActorHandle[Any]],
         names: Callable[[], set[str]],
+        hosts: Callable[[], HostMap],
     ) -> None:
-        """Args: what an owner's home follows from, the storage, how actors are started, and which ones there are."""
+        """Args: settings, the storage, how actors are started, which ones there are, and who belongs where."""
         self._settings = settings
         self._store = store
         self._start_host = start_host
         self._start_session = start_session
         self._start_scheduler = start_scheduler
         self._names = names
+        self._hosts = hosts
         self._known: dict[str, Owner] = {}
 
     async def once(self, since: int = 0) -> None:
@@ -85,7 +88,7 @@ class Sweep:
             has_own = owner.kind == "session" and session_name(owner.id) in there
             # What a lost process left is gone on with by shared hosts if it may: starting its actor takes longer.
             if owner.kind == "run" or placement == "shared" or (placement == "auto" and not has_own):
-                homes.setdefault(home_of(owner, self._settings.hosts), []).append(owner)
+                homes.setdefault(self._hosts().home(owner), []).append(owner)
             else:
                 alone.append(owner.id)
         missing = [session_id for session_id in alone if session_name(session_id) not in there]

@@ -15,6 +15,7 @@ from rojak_ray.concurrency import background
 from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Reign
 from rojak_ray.runtime import actors
+from rojak_ray.runtime.host_keeping import HostKeeper
 from rojak_ray.runtime.settings import RuntimeSettings, step_worker_name
 from rojak_ray.runtime.shipping import FunctionEntry, ProviderEntry
 from rojak_ray.runtime.sweep import Sweep
@@ -40,6 +41,7 @@ class Upkeep:
         settings: RuntimeSettings,
         store: Store,
         reign: Reign,
+        hosts: HostKeeper,
         placed: Callable[[tuple[str, ...]], Awaitable[None]],
         clock: Clock | None = None,
         *,
@@ -51,12 +53,14 @@ class Upkeep:
             settings: Of the installation.
             store: Its storage.
             reign: Whether this cluster works on it.
+            hosts: How many shared hosts there are.
             placed: Told the names of the step workers whenever nodes were looked at.
             clock: For pauses.
             again: An earlier life of this process was lost: steps wait for what it did.
         """
         self._settings = settings
         self._reign = reign
+        self._hosts = hosts
         self._placed = placed
         self._clock = clock or SystemClock()
         self._start_host = functools.partial(actors.start_host, settings)
@@ -72,12 +76,14 @@ class Upkeep:
             start_session=functools.partial(actors.start_session, settings),
             start_scheduler=functools.partial(actors.start_scheduler, settings),
             names=functools.partial(actors.names_of, settings),
+            hosts=lambda: hosts.current,
         )
 
     def start(self) -> None:
         """Go on with it for as long as this process lives."""
         self._tasks = [
             background("keep step workers", self._keep_step_workers, self._clock),
+            background("decide how many shared hosts there are", self._hosts.run, self._clock),
             background("start the shared hosts", self._start_hosts, self._clock),
             background(
                 "look for unfinished work",
@@ -98,6 +104,7 @@ class Upkeep:
 
     async def _keep_sweeping(self) -> None:
         """Wake what was left unfinished: at once, as a lost cluster may have, and then every so often."""
+        await self._hosts.known()
         while True:
             standing = self._reign.standing
             if self._reign.rules:
@@ -107,7 +114,7 @@ class Upkeep:
     async def _start_hosts(self) -> None:
         """Start all shared hosts, once: whoever needs one that is gone starts it."""
         await self._clock.sleep(_REST_AFTER_S)
-        for index in range(self._settings.hosts):
+        for index in range((await self._hosts.known()).count):
             try:
                 await asyncio.to_thread(self._start_host, index)
             except (RayError, ValueError) as error:

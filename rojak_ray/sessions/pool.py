@@ -17,7 +17,6 @@ from rojak_ray.core.waiting import timers_of
 from rojak_ray.errors import (
     Fenced,
     RojakError,
-    StandsBy,
     StorageError,
     StoreUnavailable,
 )
@@ -28,6 +27,7 @@ from rojak_ray.logs import get_logger
 from rojak_ray.reign.reign import Duty, Reign
 from rojak_ray.sessions.alarm import remove_timers, set_timer
 from rojak_ray.sessions.batches import Batch, Follow
+from rojak_ray.sessions.earlier import wait_for_earlier_reigns
 from rojak_ray.sessions.host import FOR_EVER, HostClosed, SessionHost
 from rojak_ray.sessions.markers import Markers, active_owners, left_in
 from rojak_ray.sessions.pool_settings import PoolSettings, PoolStatistics
@@ -41,7 +41,6 @@ from rojak_ray.storage.base import Store
 logger = get_logger(__name__)
 
 _RECOVERIES_AT_ONCE = 16
-_HANDOVER_LOOK_S = 0.5
 _LOOK_S, _LONGEST_LOOK_S = 1.0, 16.0
 """How often storage is looked at for a follower of something that is not open here."""
 
@@ -108,7 +107,21 @@ class HostPool:
 
     def has(self, owner: Owner) -> bool:
         """Whether an owner is open here, or on its way in or out."""
-        return owner in self._hosts or owner in self._closing
+        return owner in self._hosts or owner in self._closing or _opening(owner) in self._trying
+
+    @property
+    def owners(self) -> list[Owner]:
+        """What is open here, or on its way in or out."""
+        return [*self._hosts, *self._closing]
+
+    async def dismiss(self, owner: Owner) -> bool:
+        """Let an owner go if it has nothing to do; whether it is not open here any more."""
+        if owner in self._closing:
+            await asyncio.wait([self._closing[owner]])
+        host = _result_of(self._hosts[owner]) if owner in self._hosts else None
+        if host is not None:
+            await self._let_go(host)
+        return not self.has(owner)
 
     async def ask(self, owner: Owner, ask: Ask) -> Reply:
         """Bring commands to the owner's host, opening it if need be.
@@ -342,7 +355,7 @@ class HostPool:
         closing = self._closing.get(owner)
         if closing is not None:
             await asyncio.wait([closing])  # it still reads and writes
-        await self._wait_for_earlier_reigns(owner)
+        await wait_for_earlier_reigns(owner, self._reign, self._markers, self._clock)
         reign = self._reign.standing.number
         journal = Journal(self._store, self._paths, owner, self._clock, self._ids, self._settings.snapshot_bytes)
         host = SessionHost(journal, self._executor, self._clock, self._ended, self._suspicion, self._needs)
@@ -363,23 +376,6 @@ class HostPool:
         host.reign = reign
         return host
 
-    async def _wait_for_earlier_reigns(self, owner: Owner) -> None:
-        """Return when no other cluster has the owner open, as far as this one can know.
-
-        Raises:
-            StandsBy: Nothing may be opened here, or the cluster before is still at work on this owner.
-        """
-        ends_at = self._clock.monotonic() + self._reign.patience_s
-        while True:
-            standing = self._reign.standing
-            if not self._reign.rules:
-                raise standing.refusal()
-            if not standing.handover or not await self._markers.held_before(owner, standing.number):
-                return
-            if self._clock.monotonic() >= ends_at:
-                raise StandsBy(f"{owner} is being finished by the cluster that ruled before; ask again in a minute.")
-            await self._reign.news(standing, _HANDOVER_LOOK_S)
-
     def _open_hosts(self) -> list[SessionHost]:
         return [host for task in self._hosts.values() if (host := _result_of(task)) is not None]
 
@@ -395,7 +391,7 @@ class HostPool:
             self._open_later(host.owner)
 
     def _open_later(self, owner: Owner) -> None:
-        self._keep_trying(f"open {owner}", lambda: self._host(owner))
+        self._keep_trying(_opening(owner), lambda: self._host(owner))
 
     async def _try_to_open(self, owner: Owner) -> None:
         """Open an owner, later if not now."""
@@ -486,6 +482,10 @@ class HostPool:
         except StorageError as error:
             # A marker too many costs one needless opening after a loss.
             logger.warning("could not unmark %s: %s", host.owner, error)
+
+
+def _opening(owner: Owner) -> str:
+    return f"open {owner}"
 
 
 def _result_of(opening: asyncio.Task[SessionHost]) -> SessionHost | None:

@@ -39,6 +39,9 @@ class PoolSettings:
     code_wait_after_loss_s: float = 600.0
     """The same for a run that outlived its process: workers come back later than hosts."""
 
+    fewer_hosts_after_s: float = 60.0
+    """How long nodes must be gone before the shared hosts become fewer, where their number follows the cluster."""
+
     reign: ReignSettings = field(default_factory=ReignSettings)
     """How fast clusters on one storage notice each other, and how patient they are."""
 

@@ -28,6 +28,10 @@ class Trying:
         """Whether anything still has to be done."""
         return bool(self._tasks)
 
+    def __contains__(self, what: str) -> bool:
+        """Whether this is being tried."""
+        return what in self._tasks
+
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """To be cancelled in the end."""

@@ -16,6 +16,7 @@ from rojak_ray.journal.paths import Owner
 from rojak_ray.runtime.envelope import Envelope
 from rojak_ray.runtime.frames import Content, Kind
 from rojak_ray.runtime.host_access import HostAccess
+from rojak_ray.runtime.host_map import HostMap
 from rojak_ray.runtime.link import LinkServer
 from rojak_ray.runtime.outbox import RepliesLost
 
@@ -72,7 +73,7 @@ async def access(host: Host) -> AsyncIterator[HostAccess]:
 
 async def ask(access: HostAccess, what: bytes = b"a", *, waits: bool = False) -> object:
     async with asyncio.timeout(HANG_S):
-        return await access.ask(RUN, what, ("life", 1), waits=waits)
+        return await access.ask(RUN, what, ("life", 1), HostMap(2), waits=waits)
 
 
 async def linked(access: HostAccess) -> None:

@@ -22,6 +22,7 @@ from rojak_ray.reign.keeper import ReignKeeper
 from rojak_ray.reign.records import Claim
 from rojak_ray.reign.reign import Duty, Reign, Standing
 from rojak_ray.runtime.holding import Holding
+from rojak_ray.runtime.host_keeping import HostKeeper
 from rojak_ray.runtime.publishing import Publisher
 from rojak_ray.runtime.reigning import ReignNews, Told
 from rojak_ray.runtime.session_actor import SessionActor
@@ -119,6 +120,20 @@ def hearing_who_rules(trouble: Trouble, clock: FakeClock) -> Work:
     return news.run
 
 
+def keeper_of_hosts(clock: FakeClock, **hosts: Any) -> HostKeeper:
+    keeper = HostKeeper(1, SimpleNamespace(**hosts), clock, follows=bool(hosts))  # type: ignore[arg-type]
+    keeper._known.set()
+    return keeper
+
+
+def deciding_how_many_hosts(trouble: Trouble, clock: FakeClock) -> Work:
+    async def cpus() -> float:
+        trouble.meet()
+        return 8.0
+
+    return keeper_of_hosts(clock, cpus=cpus).run
+
+
 def sweeping_a_cluster(trouble: Trouble, clock: FakeClock) -> Work:
     reign = Reign(clock)
     reign.learn(Standing(Duty.RULES, 1))
@@ -129,14 +144,14 @@ def sweeping_a_cluster(trouble: Trouble, clock: FakeClock) -> Work:
 
     reign.news = news  # type: ignore[method-assign]
     settings = RuntimeSettings(namespace="n", storage="file:///x")
-    upkeep = Upkeep(settings, MemoryStore(), reign, trouble.meet_async)
+    upkeep = Upkeep(settings, MemoryStore(), reign, keeper_of_hosts(clock), trouble.meet_async)
     upkeep._sweep.once = trouble.meet_async  # type: ignore[method-assign]
     return upkeep._keep_sweeping
 
 
 def upkeep_of(clock: FakeClock) -> Upkeep:
     settings = RuntimeSettings(namespace="n", storage="file:///x", hosts=1)
-    return Upkeep(settings, MemoryStore(), Reign(clock), Trouble(ValueError).meet_async, clock)
+    return Upkeep(settings, MemoryStore(), Reign(clock), keeper_of_hosts(clock), Trouble(ValueError).meet_async, clock)
 
 
 def keeping_step_workers(trouble: Trouble, clock: FakeClock) -> Work:
@@ -244,6 +259,7 @@ LOOPS = [
     Loop(hearing_who_rules, ("hear who rules",)),
     Loop(sweeping_a_cluster, ("look for unfinished work",)),
     Loop(keeping_step_workers, ("keep step workers",)),
+    Loop(deciding_how_many_hosts, ("decide how many shared hosts there are",)),
     # A host that cannot be started is left to its first caller.
     Loop(starting_shared_hosts, ("start the shared hosts",), (ValueError,), endless=False, pauses_for_real=True),
     Loop(staying_registered, ("stay registered",)),

@@ -10,6 +10,7 @@ from support.waiting import HANG_S
 
 from rojak_ray.errors import RayUnavailable
 from rojak_ray.journal.paths import Owner
+from rojak_ray.runtime.host_map import HostMap
 from rojak_ray.runtime.placement import MOST_OWN_ACTORS, STARTS_AT_ONCE, Capacity, Placements
 from rojak_ray.runtime.session_homes import SessionHomes
 from rojak_ray.runtime.settings import Placement, RuntimeSettings, home_of, host_name, hosts_for, session_name
@@ -58,7 +59,8 @@ class FakeCluster:
 
 def placements(cluster: FakeCluster, placement: Placement = "auto") -> tuple[Placements, FakeClock]:
     clock = FakeClock()
-    return Placements(RuntimeSettings(namespace="n", storage="s", placement=placement), cluster, clock), clock
+    settings = RuntimeSettings(namespace="n", storage="s", placement=placement)
+    return Placements(settings, cluster, clock, lambda: HostMap(2)), clock
 
 
 def shared_name(session_id: str) -> str:
