@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import itertools
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from rojak_ray.clock import Clock
+from rojak_ray.clock import Clock, SystemClock
 from rojak_ray.errors import RojakError
 from rojak_ray.logs import get_logger
 
@@ -77,6 +79,39 @@ def cancelled_by_us() -> bool:
     """Whether the running task was itself told to stop; else a cancellation it meets is that of something it awaits."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+ONE_AT_A_TIME = threading.Lock()
+"""Held by a thread that reads a large value: several at once would leave an event loop beside them no time."""
+
+_SLICE_S = 0.002
+_BREATH_S = 0.0001
+_NEVER = threading.Event()
+
+
+class Breath:
+    """Long work in a thread, which gives the interpreter to an event loop beside it every few milliseconds.
+
+    Python by itself lets a thread go on for 5 ms whenever another one asks, and a loop asks several times a turn.
+    """
+
+    def __init__(self) -> None:
+        """The work begins."""
+        self._now = SystemClock().monotonic
+        self._until = self._now() + _SLICE_S
+
+    def take(self) -> None:
+        """To be called after each small piece of work."""
+        if self._now() >= self._until:
+            _NEVER.wait(_BREATH_S)
+            self._until = self._now() + _SLICE_S
+
+    def over(self, work: Iterable[T], at_once: int) -> Iterator[list[T]]:
+        """The items in order, so many at a time, with a breath after each lot."""
+        items = iter(work)
+        while lot := list(itertools.islice(items, at_once)):
+            yield lot
+            self.take()
 
 
 async def at_most(number: int, work: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:

@@ -10,15 +10,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from rojak_ray.checks import is_kind
+from rojak_ray.concurrency import Breath
 
 _COLLECTIONS = (list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+_AT_ONCE = 256
 _DEEPEST = 100
 """Text cannot be made of what is nested deeper."""
 
 
 def all_within(value: Any) -> Iterator[Any]:
     """A value and everything it holds, each object once, however many ways lead to it."""
+    breath = Breath()
     seen: dict[int, Any] = {}
     waiting: list[tuple[Any, int]] = [(value, 0)]
     while waiting:
@@ -29,8 +32,10 @@ def all_within(value: Any) -> Iterator[Any]:
             continue
         seen[id(item)] = item  # held, so that its id cannot pass to another object meanwhile
         yield item
+        if not len(seen) % _AT_ONCE:
+            breath.take()
         if depth < _DEEPEST:
-            waiting += [(inner, depth + 1) for inner in held_by(item)]
+            waiting += [(inner, depth + 1) for inner in held_by(item) if type(inner) not in _PLAIN]
 
 
 def held_by(value: Any) -> Iterable[Any]:

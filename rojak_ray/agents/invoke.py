@@ -32,6 +32,7 @@ from rojak_ray.agents.schema import FunctionDefinition
 from rojak_ray.agents.shown import is_part, shown
 from rojak_ray.checks import is_kind, kind_of, kind_of_class
 from rojak_ray.checks import shown as shown_short
+from rojak_ray.concurrency import Breath
 from rojak_ray.errors import InvalidContext
 from rojak_ray.messages import (
     RESULT_BYTES,
@@ -46,6 +47,7 @@ from rojak_ray.messages import (
 )
 
 _MOST_PROBLEMS = 5
+_PIECES_AT_ONCE = 512
 _HEAVY_BYTES = 1024 * 1024
 _HOW_TO_WAIT = "Return WaitForAnswer(...) itself, or AgentExecuteFnResult(output=WaitForAnswer(...))."
 _HOW_TO_HAND_OVER = "Return the agent itself, or AgentExecuteFnResult(output=..., agent=...)."
@@ -327,7 +329,8 @@ def _as_json(value: Any) -> str:
     if weighs_more(value, _HEAVY_BYTES):
         encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=to_jsonable_python)
         with contextlib.suppress(TypeError):  # keys that only pydantic can turn into text
-            return "".join(encoder.iterencode(value))
+            lots = Breath().over(encoder.iterencode(value), _PIECES_AT_ONCE)
+            return "".join(map("".join, lots))
     return json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from rojak_ray.messages.parts import Content, FilePart, ImagePart, Part, TextPart
+from rojak_ray.messages.text import pieces_of
 
 RESULT_BYTES = 256 * 1024
 """Of a function's result that a model is given, unless the function says otherwise: more than any model reads well."""
@@ -31,7 +32,7 @@ _PER_NODE = 4
 
 def size_of(text: str) -> int:
     """Bytes of a text as UTF-8, half characters counted as what replaces them."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return len(text) if text.isascii() else sum(len(piece.encode("utf-8", "replace")) for piece in pieces_of(text))
 
 
 def is_longer(text: str, most: int) -> bool:
@@ -47,14 +48,16 @@ def bounded_text(text: str, most: int, what: str = "result") -> str:
         most: Bytes of it to keep; the words about the cut come on top.
         what: What it is, for those words.
     """
-    if not is_longer(text, most):
+    if len(text) * 4 <= most or (size := size_of(text)) <= most:
         return text
-    data = text.encode("utf-8", "replace")
     head = int(most * _HEAD_SHARE)
-    begin, end = data[:head].decode("utf-8", "ignore"), data[len(data) - (most - head) :].decode("utf-8", "ignore")
-    cut = len(data) - most
+    tail = most - head
+    begin = text[:head].encode("utf-8", "replace")[:head].decode("utf-8", "ignore")
+    end_data = text[-tail:].encode("utf-8", "replace") if tail else b""
+    end = end_data[max(0, len(end_data) - tail) :].decode("utf-8", "ignore")
+    cut = size - most
     return (
-        f"{begin}\n[... The {what} has {len(data):,} bytes, of which {most:,} are given: {cut:,} bytes were cut here. "
+        f"{begin}\n[... The {what} has {size:,} bytes, of which {most:,} are given: {cut:,} bytes were cut here. "
         f"Ask for less at a time to see them. ...]\n{end}"
     )
 

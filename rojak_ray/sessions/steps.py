@@ -26,7 +26,7 @@ from rojak_ray.agents.invoke import (
 from rojak_ray.agents.schema import FunctionDefinition, is_async
 from rojak_ray.agents.sharing import shares_context
 from rojak_ray.agents.spec import FunctionRef, PolicySpec, Refer, encode_agent
-from rojak_ray.concurrency import cancelled_by_us
+from rojak_ray.concurrency import ONE_AT_A_TIME, cancelled_by_us
 from rojak_ray.core.events import CallPlan
 from rojak_ray.core.retrying import is_last_attempt
 from rojak_ray.core.steps import (
@@ -49,6 +49,7 @@ from rojak_ray.messages import (
     clean_text,
     content_text,
     to_public,
+    weighs_more,
 )
 from rojak_ray.sessions.failures import describe, error_of
 from rojak_ray.sessions.keeping import Keeper, keep_whole
@@ -56,6 +57,8 @@ from rojak_ray.sessions.pieces import Pace, Pieces
 from rojak_ray.sessions.providers import ProviderSource
 from rojak_ray.sessions.responses import read_response
 from rojak_ray.sessions.user_code import StepFailed, UserCode, in_time
+
+_HEAVY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +276,8 @@ class FunctionCall:
         settings, agent = self.definition.settings, self._step.agent
         most = min(settings.max_result_bytes, agent.max_result_bytes or settings.max_result_bytes)
         before = self._step.context_variables
-        return read_result(whole, before, self._context, most, keep=settings.keep_result)
+        with ONE_AT_A_TIME if weighs_more(whole, _HEAVY_BYTES) else contextlib.nullcontext():
+            return read_result(whole, before, self._context, most, keep=settings.keep_result)
 
 
 def finished(outcome: FunctionOutcome, refer: Refer) -> FunctionResult | WaitingResult:

@@ -16,7 +16,18 @@ from rojak_ray import Agent, AgentActivities, AgentResponse, function
 from rojak_ray.agents.invoke import read_result
 from rojak_ray.agents.results import AgentExecuteFnResult, AgentToolCall, ToolCallFunction
 from rojak_ray.errors import InvalidContext, InvalidMessage, RunFailed
-from rojak_ray.messages import RESULT_BYTES, TEXT_BYTES, ImagePart, TextPart, bounded_text, read_context, weighs_more
+from rojak_ray.messages import (
+    RESULT_BYTES,
+    TEXT_BYTES,
+    ImagePart,
+    TextPart,
+    bounded_text,
+    clean_text,
+    read_context,
+    weighs_more,
+)
+from rojak_ray.messages import text as text_module
+from rojak_ray.messages.bounds import size_of
 from rojak_ray.testing.runtime import InProcessRuntime
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -212,3 +223,36 @@ async def test_the_loop_goes_on_while_a_large_result_is_read() -> None:
         await runtime.run(agent=Scripted(name="A", model="m", functions=[look]), messages="hi")
         await turning
     assert turns == 10
+
+
+@given(text=st.text(st.sampled_from("ab \u00fc\u4f60\U0001f369\ud800\udfff"), max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_a_text_is_measured_and_cleaned_in_pieces_as_in_one(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_module, "_PIECE", 3)
+        assert size_of(text) == len(text.encode("utf-8", "replace"))
+        assert clean_text(text) == text.encode("utf-8", "replace").decode()
+
+
+async def test_large_results_are_read_one_at_a_time() -> None:
+    reading, most = [0], [0]
+
+    class Slow:
+        def __init__(self) -> None:
+            self.text = "x" * 2_000_000
+
+        def __str__(self) -> str:
+            reading[0] += 1
+            most[0] = max(most[0], reading[0])
+            threading.Event().wait(0.001)
+            reading[0] -= 1
+            return self.text
+
+    def large() -> Any:
+        return Slow()
+
+    async with InProcessRuntime() as runtime:
+        await runtime.create_worker([Activities()])
+        agent = Scripted(name="A", model="m", functions=[large])
+        await asyncio.gather(*(runtime.run(agent=agent, messages="hi") for _ in range(8)))
+    assert most == [1]
