@@ -118,6 +118,9 @@ class SessionHost:
         self._held = False
         """Whether steps must not start yet: what the last host left has not been taken over."""
 
+        self._finishing = False
+        """Whether no step may begin here any more."""
+
         self._progress = asyncio.Event()
         self._rang_at: datetime | None = None
         """Up to when the alarm clock has rung here: timers until then are used up."""
@@ -144,9 +147,12 @@ class SessionHost:
 
     @property
     def may_go(self) -> bool:
-        """Whether nothing is left to do here: it is idle, or its run is recorded as resting."""
+        """Whether nothing is left to do here: it is idle, or its run is recorded as resting.
+
+        One that has finished early has steps left, which somebody has to begin: another cluster, or this one again.
+        """
         resting = self._state.run is not None and self._state.run.rested and not self._rang(next_due(self._state))
-        return self.idle or (resting and not self._asked)
+        return self.idle or (resting and not self._asked and not self._finishing)
 
     def _rang(self, at: datetime | None) -> bool:
         """Whether the timer for then was taken here already, so that nobody will be woken by it."""
@@ -282,7 +288,7 @@ class SessionHost:
 
         None: there is something to do, or somebody waits for the outcome. `FOR_EVER`: nothing before an answer comes.
         """
-        busy = self._asked or self._held or self._endings.waiting or not self._under_way.quiet
+        busy = self._asked or self._held or self._endings.waiting or not self._under_way.quiet or self._finishing
         if busy or self._state.run is None or self._state.set_aside is not None or self.failure is not None:
             return None
         return next_due(self._state) or FOR_EVER
@@ -303,6 +309,8 @@ class SessionHost:
         await self._submit((Rest(until=None if until == FOR_EVER else until),))
         if self._state.run is not None and self._state.run.rested:
             return True
+        if self._finishing:  # meanwhile: then what it has held stays so
+            return False
         self._under_way.release()
         self._start_pending()
         return False
@@ -316,6 +324,7 @@ class SessionHost:
         Raises:
             StorageError: It could not be recorded, and the host has ended.
         """
+        self._finishing = True
         self._under_way.hold()
         ends_at = self._clock.monotonic() + within_s
         while self.failure is None and (self._asked or not self._under_way.quiet):

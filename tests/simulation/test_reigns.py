@@ -25,3 +25,15 @@ def test_without_this_part_living_clusters_take_work_from_each_other(without: Wi
         if run_reigns(seed, calm=True, without=without).wrong:
             return
     pytest.fail(f"none of 60 calm schedules noticed that clusters do without {without}")
+
+
+@pytest.mark.parametrize(
+    ("seed", "calm"),
+    [
+        (334, True),  # a conversation was about to rest while it was being finished, and began new steps
+        (514, True),  # a cluster took over again from the one that had just followed it, before all was let go
+        (294, False),
+    ],
+)
+def test_schedules_that_once_found_something(seed: int, calm: bool) -> None:
+    assert not run_reigns(seed, calm=calm).wrong
