@@ -20,17 +20,19 @@ async def follow(
 
     Args:
         reign: Whose standing counts.
-        begin: Go on with what is unfinished. Repeated while work of an earlier reign is being let go; an error is
-            repeated as well.
+        begin: Go on with what is unfinished. Repeated while work of an earlier reign is being let go, and when this
+            process could not know for a while whether its cluster ruled; an error is repeated as well.
         end: Let everything go. Repeating it is harmless.
         done: A standing for which that has happened.
     """
+    lapses = reign.lapses
     while True:
         standing = reign.standing
-        if standing != done:
+        if standing != done or reign.lapses != lapses:
+            lapses = reign.lapses
             if standing.duty is Duty.RULES:
                 await begin()
             elif standing.duty not in {Duty.UNKNOWN, Duty.FREE}:
                 await end()
         done = None if standing.handover else standing
-        await reign.news(standing, _AGAIN_S if standing.handover else None)
+        await reign.news(standing, _AGAIN_S if standing.handover else None, lapses)

@@ -80,6 +80,10 @@ class Reign:
         self._valid_until = -math.inf
         self._ends_at = math.inf
         self._news = asyncio.Event()
+        self.lapses = 0
+        """How often this process, while its cluster ruled, went without news for too long and then heard that it rules
+        still. What ended in between was left to whoever would rule next, so each time it has to be looked for anew."""
+
         self.on_want: Callable[[], None] | None = None
         """Told when somebody wants something begun here and must wait."""
 
@@ -114,15 +118,23 @@ class Reign:
         """Take in what was heard; `valid_s` and `left_s` count from now."""
         now, ruled, seen = self._clock.monotonic(), self.rules, self._standing
         self._standing, self._valid_until, self._ends_at = standing, now + valid_s, now + left_s
+        if self.rules and not ruled and seen.duty is Duty.RULES:
+            self.lapses += 1
         if standing != seen or self.rules != ruled:
             self._news.set()
             self._news = asyncio.Event()
 
-    async def news(self, seen: Standing, wait_s: float | None = None) -> Standing:
-        """The standing, as soon as it is another one than was seen, or after some seconds."""
+    async def news(self, seen: Standing, wait_s: float | None = None, lapses: int | None = None) -> Standing:
+        """The standing, as soon as it is another one than was seen, or after some seconds.
+
+        Args:
+            seen: Standing that is known.
+            wait_s: Most seconds; None for ever.
+            lapses: If given, it also ends once there have been more of them than so.
+        """
         try:
             async with asyncio.timeout(wait_s):
-                while self._standing == seen:
+                while self._standing == seen and (lapses is None or self.lapses == lapses):
                     await self._news.wait()
         except TimeoutError:
             pass

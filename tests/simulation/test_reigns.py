@@ -33,6 +33,8 @@ def test_without_this_part_living_clusters_take_work_from_each_other(without: Wi
         (334, True),  # a conversation was about to rest while it was being finished, and began new steps
         (514, True),  # a cluster took over again from the one that had just followed it, before all was let go
         (294, False),
+        (886, False),  # a ruler that could not renew for a while ruled on, and nobody went on with what it had left
+        (918, False),
     ],
 )
 def test_schedules_that_once_found_something(seed: int, calm: bool) -> None:
