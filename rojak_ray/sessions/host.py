@@ -44,7 +44,7 @@ from rojak_ray.sessions.events import SessionEvent
 from rojak_ray.sessions.feed import Feed
 from rojak_ray.sessions.inbox import Inbox, Item
 from rojak_ray.sessions.naming import Naming
-from rojak_ray.sessions.narration import narrate, warn
+from rojak_ray.sessions.narration import log_event
 from rojak_ray.sessions.order import Turnstile
 from rojak_ray.sessions.ports import Needs, StepExecutor
 from rojak_ray.sessions.probation import Suspicion
@@ -422,18 +422,11 @@ class SessionHost:
         self._feed.advance(told, self._journal.position.seq, speaking, idle=state.idle, set_aside=set_aside)
 
     def _fold(self, state: SessionState, event: Event, number: int, told: list[SessionEvent] | None) -> SessionState:
-        self._tell(state, event)
+        log_event(self.owner, state, event)
         after = evolve(state, event)
         if told is not None:
             told += publish(state, event, after, number)
         return after
-
-    def _tell(self, state: SessionState, event: Event) -> None:
-        """Log what people asked to hear, and what they should."""
-        if state.debug and (line := narrate(state, event)):
-            logger.info("%s: %s", self.owner, line)
-        if warning := warn(state, event):
-            logger.warning("%s: %s", self.owner, warning)
 
     async def _purge(self, state: SessionState) -> None:
         """Remove what a deleted conversation stored, after any snapshot of it that is on its way."""

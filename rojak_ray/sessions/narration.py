@@ -25,9 +25,21 @@ from rojak_ray.core.events import (
 )
 from rojak_ray.core.pending import retriever_index
 from rojak_ray.core.state import SessionState
+from rojak_ray.journal.paths import Owner
+from rojak_ray.logs import get_logger
 from rojak_ray.messages import describe_content
 
+logger = get_logger(__name__)
+
 _LONGEST = 500
+
+
+def log_event(owner: Owner, state: SessionState, event: Event) -> None:
+    """Log what people asked to hear about a conversation, and what they should; `state` is the one before the event."""
+    if state.debug and (line := narrate(state, event)):
+        logger.info("%s: %s", owner, line)
+    if warning := warn(state, event):
+        logger.warning("%s: %s", owner, warning)
 
 
 def narrate(state: SessionState, event: Event) -> str | None:
