@@ -56,6 +56,8 @@ class Figures:
     """Of the processors, for each request, by process."""
 
     last_cpu_ms: dict[str, float]
+    by_tenth_mb: dict[str, list[float]]
+    """Resident after each tenth, the first being the one that is not counted: what fills up stops growing."""
 
 
 def agent_for(number: int) -> OfflineAgent:
@@ -133,14 +135,15 @@ async def measured(
         return took, {name: (after[name] - before[name]) * 1e3 / part for name in before}
 
     await some()
-    before = await each(resident_mb)
-    first, first_cpu = await some()
-    for _ in range(8):
-        await some()
-    last, last_cpu = await some()
-    after = await each(resident_mb)
-    grown = {name: after[name] - before[name] for name in before}
-    return Figures(where, 10 * part, grown, first, last, first_cpu, last_cpu)
+    looks = [await each(resident_mb)]
+    costs = list[tuple[float, dict[str, float]]]()
+    for _ in range(10):
+        costs.append(await some())
+        looks.append(await each(resident_mb))
+    (first, first_cpu), (last, last_cpu) = costs[0], costs[-1]
+    by_tenth = {name: [look[name] for look in looks] for name in looks[0]}
+    grown = {name: sizes[-1] - sizes[0] for name, sizes in by_tenth.items()}
+    return Figures(where, 10 * part, grown, first, last, first_cpu, last_cpu, by_tenth)
 
 
 async def in_process(count: int) -> Figures:
@@ -193,6 +196,8 @@ def report(figures: list[Figures], console: Console) -> None:
             f"{each.requests} requests {each.where}: {grown} MB (budget: 20); "
             f"{each.first_ms:.1f} ms each at first, {each.last_ms:.1f} ms in the end"
         )
+        for name, sizes in each.by_tenth_mb.items():
+            console.print(f"  {name}, after each tenth: {', '.join(f'{size:.0f}' for size in sizes)} MB")
         for name, first in each.first_cpu_ms.items():
             console.print(
                 f"  processors, {name}: {first:.2f} ms each at first, {each.last_cpu_ms[name]:.2f} in the end"
