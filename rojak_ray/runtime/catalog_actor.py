@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import ray
-
 from rojak_ray.clock import SystemClock
 from rojak_ray.errors import RojakError
 from rojak_ray.runtime.catalog import Catalog, Version
 from rojak_ray.runtime.host_map import HostMap
+from rojak_ray.runtime.restarts import was_started_again
 from rojak_ray.runtime.settings import RuntimeSettings
 from rojak_ray.runtime.shipping import FunctionEntry, Parcel, ProviderEntry
 
@@ -39,7 +38,7 @@ class CatalogActor(Catalog):
         from rojak_ray.storage.open import open_store
 
         super().__init__(settings)
-        again = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        again = was_started_again()
         self._keeper = HostKeeper(
             settings.hosts,
             RayHosts(settings),

@@ -29,6 +29,7 @@ from rojak_ray.runtime.lookup import names_of
 from rojak_ray.runtime.moving import MovedAway, Residents
 from rojak_ray.runtime.outbox import FETCH_S, Answer, Delivery, Outbox, Ticket
 from rojak_ray.runtime.reigning import ReignNews
+from rojak_ray.runtime.restarts import was_started_again
 from rojak_ray.runtime.settings import RuntimeSettings, host_name, session_name
 from rojak_ray.sessions.pool import HostPool
 from rojak_ray.sessions.pool_settings import PoolStatistics
@@ -247,7 +248,7 @@ class SessionHostActor:
     async def _warm_up(self) -> None:
         """Get ready for a first run, which takes a core a second; after a loss, what was under way comes first."""
         self._shell.executor.warm_up()
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        if await asyncio.to_thread(was_started_again):
             await self._shell.began.wait()
         threading.Thread(target=preload_sdks, args=(os.environ,), name="preload", daemon=True).start()
 
