@@ -194,7 +194,7 @@ class SessionHostActor:
         self._outbox = Outbox(SystemClock(), RandomIds().new_id())
         self._settings = settings
         self._index = index
-        self._obedience = self._shell.obey(self._recover, self._belongs)
+        self._obedience = self._shell.obey(self._recover, self._nobody_elses)
         self._warming = asyncio.create_task(self._warm_up(), name="get ready for functions and vendors")
 
     async def ask(self, packed: bytes) -> Answer | Ticket:
@@ -264,6 +264,11 @@ class SessionHostActor:
             return hosts.home(owner) == self._index
 
         return mine
+
+    async def _nobody_elses(self) -> Callable[[Owner], bool]:
+        """What is served here and open at no other host, whatever numbers of hosts there were."""
+        mine, hosts = await self._belongs(), self._residents.hosts
+        return lambda owner: mine(owner) and len(hosts.homes(owner)) == 1
 
     async def _recover(self) -> None:
         mine, hosts = await self._belongs(), self._residents.hosts
