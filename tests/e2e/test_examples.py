@@ -1,4 +1,4 @@
-"""Every example runs as it stands: all without Ray, four of them on Ray as well."""
+"""Every example runs as it stands: all but one without Ray, some of them on Ray as well."""
 
 import os
 import re
@@ -31,9 +31,25 @@ SAYS = {
     ],
     "schedule": ["the first guest", "one more guest than before", "paused: closed for today", "backfilled: "],
     "waiting": ["Somebody is asked: Refund $12.50?", "approved by Mei"],
+    "weather": [
+        "ValueError: There is no report yet",
+        "the weather in Singapore? According to get_weather: 31 °C",
+        "Berlin, tomorrow: -2 °C",
+        "'units': 'metric'",
+    ],
+    "from_rojak": ["Sales ['Triage', 'Sales']", "Mei gets a red bike."],
+    "fan_out": ["100 of 100 runs answered: {'bad': 33, 'good': 34, 'neutral': 33}"],
+    "resources": ['"pin": 959', "kopi costs $5"],
+    "crash": [
+        "A kilo of flour. A warm loaf. Sold for $4.\n"
+        "flour is bought\nbread is baked (attempt 1)\nbread is baked (attempt 2)\nbread is sold\n"
+    ],
     "testing": ["2 tests passed"],
     "in_process": ["{'name': 'Mei'}", "['user', 'assistant', 'tool', 'assistant']"],
 }
+ON_RAY_ALONE = {"crash"}
+ON_RAY_TOO = ["session", "custom_provider", "retriever", "waiting", "fan_out", "resources"]
+LINES = 120
 
 
 def run(example: str, *arguments: str, storage: Path, timeout_s: float) -> str:
@@ -59,20 +75,20 @@ def test_every_example_is_listed_and_short():
     readme = (EXAMPLES / "README.md").read_text()
     for name in folders:
         assert f"({name}/main.py)" in readme
-        assert len((EXAMPLES / name / "main.py").read_text().splitlines()) <= 80
+        assert len((EXAMPLES / name / "main.py").read_text().splitlines()) <= LINES
 
 
-@pytest.mark.parametrize("example", SAYS)
+@pytest.mark.parametrize("example", [name for name in SAYS if name not in ON_RAY_ALONE])
 def test_example_without_ray(example: str, tmp_path: Path):
-    out = run(example, "--in-process", storage=tmp_path, timeout_s=60)
+    out = run(example, "--in-process", storage=tmp_path, timeout_s=HANG_S)
     for words in SAYS[example]:
         assert words in out
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("example", ["session", "custom_provider", "retriever", "waiting"])
+@pytest.mark.parametrize("example", [*ON_RAY_TOO, *ON_RAY_ALONE])
 def test_example_on_ray(example: str, tmp_path: Path):
-    out = run(example, storage=tmp_path, timeout_s=110)
+    out = run(example, storage=tmp_path, timeout_s=HANG_S)
     for words in SAYS[example]:
         assert words in out
 
