@@ -70,12 +70,13 @@ def connect(address: str | None, ray_options: dict[str, Any]) -> bool:
         Whether Ray was started here (and ends with this process).
 
     Raises:
-        RayUnavailable: Neither worked; the text has Ray's words.
+        RayUnavailable: Neither worked, or this process has joined another cluster; the text has Ray's words.
     """
     prepare_environment()
     import ray
 
     if ray.is_initialized():
+        _check_it_is(address)
         return False
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": ray_options.get("log_to_driver", True)}
     with _ray_noise_muted():
@@ -107,6 +108,7 @@ def join(address: str | None) -> bool:
     import ray
 
     if ray.is_initialized():
+        _check_it_is(address)
         return True
     with _ray_noise_muted():
         return _joined(address, {"logging_level": logging.ERROR, "log_to_driver": False})
@@ -174,6 +176,44 @@ def _joined(address: str | None, quiet: dict[str, Any]) -> bool:
             ) from error
         return False
     return True
+
+
+def _check_it_is(address: str | None) -> None:
+    """Fail where this process is in another cluster than the one that was named: what it is told would run there."""
+    import ray
+
+    joined = str(ray.get_runtime_context().gcs_address)
+    if is_same_cluster(address or "", joined, ray.util.get_node_ip_address()):
+        return
+    raise RayUnavailable(
+        f"This process has joined the Ray cluster at {joined!r} already, so it cannot join {address!r}. Use a process "
+        "for each cluster, or call ray.shutdown() first."
+    )
+
+
+def is_same_cluster(named: str, joined: str, node_ip: str) -> bool:
+    """Whether two addresses may be of one cluster.
+
+    Args:
+        named: As `ray.init` takes it. What is no host and port says nothing else than "any", and the port of a Ray
+            client is not the cluster's: both are taken for the same.
+        joined: Host and port of the cluster that was joined.
+        node_ip: Of this machine, in that cluster.
+    """
+    one, other = _HOST_AND_PORT.fullmatch(named), _HOST_AND_PORT.fullmatch(joined)
+    if one is None or other is None or named.startswith("ray://"):
+        return True
+    return one["port"] == other["port"] and bool(_machines(one["host"], node_ip) & _machines(other["host"], node_ip))
+
+
+def _machines(host: str, node_ip: str) -> set[str]:
+    """The addresses of a host. All names of this machine have one in common."""
+    try:
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        addresses = {host}
+    is_here = any(each in {node_ip, "::1"} or each.startswith("127.") for each in addresses)
+    return addresses | {node_ip} if is_here else addresses
 
 
 def _check_reachable(address: str) -> None:
