@@ -1,7 +1,8 @@
 """Agents made for one request each, with functions of their own: what stays when the requests are over.
 
 In process, and on Ray with the memory of the catalog and of a shared host beside that of the program. A tenth of the
-requests comes first and is not counted: caches fill and processes start.
+requests comes first and is not counted: caches fill and processes start. On Ray it goes on until the catalog forgets
+as fast as it learns, since it keeps for a minute what nobody names any more.
 
 Budget (issue "the edge to models and user code"): within 20 MB of where it began; the last requests cost what the
 first ones did. What they cost is counted in time of the processors too, which says the same on a busy machine.
@@ -121,8 +122,9 @@ async def measured(
     count: int,
     processes: Callable[[], Awaitable[dict[str, list[int | str]]]],
     settle: Callable[[], Awaitable[None]],
+    warm_s: float = 0.0,
 ) -> Figures:
-    """Requests between two looks at each process."""
+    """Requests between two looks at each process, the first one once it has gone on for so long."""
     part = max(count // 10, 1)
 
     async def each(look: Callable[[int | str], float]) -> dict[str, float]:
@@ -134,7 +136,10 @@ async def measured(
         after = await each(processor_s)
         return took, {name: (after[name] - before[name]) * 1e3 / part for name in before}
 
+    began = time.monotonic()
     await some()
+    while time.monotonic() - began < warm_s:
+        await some()
     looks = [await each(resident_mb)]
     costs = list[tuple[float, dict[str, float]]]()
     for _ in range(10):
@@ -180,7 +185,7 @@ async def on_ray(folder: Path, count: int) -> Figures:
         async def forgotten() -> None:
             await asyncio.sleep(GRACE_S + 10)
 
-        figures = await measured("on Ray", client, count, processes, settle)
+        figures = await measured("on Ray", client, count, processes, settle, 1.5 * GRACE_S)
         await forgotten()
         left = await catalog.statistics.remote()
         figures.grown_mb["functions still known"] = left.functions
