@@ -109,7 +109,7 @@ async def following(store: Counting, clock: FakeClock) -> None:
 async def deleting(store: Counting, clock: FakeClock) -> None:
     """Deleting a session with one turn, while ten thousand others wait for a time."""
     paths = Paths("rojak")
-    async with InProcessRuntime(store, clock=clock, settings=PoolSettings(timers_s=1e9)) as runtime:
+    async with InProcessRuntime(store, clock=clock, settings=PoolSettings(timers_s=1e7)) as runtime:
         session = await runtime.create_session("s", OfflineAgent())
         await session.send_messages("hi")
         for number in range(10_000):
