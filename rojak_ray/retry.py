@@ -24,7 +24,11 @@ _JITTER = 0.25
 
 @dataclass
 class RetryPolicy:
-    """How often and how patiently a failed step is tried again."""
+    """How often and how patiently a failed step is tried again.
+
+    Example:
+        patient = RetryPolicy(initial_interval_in_seconds=2, maximum_attempts=10)
+    """
 
     initial_interval_in_seconds: int | float = 1
     """Wait before the first retry."""
@@ -52,7 +56,12 @@ class RetryPolicy:
 
 @dataclass
 class RetryOptions:
-    """The time one attempt of a step may take, and what to do when it fails."""
+    """The time one attempt of a step may take, and what to do when it fails.
+
+    Example:
+        options = RetryOptions(timeout_in_seconds=300, retry_policy=RetryPolicy(maximum_attempts=2))
+        await rojak.run(agent=OfflineAgent(name="Slow", retry_options=options), messages="Hello!")
+    """
 
     timeout_in_seconds: int | float = 60
     """Seconds one attempt of a model call or function may take."""

@@ -17,7 +17,11 @@ OnDelta: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FunctionSchema:
-    """A function as a model sees it."""
+    """A function as a model sees it.
+
+    Example:
+        add = FunctionSchema("add", "Add two numbers.", {"type": "object", "properties": {"a": {}, "b": {}}})
+    """
 
     name: str
     description: str
@@ -83,6 +87,17 @@ class AgentActivities(ABC):
     """Answers for one agent type. Only `call` must be written.
 
     Instances are shipped to the processes that call models, so they hold settings and make clients on first use.
+
+    Example:
+        class EchoActivities(AgentActivities):
+            type = "echo"
+
+            async def call(self, params: AgentCallParams) -> AgentResponse:
+                return AgentResponse(content=f"You said: {params.messages[-1].content}")
+
+        await rojak.create_worker([EchoActivities()])
+        echo = Agent(name="Echo", model="none", type="echo")
+        assert (await rojak.run(agent=echo, messages="Hello!")).output == "You said: Hello!"
     """
 
     type: ClassVar[str] = ""

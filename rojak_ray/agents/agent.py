@@ -14,7 +14,16 @@ from rojak_ray.retry import RetryOptions
 
 @dataclass
 class AgentInstructionOptions:
-    """Instructions written by a function that a worker has registered under `name`."""
+    """Instructions written by a function that a worker has registered under `name`.
+
+    Example:
+        def greet(context_variables: dict) -> str:
+            return f"The guest is {context_variables['guest']}."
+
+        await rojak.create_worker(functions=[greet])
+        clerk = OfflineAgent(name="Clerk", instructions=AgentInstructionOptions("greet"))
+        await rojak.run(agent=clerk, messages="Hello!", context_variables={"guest": "Mei"})
+    """
 
     name: str
     type: Literal["function"] = field(default="function", kw_only=True)
@@ -38,6 +47,14 @@ class Agent:
     Fields are given by name: of two texts in a row nobody could tell the agent's name from its model.
     A subclass may be decorated with `@dataclass` or not, and may add fields; they must be plain JSON data and come
     back on `response.agent`.
+
+    Example:
+        class LocalAgent(Agent):
+            type = "local"
+            model = "llama"
+            temperature: float = 0.5
+
+        assert LocalAgent(name="Poet", temperature=0.9).model == "llama"
     """
 
     model: str
@@ -124,7 +141,11 @@ def _check_positions(kind: type[Agent], given: tuple[Any, ...]) -> None:
 
 @dataclass(repr=False, kw_only=True)
 class OpenAIAgent(Agent):
-    """An agent that speaks through OpenAI's chat completions, or any server that offers them."""
+    """An agent that speaks through OpenAI's chat completions, or any server that offers them.
+
+    Example:
+        poet = OpenAIAgent(name="Poet", instructions="Answer in verse.", inference_config={"verbosity": "low"})
+    """
 
     model: str = "gpt-6-luna"
     type: str = "openai"
@@ -134,7 +155,11 @@ class OpenAIAgent(Agent):
 
 @dataclass(repr=False, kw_only=True)
 class AnthropicAgent(Agent):
-    """An agent that speaks through Anthropic's messages API."""
+    """An agent that speaks through Anthropic's messages API.
+
+    Example:
+        poet = AnthropicAgent(name="Poet", instructions="Answer in verse.", inference_config={"max_tokens": 200})
+    """
 
     model: str = "claude-haiku-5-5"
     type: str = "anthropic"
@@ -144,7 +169,13 @@ class AnthropicAgent(Agent):
 
 @dataclass(repr=False, kw_only=True)
 class OfflineAgent(Agent):
-    """An agent without a model: it matches words to functions and reports what they return. For demos and tests."""
+    """An agent without a model: it matches words to functions and reports what they return. For demos and tests.
+
+    Example:
+        host = OfflineAgent(name="Host", functions=[book_table])
+        response = await rojak.run(agent=host, messages="Book a table for 4 guests.")
+        assert response.output == "According to book_table: A table for 4 is booked."
+    """
 
     model: str = "offline"
     type: str = "offline"

@@ -52,6 +52,13 @@ class ToolContext:
     """What a function can know about the call it serves: annotate a parameter with this class to get it.
 
     Functions that write instructions get it, too; they serve no call, so that `tool_call_id` is empty.
+
+    Example:
+        def charge(amount: float, call: ToolContext) -> str:
+            '''Charge an amount to the card.'''
+            return f"charged {amount} under {call.idempotency_key}"  # the same key if a lost process makes it run again
+
+        await rojak.run(agent=OfflineAgent(functions=[charge]), messages="Charge an amount of 12.5.")
     """
 
     run_id: str
@@ -131,6 +138,14 @@ def function(
     Raises:
         InvalidSetting (a ValueError): A setting is of another kind or not within its bounds, or what it is said of is
             no function, or one that takes no notes.
+
+    Example:
+        @function(timeout=10, retry_policy=RetryPolicy(maximum_attempts=3))
+        async def exchange_rate(currency: str) -> float:
+            '''Look up the exchange rate of a currency.'''
+            return 0.77
+
+        await rojak.run(agent=OfflineAgent(functions=[exchange_rate]), messages="What is the exchange rate of USD?")
     """
     if retry_policy is not None:
         check_kind(retry_policy, "retry_policy of a function", InvalidSetting, RetryPolicy)

@@ -38,7 +38,22 @@ class AgentToolCall:
 
 @dataclass
 class AgentResponse:
-    """A model's answer: text, or functions it wants called (with or without text beside them)."""
+    """A model's answer: text, or functions it wants called (with or without text beside them).
+
+    Example:
+        class OrderingActivities(AgentActivities):
+            type = "ordering"
+
+            async def call(self, params: AgentCallParams) -> AgentResponse:
+                if params.messages[-1].role == "tool":
+                    return AgentResponse(content=f"Done: {params.messages[-1].content}")
+                wanted = ToolCallFunction("book_table", '{"guests": 4}')
+                return AgentResponse(type="tool", tool_calls=[AgentToolCall("call-1", wanted)])
+
+        await rojak.create_worker([OrderingActivities()])
+        orderer = Agent(name="Orderer", model="none", type="ordering", functions=[book_table])
+        assert (await rojak.run(agent=orderer, messages="Four, please.")).context_variables == {"booked": 4}
+    """
 
     type: Literal["text", "tool"] = "text"
     content: str | None = None
@@ -80,6 +95,18 @@ class WaitForAnswer:
     The call stays open, for weeks if need be, and costs no process meanwhile. `Session.answer` or `RunHandle.answer`
     ends it: the answer becomes the function's result. Tell whoever is to answer the session or run id and
     `ToolContext.call_id`.
+
+    Example:
+        def request_refund(amount: float) -> WaitForAnswer:
+            '''Request a refund of some amount.'''
+            return WaitForAnswer(f"Refund ${amount}?", options=["yes", "no"], timeout_in_seconds=86_400)
+
+        clerk = OfflineAgent(functions=[request_refund])
+        waiting = await rojak.start_run(agent=clerk, messages="Request a refund of 5.")
+        async for event in waiting.events():
+            if event.kind == "waiting" and event.call_id:
+                await waiting.answer(event.call_id, "yes")
+        assert "yes" in (await waiting.result()).output
     """
 
     question: str = ""
@@ -112,6 +139,17 @@ class AgentExecuteFnResult:
 
     `context_variables` is merged into the conversation's; keys it does not name stay. `value` is another spelling of
     `output`.
+
+    Example:
+        waiter = OfflineAgent(name="Waiter")
+
+        def transfer_to_waiter():
+            '''Hand the guest to the waiter.'''
+            return AgentExecuteFnResult(output="Seated.", agent=waiter, context_variables={"table": 7})
+
+        host = OfflineAgent(name="Host", functions=[transfer_to_waiter])
+        response = await rojak.run(agent=host, messages="Hand me to the waiter.")
+        assert (response.agent.name, response.context_variables) == ("Waiter", {"table": 7})
     """
 
     output: Any = ""

@@ -9,7 +9,16 @@ from rojak_ray.messages import Record
 
 
 class ScheduledRun(Record):
-    """What `ToolContext.schedule` tells; also read like a dictionary: `context.schedule["id"]`."""
+    """What `ToolContext.schedule` tells; also read like a dictionary: `context.schedule["id"]`.
+
+    Example:
+        def report(call: ToolContext) -> str:
+            '''Write the report.'''
+            before = call.schedule.last_result if call.schedule is not None else None
+            return f"Since the last one ({before or 'there was none'}) nothing happened."
+
+        await rojak.run(agent=OfflineAgent(functions=[report]), messages="Write the report.")
+    """
 
     id: str
     """The schedule's id."""

@@ -51,7 +51,11 @@ def fault_in(error: ValidationError) -> str:
 
 
 class TextPart(Given):
-    """Text beside other parts."""
+    """Text beside other parts.
+
+    Example:
+        await session.send_messages([{"role": "user", "content": [TextPart(text="Hello!")]}])
+    """
 
     type: Literal["text"] = "text"
     text: str
@@ -61,6 +65,10 @@ class ImagePart(Given):
     """An image: `ImagePart(url="https://...")` or `ImagePart(data=path.read_bytes())`.
 
     PNG, JPEG, GIF and WebP, which is what vendors take.
+
+    Example:
+        seen = [TextPart(text="What is this?"), ImagePart(url="https://example.com/laksa.png")]
+        await session.send_messages([{"role": "user", "content": seen}])
     """
 
     type: Literal["image"] = "image"
@@ -78,6 +86,10 @@ class FilePart(Given):
 
     Every vendor reads PDF and plain text; of a file that the asked one cannot read, the model is told that it is left
     out.
+
+    Example:
+        bill = FilePart(data=b"2 laksa, $13", media_type="text/plain", name="bill.txt")
+        await session.send_messages([{"role": "user", "content": [TextPart(text="Read it."), bill]}])
     """
 
     type: Literal["file"] = "file"

@@ -12,7 +12,12 @@ from rojak_ray.messages.records import Message, Role, VendorState
 
 @dataclass
 class ConversationMessage:
-    """A message as callers pass and receive it; `message.content` and `message["content"]` both work."""
+    """A message as callers pass and receive it; `message.content` and `message["content"]` both work.
+
+    Example:
+        response = await rojak.run(agent=agent, messages=[ConversationMessage(role="user", content="Hello!")])
+        assert response.messages[0].content == response.messages[0]["content"] == "Hello!"
+    """
 
     role: Role
     content: str | list[TextPart | ImagePart | FilePart] | None = None

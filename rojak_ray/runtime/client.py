@@ -25,6 +25,11 @@ class Rojak(SchedulingClient):
     Cheap to construct; it connects on the first use or in `async with`. Actors it starts are detached: on a cluster
     they go on when this program ends. A Ray that was started here ends with this process, and the next one on the
     same storage goes on with what was unfinished.
+
+    Example:
+        async with Rojak() as rojak:
+            response = await rojak.run(agent=agent, messages="Book a table for 4 guests.")
+            print(response.messages[-1].content)
     """
 
     def __init__(
@@ -116,6 +121,9 @@ class Rojak(SchedulingClient):
 
         Raises:
             StoreUnavailable: The cluster does not answer.
+
+        Example:
+            print((await rojak.standing()).duty)
         """
         await self._gateway_on_ray.connect()
         return await self._gateway_on_ray.standing()
@@ -130,6 +138,10 @@ class Rojak(SchedulingClient):
         Crash safety:
             Repeat it until `standing` says so: it is durable from then on. Steps that run elsewhere end there, within
             a minute; nothing runs twice.
+
+        Example:
+            await rojak.take_over(request_id="after-the-move")
+            print((await rojak.standing()).duty)
         """
         named = check_id(request_id, "request") if request_id is not None else None
         await self._gateway_on_ray.connect()

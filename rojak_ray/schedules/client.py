@@ -107,6 +107,11 @@ class SchedulingClient(Client):
 
         Crash safety:
             When it returns, the schedule is durable: a new cluster on the same storage goes on with it.
+
+        Example:
+            weekdays = ScheduleSpec(cron_expressions=["0 9 * * 1-5"], time_zone_name="Asia/Singapore")
+            schedule = await rojak.create_schedule("tables", weekdays, agent, "Book a table for 4 guests.")
+            await schedule.trigger()  # and once now
         """
         check_id(schedule_id, "schedule")
         if len(schedule_id) > _LONGEST_ID:
@@ -145,12 +150,19 @@ class SchedulingClient(Client):
 
         Raises:
             ScheduleNotFound: No schedule has this id.
+
+        Example:
+            assert (await rojak.get_schedule(schedule.id)).id == schedule.id
         """
         await self._scheduler.ask(ScheduleAsk(schedule_id=check_id(schedule_id, "schedule"), view=True))
         return self._handle(schedule_id)
 
     async def list_schedules(self) -> AsyncIterator[ScheduleHandle]:
-        """Every schedule of the namespace, by id."""
+        """Every schedule of the namespace, by id.
+
+        Example:
+            assert [one.id async for one in rojak.list_schedules()] == [schedule.id]
+        """
         after = ""
         while True:
             reply = await self._scheduler.ask(ScheduleAsk(list_after=after, limit=_PAGE))
@@ -174,6 +186,10 @@ class SchedulingClient(Client):
 
         Raises:
             InvalidSchedule: There is no such status.
+
+        Example:
+            failed = [run_id async for run_id in rojak.list_scheduled_runs(schedule.id, ["Failed", "TimedOut"])]
+            assert failed == []
         """
         check_id(schedule_id, "schedule")
         wanted = _read_statuses(statuses)

@@ -61,6 +61,11 @@ class ScheduleHandle:
 
         Raises:
             ScheduleNotFound: It was deleted.
+
+        Example:
+            description = await schedule.describe()
+            assert description.spec.cron_expressions == ["@yearly"]
+            assert len(description.info.next_action_times) == 10
         """
         return describe(self._caller, await self._look())
 
@@ -74,12 +79,22 @@ class ScheduleHandle:
 
         Raises:
             RequestConflict: The request id was used with other arguments.
+
+        Example:
+            await schedule.pause(note="closed for today")
+            assert (await schedule.describe()).state.paused
         """
         check_text(note, "note")
         await self._tell(PauseSchedule(note=note, request=self._named(request_id, note=note)))
 
     async def unpause(self, *, note: str | None = None, request_id: str | None = None) -> None:
-        """Go on with the next time. See `pause`."""
+        """Go on with the next time. See `pause`.
+
+        Example:
+            await schedule.pause()
+            await schedule.unpause(note="open again")
+            assert not (await schedule.describe()).state.paused
+        """
         check_text(note, "note")
         await self._tell(UnpauseSchedule(note=note, request=self._named(request_id, note=note)))
 
@@ -92,6 +107,9 @@ class ScheduleHandle:
 
         Crash safety:
             When it returns, the start is durable.
+
+        Example:
+            await schedule.trigger(overlap=ScheduleOverlapPolicy.ALLOW_ALL)
         """
         if overlap is not None:
             check_overlap(overlap, "overlap")
@@ -109,6 +127,12 @@ class ScheduleHandle:
 
         Raises:
             InvalidSchedule: A span makes no sense.
+
+        Example:
+            from datetime import UTC, datetime
+
+            last_year = ScheduleBackfill(datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
+            await schedule.backfill(last_year)
         """
         if not backfill:
             raise InvalidSchedule("Pass at least one ScheduleBackfill.")
@@ -117,7 +141,11 @@ class ScheduleHandle:
         await self._tell(BackfillSchedule(request_id=self._caller.ids.new_id(), spans=spans, request=request))
 
     async def cancel_backfills(self, *, request_id: str | None = None) -> None:
-        """Call off what is left of the backfills, also what waits to be started. Runs that they started go on."""
+        """Call off what is left of the backfills, also what waits to be started. Runs that they started go on.
+
+        Example:
+            await schedule.cancel_backfills()
+        """
         await self._tell(CancelBackfills(request=self._named(request_id)))
 
     async def update(
@@ -147,6 +175,10 @@ class ScheduleHandle:
         Raises:
             InvalidSchedule: It cannot be followed; nothing changed.
             ScheduleChanged: Others keep changing it.
+
+        Example:
+            await schedule.update(spec=ScheduleSpec(cron_expressions=["@monthly"]))
+            assert (await schedule.describe()).spec.cron_expressions == ["@monthly"]
         """
         given = {"action": action, "spec": spec, "policy": policy, "state": state}
         changes = {name: value for name, value in given.items() if value is not None}
@@ -177,6 +209,10 @@ class ScheduleHandle:
 
         Args:
             request_id: See `pause`. A repetition deletes no other schedule that has got the id meanwhile.
+
+        Example:
+            await schedule.delete()
+            assert [one async for one in rojak.list_schedules()] == []
         """
         await self._tell(DeleteSchedule(request=self._named(request_id)))
         await self._caller.gateway.release(holder_of(self.id))

@@ -52,7 +52,11 @@ class ScheduleOverlapPolicy(IntEnum):
 
 @dataclass(frozen=True)
 class ScheduleRange:
-    """Values from `start` to `end`, both included, in steps."""
+    """Values from `start` to `end`, both included, in steps.
+
+    Example:
+        assert ScheduleRange(9, 17, step=4) == ScheduleRange(start=9, end=17, step=4)  # 9, 13 and 17
+    """
 
     __pydantic_config__ = _STORED
 
@@ -74,7 +78,12 @@ class ScheduleRange:
 
 @dataclass
 class ScheduleCalendarSpec:
-    """Wall-clock times at which all fields match; without any, midnight of every day."""
+    """Wall-clock times at which all fields match; without any, midnight of every day.
+
+    Example:
+        friday_evening = ScheduleCalendarSpec(hour=[ScheduleRange(18)], day_of_week=[ScheduleRange(5)])
+        await rojak.create_schedule("friday", ScheduleSpec(calendars=[friday_evening]), agent, "Hello!")
+    """
 
     __pydantic_config__ = _STORED
 
@@ -105,7 +114,14 @@ class ScheduleCalendarSpec:
 
 @dataclass
 class ScheduleIntervalSpec:
-    """Times a fixed distance apart, counted from the Unix epoch."""
+    """Times a fixed distance apart, counted from the Unix epoch.
+
+    Example:
+        from datetime import timedelta
+
+        every = ScheduleIntervalSpec(every=timedelta(hours=6), offset=timedelta(hours=1))  # 1, 7, 13, 19 o'clock, UTC
+        await rojak.create_schedule("quarterly", ScheduleSpec(intervals=[every]), agent, "Hello!")
+    """
 
     __pydantic_config__ = _STORED
 
@@ -118,7 +134,13 @@ class ScheduleIntervalSpec:
 
 @dataclass
 class ScheduleSpec:
-    """When a schedule acts: whenever any calendar, interval or cron expression matches and no `skip` does."""
+    """When a schedule acts: whenever any calendar, interval or cron expression matches and no `skip` does.
+
+    Example:
+        christmas = ScheduleCalendarSpec(month=[ScheduleRange(12)], day_of_month=[ScheduleRange(24, 26)])
+        spec = ScheduleSpec(cron_expressions=["0 9 * * 1-5"], skip=[christmas], time_zone_name="Europe/Berlin")
+        await rojak.create_schedule("daily", spec, agent, "Hello!")
+    """
 
     __pydantic_config__ = _STORED
 
@@ -151,7 +173,15 @@ class ScheduleSpec:
 
 @dataclass
 class SchedulePolicy:
-    """How a schedule deals with runs that overlap, come late or fail."""
+    """How a schedule deals with runs that overlap, come late or fail.
+
+    Example:
+        from datetime import timedelta
+
+        policy = SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE, keep_runs=timedelta(days=30))
+        hourly = ScheduleSpec(cron_expressions=["@hourly"])
+        await rojak.create_schedule("hourly", hourly, agent, "Hello!", policy=policy)
+    """
 
     __pydantic_config__ = _STORED
 
@@ -168,7 +198,12 @@ class SchedulePolicy:
 
 @dataclass
 class ScheduleState:
-    """Whether a schedule acts, and how often still."""
+    """Whether a schedule acts, and how often still.
+
+    Example:
+        thrice = ScheduleState(limited_actions=True, remaining_actions=3)
+        await rojak.create_schedule("hourly", ScheduleSpec(cron_expressions=["@hourly"]), agent, "Hello!", state=thrice)
+    """
 
     __pydantic_config__ = _STORED
 

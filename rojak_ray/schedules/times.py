@@ -200,6 +200,13 @@ def matching_times(spec: ScheduleSpec, after: datetime, until: datetime) -> list
 
     Raises:
         InvalidSchedule: (a ValueError) The spec cannot be followed; the text names the field.
+
+    Example:
+        from datetime import UTC, datetime
+
+        noon = ScheduleSpec(cron_expressions=["0 12 * * *"])
+        times = matching_times(noon, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
+        assert [time.day for time in times] == [1, 2]
     """
     end = in_utc(until, "until").timestamp()
     found = compile_spec(spec).after(int(in_utc(after, "after").timestamp() // 1))

@@ -15,7 +15,11 @@ from rojak_ray.schedules.state import Status
 
 @dataclass
 class ScheduleActionStartRun:
-    """What a schedule does: start a run. See `create_schedule`."""
+    """What a schedule does: start a run. See `create_schedule`.
+
+    Example:
+        await schedule.update(action=ScheduleActionStartRun(agent, "Book a table for 6 guests."))
+    """
 
     agent: Agent
     messages: MessageInput
@@ -27,7 +31,15 @@ class ScheduleActionStartRun:
 
 @dataclass
 class Schedule:
-    """What a person says about a schedule."""
+    """What a person says about a schedule.
+
+    Example:
+        from dataclasses import replace
+
+        before: Schedule = (await schedule.describe()).schedule
+        after = replace(before, spec=ScheduleSpec(cron_expressions=["@monthly"]))
+        await schedule.update(lambda given: ScheduleUpdate(after))
+    """
 
     action: ScheduleActionStartRun
     spec: ScheduleSpec
@@ -62,7 +74,12 @@ class ScheduleActionResult:
 
 @dataclass(frozen=True)
 class ScheduleInfo:
-    """What a schedule has done and will do."""
+    """What a schedule has done and will do.
+
+    Example:
+        info = (await schedule.describe()).info
+        assert (info.num_actions, info.running_actions) == (0, [])
+    """
 
     num_actions: int
     """Runs it has started."""
@@ -98,7 +115,12 @@ class ScheduleInfo:
 
 @dataclass(frozen=True)
 class ScheduleDescription:
-    """A schedule as it stands."""
+    """A schedule as it stands.
+
+    Example:
+        description = await schedule.describe()
+        assert (description.id, description.state.paused) == (schedule.id, False)
+    """
 
     id: str
     schedule: Schedule
@@ -129,13 +151,31 @@ class ScheduleDescription:
 
 @dataclass(frozen=True)
 class ScheduleUpdateInput:
-    """What an updater is given."""
+    """What an updater is given.
+
+    Example:
+        def only_pause(given: ScheduleUpdateInput) -> ScheduleUpdate | None:
+            if given.description.state.paused:
+                return None  # nothing to change
+            given.description.schedule.state.paused = True
+            return ScheduleUpdate(given.description.schedule)
+
+        await schedule.update(only_pause)
+    """
 
     description: ScheduleDescription
 
 
 @dataclass
 class ScheduleUpdate:
-    """What an updater answers."""
+    """What an updater answers.
+
+    Example:
+        def once_a_month(given: ScheduleUpdateInput) -> ScheduleUpdate:
+            given.description.schedule.spec = ScheduleSpec(cron_expressions=["@monthly"])
+            return ScheduleUpdate(given.description.schedule)
+
+        await schedule.update(once_a_month)
+    """
 
     schedule: Schedule

@@ -95,6 +95,10 @@ class Client:
         Crash safety:
             Once it is accepted the run goes on whatever happens to this process. With an id of your own, calling
             again after a crash finds the same run.
+
+        Example:
+            response = await rojak.run(agent=agent, messages="Book a table for 4 guests.")
+            assert response.context_variables == {"booked": 4}
         """
         owner, commands = await self._run_request(
             id, agent, messages, context_variables, max_turns, debug, max_model_calls
@@ -112,7 +116,12 @@ class Client:
         *,
         max_model_calls: int | float = DEFAULT_MODEL_CALLS,
     ) -> RunHandle:
-        """Start a run and return at once, as soon as it is durable. See `run`."""
+        """Start a run and return at once, as soon as it is durable. See `run`.
+
+        Example:
+            handle = await rojak.start_run("table-7", agent, "Book a table for 4 guests.")
+            assert (await handle.result()).id == "table-7"
+        """
         owner, commands = await self._run_request(
             id, agent, messages, context_variables, max_turns, debug, max_model_calls
         )
@@ -144,6 +153,11 @@ class Client:
             StorageError: The outcome is unknown; the same id asks again.
 
         Crash safety: as of `run`. An id that was used before is told from its first event on.
+
+        Example:
+            async for event in rojak.stream(agent=agent, messages="Book a table for 4 guests."):
+                if event.kind == "text_delta":
+                    print(event.text, end="")
         """
         owner, commands = await self._run_request(
             id, agent, messages, context_variables, max_turns, debug, max_model_calls
@@ -157,6 +171,10 @@ class Client:
 
         Raises:
             InvalidId: No run can have this id.
+
+        Example:
+            handle = await rojak.start_run("table-7", agent, "Book a table for 4 guests.")
+            assert (await rojak.get_run("table-7").result()).messages == (await handle.result()).messages
         """
         return RunHandle(self._caller, Owner("run", check_id(id, "run")))
 
@@ -166,6 +184,10 @@ class Client:
         Raises:
             RunNotFound: No run has this id.
             RunError: The run failed or was cancelled.
+
+        Example:
+            await rojak.start_run("table-7", agent, "Book a table for 4 guests.")
+            assert (await rojak.get_run_result("table-7")).context_variables == {"booked": 4}
         """
         run_id = check_id(id, "run")
         return await self._caller.answer(Owner("run", run_id), run_id)
@@ -203,6 +225,10 @@ class Client:
 
         Crash safety:
             When it returns, the session exists. If it raised, calling again either makes it or finds it.
+
+        Example:
+            session = await rojak.create_session("desk-1", agent, context_variables={"guest": "Mei"})
+            await session.send_messages("Book a table for 4 guests.")
         """
         named = check_id(request_id, "request") if request_id is not None else None
         session_id = named if session_id is None else check_id(session_id, "session")
@@ -232,6 +258,10 @@ class Client:
 
         Raises:
             SessionNotFound: No session has this id.
+
+        Example:
+            same = await rojak.get_session(session.id)  # here, in another program, or tomorrow
+            assert await same.history() == await session.history()
         """
         owner = Owner("session", check_id(session_id, "session"))
         await self._caller.ask(owner, Ask(view=True))
@@ -270,6 +300,9 @@ class Client:
         Crash safety:
             When it returns, everything is gone. Once the deletion is recorded it is finished by whoever opens the
             session next. Deleting what was deleted does nothing.
+
+        Example:
+            await rojak.delete_session(session.id)
         """
         owner = Owner("session", check_id(session_id, "session"))
         await self._caller.ask(owner, Ask(commands=(self._deletion(request_id),)))
@@ -300,6 +333,10 @@ class Client:
             InvalidSetting: One of them is no provider, retriever or function; the text says which.
             InvalidAgent: A function cannot be described to a model; the text names it and the parameter.
             DuplicateName: Two different functions share a name.
+
+        Example:
+            await rojak.create_worker(functions=[book_table])
+            await rojak.run(agent=OfflineAgent(functions=["book_table"]), messages="Book a table for 4 guests.")
         """
         activities, every = read_worker(agent_activities, retriever_activities, functions)
         worker = Worker(self._gateway, activities, every)

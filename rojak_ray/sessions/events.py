@@ -50,7 +50,13 @@ class EventBase(Record):
 
 
 class RunStartedEvent(EventBase):
-    """A run's turn came."""
+    """A run's turn came.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "run_started":
+                print([message.content for message in event.messages])
+    """
 
     kind: Literal["run_started"] = "run_started"
     messages: tuple[Message, ...]
@@ -58,7 +64,13 @@ class RunStartedEvent(EventBase):
 
 
 class AgentEvent(EventBase):
-    """Who speaks from here on."""
+    """Who speaks from here on.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "agent":
+                print(f"{event.agent} speaks, with the model {event.model}")
+    """
 
     kind: Literal["agent"] = "agent"
     agent: str
@@ -66,7 +78,13 @@ class AgentEvent(EventBase):
 
 
 class RetrievalEvent(EventBase):
-    """What a retriever found for the coming answer; `found` is None if it failed, and the run goes on without."""
+    """What a retriever found for the coming answer; `found` is None if it failed, and the run goes on without.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "retrieval":
+                print(event.found or f"nothing, because of {event.error}")
+    """
 
     kind: Literal["retrieval"] = "retrieval"
     agent: str
@@ -78,7 +96,13 @@ class RetrievalEvent(EventBase):
 
 
 class TextDeltaEvent(EventBase):
-    """A piece of an answer."""
+    """A piece of an answer.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "text_delta":
+                print(event.text, end="", flush=True)
+    """
 
     kind: Literal["text_delta"] = "text_delta"
     agent: str
@@ -95,7 +119,13 @@ class TextDeltaEvent(EventBase):
 
 
 class MessageEvent(EventBase):
-    """The answer, complete. Its text was told in pieces before."""
+    """The answer, complete. Its text was told in pieces before.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "message":
+                print(f"{event.agent}: {event.content}")
+    """
 
     kind: Literal["message"] = "message"
     agent: str
@@ -110,7 +140,13 @@ class MessageEvent(EventBase):
 
 
 class FunctionCallEvent(EventBase):
-    """The model wants a function called."""
+    """The model wants a function called.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "function_call":
+                print(f"{event.name} is called with {event.arguments}")
+    """
 
     kind: Literal["function_call"] = "function_call"
     agent: str
@@ -126,7 +162,13 @@ class FunctionCallEvent(EventBase):
 
 
 class FunctionResultEvent(EventBase):
-    """What a function returned; with `failed`, the error text that the model is told."""
+    """What a function returned; with `failed`, the error text that the model is told.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "function_result":
+                print(f"{event.name} failed" if event.failed else event.output)
+    """
 
     kind: Literal["function_result"] = "function_result"
     agent: str
@@ -142,7 +184,13 @@ class FunctionResultEvent(EventBase):
 
 
 class HandoffEvent(EventBase):
-    """One agent handed over to another."""
+    """One agent handed over to another.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "handoff":
+                print(f"from {event.from_agent} to {event.to_agent}")
+    """
 
     kind: Literal["handoff"] = "handoff"
     from_agent: str
@@ -150,7 +198,13 @@ class HandoffEvent(EventBase):
 
 
 class ContextChangeEvent(EventBase):
-    """Context variables changed. Applied in order, these changes give the context as it stands."""
+    """Context variables changed. Applied in order, these changes give the context as it stands.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "context_change":
+                print(f"set {event.set}, deleted {event.deleted}")
+    """
 
     kind: Literal["context_change"] = "context_change"
     set: dict[str, JsonValue] = {}
@@ -158,7 +212,13 @@ class ContextChangeEvent(EventBase):
 
 
 class RetryEvent(EventBase):
-    """An attempt of a step failed, or was lost with its process, and another one is made."""
+    """An attempt of a step failed, or was lost with its process, and another one is made.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "retry":
+                print(f"again in {event.retry_in_s} s, because of {event.error_type}")
+    """
 
     kind: Literal["retry"] = "retry"
     agent: str
@@ -174,7 +234,13 @@ class RetryEvent(EventBase):
 
 
 class WaitingEvent(EventBase):
-    """Nothing happens until something else does."""
+    """Nothing happens until something else does.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "waiting":
+                print(f"{event.reason}: {event.detail}")
+    """
 
     kind: Literal["waiting"] = "waiting"
     reason: Literal["queue", "answer", "worker", "set_aside"]
@@ -206,7 +272,13 @@ class WaitingEvent(EventBase):
 
 
 class RunEndedEvent(EventBase):
-    """A run has its outcome."""
+    """A run has its outcome.
+
+    Example:
+        async for event in handle.events():
+            if event.kind == "run_ended":
+                assert event.status == "completed"
+    """
 
     kind: Literal["run_ended"] = "run_ended"
     status: RunStatus

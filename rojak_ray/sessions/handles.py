@@ -62,6 +62,9 @@ class RunHandle:
 
         Raises:
             RunError: The run failed or was cancelled.
+
+        Example:
+            assert (await handle.result()).context_variables == {"booked": 4}
         """
         return await self._caller.answer(self._owner, self.id)
 
@@ -138,6 +141,10 @@ class Session:
         Crash safety:
             Whatever is retried on the way, it is answered once. With a request id of your own, so is what you repeat
             after an error, a crash or a day.
+
+        Example:
+            response = await session.send_messages("Book a table for 4 guests.", request_id="web-4711")
+            assert response.context_variables == {"booked": 4}
         """
         command = await self._request(messages, agent, request_id)
         return await self._caller.answer(self._owner, command.run_id, (command,))
@@ -152,6 +159,10 @@ class Session:
         `send_messages` raises is raised behind it. Leaving the loop stops nothing.
 
         Args, Raises, Crash safety: as of `send_messages`.
+
+        Example:
+            async for event in session.stream_messages("Book a table for 4 guests."):
+                print(event.kind)
         """
         command = await self._request(messages, agent, request_id)
         async with aclosing(stream_run(self._caller, self._owner, command.run_id, (command,))) as events:
@@ -209,7 +220,12 @@ class Session:
         )
 
     async def history(self) -> list[ConversationMessage]:
-        """The messages the next run will see."""
+        """The messages the next run will see.
+
+        Example:
+            await session.send_messages("Hello!")
+            assert [message.role for message in await session.history()] == ["user", "assistant"]
+        """
         return [to_public(message) for message in (await self._view()).history]
 
     async def update_config(self, params: UpdateConfigParams, *, request_id: str | None = None) -> None:
@@ -222,6 +238,10 @@ class Session:
         Raises:
             RequestError: A value is wrong, or the request id belongs to another change; nothing changed.
             StorageError: The outcome is unknown; the same request id asks again.
+
+        Example:
+            await session.update_config(UpdateConfigParams(context_variables={"guest": "Mei"}))
+            assert (await session.get_config()).context_variables == {"guest": "Mei"}
         """
         named = self._named(request_id)
         if not isinstance(params, UpdateConfigParams):

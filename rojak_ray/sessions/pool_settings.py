@@ -13,7 +13,11 @@ from rojak_ray.retry import LONGEST_WAIT_S
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSettings:
-    """How long conversations stay in memory, what they wait for, and when a cluster works on them."""
+    """How long conversations stay in memory, what they wait for, and when a cluster works on them.
+
+    Example:
+        settings = PoolSettings(session_idle_s=60)  # Rojak(pool=settings): conversations leave memory after a minute
+    """
 
     session_idle_s: float = 300.0
     """A session that nobody asked for this long goes to storage; the next message brings it back."""

@@ -12,7 +12,13 @@ from rojak_ray.messages import ContextVariables, ConversationMessage, MessageInp
 
 @dataclass
 class OrchestratorResponse:
-    """A run's answer."""
+    """A run's answer.
+
+    Example:
+        response = await rojak.run(agent=agent, messages="Book a table for 4 guests.")
+        assert [message.role for message in response.messages] == ["user", "assistant", "tool", "assistant"]
+        assert (response.agent.name, response.finish_reason) == ("Host", "stop")
+    """
 
     messages: list[ConversationMessage]
     """The input and what the run appended."""
@@ -45,7 +51,11 @@ class SendMessagesParams:
 
 @dataclass
 class UpdateConfigParams:
-    """Session settings to change; None leaves one as it is. `float("inf")` lifts a limit."""
+    """Session settings to change; None leaves one as it is. `float("inf")` lifts a limit.
+
+    Example:
+        await session.update_config(UpdateConfigParams(messages=[], history_size=float("inf")))
+    """
 
     messages: MessageInput | None = None
     """Replaces the history; an empty list clears it."""
