@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 from rojak_ray.errors import MissingExtra, MissingKey, RetrieverRejected, RetrieverUnavailable
 from rojak_ray.redaction import url_to_show
@@ -68,6 +68,9 @@ class OpenAIEmbedder:
     dimensions: int | None = None
     """Shorter vectors, from models that can make them."""
 
+    _sealed: ClassVar[bool] = False
+    """Whether it came from another process: what that one's environment did not say stays unsaid."""
+
     def __post_init__(self) -> None:
         self._http: PerLoop[Any] = PerLoop(_http_client)
 
@@ -116,10 +119,9 @@ class OpenAIEmbedder:
             await client.aclose()
 
     def _completed(self) -> OpenAIEmbedder:
-        base_url = (self.base_url or os.environ.get("OPENAI_BASE_URL", "")).strip().rstrip("/")
-        ready = replace(
-            self, api_key=key_of(self.api_key, "OPENAI_API_KEY", os.environ), base_url=base_url or _OPENAI_URL
-        )
+        environ = {} if self._sealed else os.environ
+        base_url = (self.base_url or environ.get("OPENAI_BASE_URL", "")).strip().rstrip("/")
+        ready = replace(self, api_key=key_of(self.api_key, "OPENAI_API_KEY", environ), base_url=base_url or _OPENAI_URL)
         if ready.api_key is None and ready.base_url == _OPENAI_URL:
             raise MissingKey(
                 "There is no API key for the embeddings: set OPENAI_API_KEY in the environment, or pass api_key to "
@@ -128,9 +130,14 @@ class OpenAIEmbedder:
         return ready
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels: with the key and address of this process's environment, as the other one may have none."""
-        key, url = os.environ.get("OPENAI_API_KEY"), os.environ.get("OPENAI_BASE_URL")
-        return {**self.__dict__, "api_key": self.api_key or key, "base_url": self.base_url or url}
+        """What travels: with the key and address of this process's environment, as the other one may have none.
+
+        Where there is one of them, the other is not taken there: this program's key is not for the node's address, nor
+        the node's key for this program's.
+        """
+        environ = {} if self._sealed else os.environ
+        key, url = self.api_key or environ.get("OPENAI_API_KEY"), self.base_url or environ.get("OPENAI_BASE_URL")
+        return {**self.__dict__, "api_key": key, "base_url": url, "_sealed": self._sealed or bool(key or url)}
 
     def __repr__(self) -> str:
         """The settings without the key."""

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from rojak_ray.errors import ConfigError
 from rojak_ray.redaction import NO_SECRETS, Secrets, url_to_show
@@ -70,6 +70,9 @@ class QdrantRetrieverOptions:
     timeout_s: float = 10.0
     """Seconds a retrieval may take."""
 
+    _sealed: ClassVar[bool] = False
+    """Whether they came from another process, whose environment had no other key for this address."""
+
     def __post_init__(self) -> None:
         """Find out what cannot work, where the program is written.
 
@@ -108,7 +111,7 @@ class QdrantRetrieverOptions:
 
     def key(self, environ: Mapping[str, str]) -> str | None:
         """The key to sign in with."""
-        return None if self.is_local else key_of(self.api_key, KEY_VARIABLE, environ)
+        return None if self.is_local else key_of(self.api_key, KEY_VARIABLE, {} if self._sealed else environ)
 
     def secrets(self, environ: Mapping[str, str]) -> Secrets:
         """What must not be quoted; logs are kept free of it while the result is held."""
@@ -140,8 +143,11 @@ class QdrantRetrieverOptions:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels: with the key of this process's environment, as the other one may have none."""
-        return {**self.__dict__, "api_key": self.key(os.environ)}
+        """What travels: with the key of this process's environment, as the other one may have none.
+
+        Nor is that one's for this address.
+        """
+        return {**self.__dict__, "api_key": self.key(os.environ), "_sealed": True}
 
     def __repr__(self) -> str:
         """The options without the key."""

@@ -343,6 +343,29 @@ async def test_endpoint_is_found_in_the_environment_of_the_program(
         assert (await activities.retrieve(QUESTION))[0].id == 1
 
 
+async def test_no_key_meets_an_address_of_another_environment(
+    server: QdrantServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("QDRANT_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    async with QdrantServer() as free, QdrantServer() as foreign:
+        embedder = OpenAIEmbedder(base_url=free.embeddings_url)
+        async with asking(free.url, embedder=embedder) as activities:
+            monkeypatch.setenv("QDRANT_API_KEY", "of-the-node")
+            monkeypatch.setenv("OPENAI_API_KEY", "of-the-node")
+            monkeypatch.setenv("OPENAI_BASE_URL", foreign.embeddings_url)
+            assert isinstance(await failure_of(activities), RetrieverRejected)  # no collection, but both were asked
+        assert free.requests
+        assert not [asked for asked in free.requests if "of-the-node" in str(dict(asked.headers))]
+        monkeypatch.delenv("OPENAI_BASE_URL")
+        travelled = cloudpickle.loads(cloudpickle.dumps(OpenAIEmbedder(api_key=KEY)))
+        monkeypatch.setenv("OPENAI_BASE_URL", foreign.embeddings_url)
+        assert travelled._completed().base_url == "https://api.openai.com/v1"
+        again = cloudpickle.loads(cloudpickle.dumps(travelled))
+        assert (again._completed().api_key, again._completed().base_url) == (KEY, "https://api.openai.com/v1")
+        assert foreign.requests == []
+
+
 async def test_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     async with QdrantServer() as free, asking(":memory:", embedder=OpenAIEmbedder(base_url=free.embeddings_url)) as a:
