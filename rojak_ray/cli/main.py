@@ -37,8 +37,28 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    storage_options: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="What the URL of a bucket does not say; wins over ROJAK_STORAGE_OPTIONS."),
+    ] = None,
 ) -> None:
     """Durable multi-agent orchestration on Ray. Begin with `rojak demo`."""
+    if storage_options is not None:
+        _set_options(storage_options)
+
+
+def _set_options(text: str) -> None:
+    """Let every storage that this command opens, here and in the processes it starts, have these options."""
+    import os
+
+    from rojak_ray.errors import InvalidStorage
+    from rojak_ray.storage.options import OPTIONS_VARIABLE, read_options
+
+    try:
+        read_options(text, {})
+    except InvalidStorage as error:
+        raise typer.BadParameter(str(error), param_hint="--storage-options") from None
+    os.environ[OPTIONS_VARIABLE] = text
 
 
 @app.command()

@@ -158,11 +158,16 @@ class Frames(asyncio.Protocol):
         ended: Callable[[Frames], None] = lambda _: None,
         *,
         serves: bool,
+        welcome: bool = True,
     ) -> None:
-        """`arrived` is told of every frame with its number, kind and body; `ended` once that none will follow."""
+        """`arrived` is told of every frame with its number, kind and body; `ended` once that none will follow.
+
+        Whoever is not welcome is turned away unheard.
+        """
         mine, theirs = ("server", "client") if serves else ("client", "server")
         self._mine, self._theirs = proof(secret, mine), proof(secret, theirs)
         self._serves = serves
+        self._welcome = welcome
         self._arrived = arrived
         self._ended = ended
         self._transport: asyncio.Transport | None = None
@@ -170,6 +175,12 @@ class Frames(asyncio.Protocol):
         self._known = False
         self._decided = asyncio.Event()
         self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it has yet to show the secret, and may still do so."""
+        leaves = self._transport is not None and self._transport.is_closing()
+        return self._welcome and not self._known and not leaves
 
     @property
     def open(self) -> bool:
@@ -194,7 +205,7 @@ class Frames(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
-        if not same_user(transport.get_extra_info("socket")):
+        if not self._welcome or not same_user(transport.get_extra_info("socket")):
             self._transport.abort()
             return
         self._patience = asyncio.get_running_loop().call_later(_PROOF_S, self._transport.abort)

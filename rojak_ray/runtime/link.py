@@ -13,6 +13,7 @@ import itertools
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
+from weakref import WeakSet
 
 from rojak_ray.concurrency import cancelled_by_us
 from rojak_ray.errors import InternalError
@@ -41,6 +42,9 @@ logger = get_logger(__name__)
 Handler: TypeAlias = Callable[[bytes], Awaitable[Content]]
 
 _CONNECT_S = 5.0
+_MOST_STRANGERS = 64
+"""Connections that have not shown the secret, at once; programs that find no room ask through Ray."""
+
 _BACKLOG = 1024
 
 
@@ -61,6 +65,7 @@ class LinkServer:
         self._opening: asyncio.Task[str] | None = None
         self._server: asyncio.Server | None = None
         self._asks: set[asyncio.Task[None]] = set()
+        self._guests: WeakSet[Frames] = WeakSet()
         self._work: dict[Frames, dict[int, asyncio.Task[None]]] = {}
         """What ends when whoever asked for it leaves, by connection and number."""
 
@@ -86,13 +91,20 @@ class LinkServer:
         try:
             listening.bind(name)
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: Frames(secret, self._arrived, self._ended, serves=True), sock=listening, backlog=_BACKLOG
+                lambda: self._greeted(secret), sock=listening, backlog=_BACKLOG
             )
         except OSError as error:
             listening.close()
             logger.warning("no link, so every request is a call of Ray's: %s", error)
             return ""
         return address_of(name, secret)
+
+    def _greeted(self, secret: str) -> Frames:
+        """Somebody connects. Too many who have not shown the secret would take the descriptors that storage needs."""
+        strangers = sum(frames.unknown for frames in self._guests)
+        frames = Frames(secret, self._arrived, self._ended, serves=True, welcome=strangers < _MOST_STRANGERS)
+        self._guests.add(frames)
+        return frames
 
     def _arrived(self, frames: Frames, number: int, kind: Kind, body: bytes) -> None:
         work = self._work.setdefault(frames, {})

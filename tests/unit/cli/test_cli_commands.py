@@ -121,3 +121,14 @@ def test_importing_the_command_loads_neither_ray_nor_a_provider():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_options_of_a_bucket_are_given_before_the_command(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ROJAK_STORAGE_OPTIONS", "")
+    given = ["--storage-options", '{"requester_pay": true}', "sessions", "list", "--storage", "s3://bucket/prefix"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 1
+    assert "no storage option 'requester_pay'" in result.output
+    refused = CliRunner().invoke(app, ["--storage-options", "requester_pays=true", "sessions", "list"])
+    assert refused.exit_code == 2
+    assert "is not JSON" in refused.output

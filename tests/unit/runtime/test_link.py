@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
-from support.waiting import HANG_S
+from support.waiting import HANG_S, until
 
 from rojak_ray import errors
 from rojak_ray.errors import InternalError, RojakError
 from rojak_ray.runtime import frames
-from rojak_ray.runtime.frames import Content, Kind
+from rojak_ray.runtime import link as link_module
+from rojak_ray.runtime.frames import Content, Kind, name_and_secret
 from rojak_ray.runtime.link import BlockingLink, Link, LinkLost, LinkServer
 
 
@@ -425,3 +426,24 @@ async def test_a_thread_asks_one_thing_after_another(name: str, desk: Desk) -> N
             link.close()
 
     assert await soon(asyncio.to_thread(work)) == [b"ONE", b"X" * 1_000_000, None]
+
+
+async def test_strangers_take_only_so_many_descriptors(name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "_MOST_STRANGERS", 3)
+    place, _ = name_and_secret(name)
+    loop = asyncio.get_running_loop()
+
+    async def knock() -> socket.socket:
+        stranger = socket.socket(socket.AF_UNIX)
+        stranger.setblocking(False)
+        await loop.sock_connect(stranger, place)
+        return stranger
+
+    strangers = [await knock() for _ in range(3)]
+    one_more = await knock()
+    assert await loop.sock_recv(one_more, 1) == b""
+    assert await Link.connect(name) is None
+    for stranger in (*strangers, one_more):
+        stranger.close()
+    link = await until(lambda: Link.connect(name), "there is room again")
+    link.close()
