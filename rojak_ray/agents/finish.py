@@ -87,6 +87,15 @@ def is_closed(arguments: str) -> bool:
     return True
 
 
+def survived(arguments: str) -> bool:
+    """Whether a call's arguments are all there in an answer that broke off.
+
+    Nothing, or an empty object, does not count: servers begin with them and fill in the rest, so that a function with
+    defaults would run with values that nobody asked for.
+    """
+    return is_closed(arguments) and bool(json.loads(arguments))
+
+
 def _reason(word: str) -> FinishReason:
     """A word, or one behind a colon: `function_call_filter: MALFORMED_FUNCTION_CALL`, as Gemini has it."""
     first, _, last = word.partition(":")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, cast
 from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
-from rojak_ray.agents.finish import is_whole, read_finish_reason
+from rojak_ray.agents.finish import is_whole, read_finish_reason, survived
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import ConversationMessage, Usage, clean_text
 from rojak_ray.providers.anthropic_history import begins_with_thought, ended, spoken
@@ -49,6 +49,9 @@ _REFUSED_FIELDS = ("temperature", "top_p", "top_k")
 
 _FORCING = ("any", "tool")
 """Choices of a function that go with no thinking: the API answers 400 to both."""
+
+_SHOW_NOTHING = ("text", "thinking", "redacted_thinking")
+"""Blocks that may be empty, or say nothing of whether the one before them is whole."""
 
 _CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 
@@ -217,7 +220,7 @@ def read_message(reply: Any) -> AgentResponse:
     """The answer in a message: its text blocks joined, its tool uses as calls; other blocks are left out.
 
     Raises:
-        CutReply: A limit or a refusal broke it off in a tool use: nothing tells whether its input is complete.
+        CutReply: A refusal ended it, or a limit broke it off in a tool use: nothing tells whether its input is whole.
         FailedReply: The vendor says that it failed.
         UnusableReply: A tool use names no tool.
         ValidationError: The reply is not a message.
@@ -231,10 +234,23 @@ def read_message(reply: Any) -> AgentResponse:
     usage = _usage(message.usage)
     if not uses:
         return AgentResponse(content=text, usage=usage, finish_reason=word)
-    if not is_whole(word) and message.content[-1].type == "tool_use":
-        raise CutReply(f"the token limit or a refusal (stop_reason {word!r}) cut a tool use", read_finish_reason(word))
+    reason = read_finish_reason(word)
+    if reason == "refusal" or (not is_whole(word) and _may_be_cut(message.content)):
+        raise CutReply(f"the token limit or a refusal (stop_reason {word!r}) cut a tool use", reason)
     calls = [_read_tool_use(block, index) for index, block in enumerate(uses)]
     return AgentResponse(type="tool", content=text or None, tool_calls=calls, usage=usage, finish_reason=word)
+
+
+def _may_be_cut(content: Sequence[_Block]) -> bool:
+    """Whether the last tool use in an answer that broke off may lack some of its input, or all of it.
+
+    Blocks come one after the other, so what is said behind a tool use shows that it is whole. An empty block shows
+    nothing, nor does a thought: servers that translate another wire add them at the end.
+    """
+    if content[-1].type == "tool_use":
+        return True
+    last = next((block for block in reversed(content) if block.text.strip() or block.type not in _SHOW_NOTHING), None)
+    return last is not None and last.type == "tool_use" and not survived(call_arguments(last.input))
 
 
 def _read_tool_use(block: _Block, index: int) -> AgentToolCall:

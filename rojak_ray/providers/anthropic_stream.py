@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from rojak_ray.agents.finish import is_closed
 from rojak_ray.messages import join_halves
 from rojak_ray.providers.anthropic_state import add_piece
-from rojak_ray.providers.wire import GrowingText, highest, is_nothing, mapping, word_of
+from rojak_ray.providers.wire import GrowingText, call_arguments, highest, is_nothing, mapping, word_of
 
 
 @dataclass
@@ -28,6 +29,12 @@ class _Block:
     @property
     def is_text(self) -> bool:
         return mapping(self.began).get("type") == "text"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the input of a tool use came, and to its end. The empty one of the first event only holds a place."""
+        block = mapping(self.whole())
+        return block.get("type") != "tool_use" or is_closed(call_arguments(block.get("input")))
 
     def add_input(self, piece: Any) -> None:
         """Take a piece of the input."""
@@ -68,8 +75,13 @@ class MessageAssembly:
 
     @property
     def complete(self) -> bool:
-        """Whether the server said that nothing is missing: by a stop reason, its stop event, or the stream's end."""
-        return self._stopped or self._stop_reason is not None or (self._ended and bool(self._blocks))
+        """Whether the server said that nothing is missing: by a stop reason, its stop event, or the stream's end.
+
+        An end without a reason does not say so of a tool use whose input did not come.
+        """
+        if self._stop_reason is not None or not (self._stopped or (self._ended and self._blocks)):
+            return self._stop_reason is not None
+        return all(block.is_closed for block in self._blocks)
 
     @property
     def ended(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from rojak_ray.agents.activities import AgentCallParams, FunctionSchema
-from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
+from rojak_ray.agents.finish import is_whole, read_finish_reason, survived
 from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
 from rojak_ray.messages import Usage
 from rojak_ray.providers.asked import Asked
@@ -179,12 +179,12 @@ class _Completion(WireModel):
 
 
 def read_completion(reply: Any) -> AgentResponse:
-    """The answer in a chat completion. An empty text is an answer, and so is a refusal.
+    """The answer in a chat completion. An empty text is an answer, and so is a refusal: calls beside it do not count.
 
     Calls of an answer that was broken off count if the arguments of each are complete.
 
     Raises:
-        CutReply: A limit or a filter broke it off before all its calls were complete.
+        CutReply: A limit or a filter broke it off before all its calls were complete, or the model refused within them.
         FailedReply: The server, or the one behind it, says that it failed.
         ValidationError: The reply is not a chat completion.
     """
@@ -196,13 +196,15 @@ def read_completion(reply: Any) -> AgentResponse:
     if choice.error or read_finish_reason(word) == "error":
         raise FailedReply(f"the answer ended in an error (finish_reason {word!r})", choice.error)
     usage = _usage(highest(mapping(completion.usage), mapping(choice.usage)))
-    if not message.calls:
-        refused = bool(message.refusal) and not message.content
+    if not message.calls or message.refusal:
+        refused = bool(message.refusal) and (bool(message.calls) or not message.content)
         content = message.content or message.refusal or ""
         return AgentResponse(content=content, usage=usage, finish_reason=word, refused=refused)
-    if not is_whole(word) and not all(is_closed(call.function.arguments) for call in message.calls):
-        words = f"the token limit or a filter (finish_reason {word!r}) cut the arguments of a call"
-        raise CutReply(words, read_finish_reason(word))
+    reason = read_finish_reason(word)
+    if reason == "refusal":
+        raise CutReply(f"the model refused (finish_reason {word!r}) after it had begun a call", reason)
+    if not is_whole(word) and not all(survived(call.function.arguments) for call in message.calls):
+        raise CutReply(f"the token limit or a filter (finish_reason {word!r}) cut the arguments of a call", reason)
     calls = [
         AgentToolCall(
             id=call.id or f"call_{index}",

@@ -120,6 +120,11 @@ class CallPieces:
         begun = _Call(piece.index, self._messages, call_id, name, piece.arguments, piece.odd, dict(piece.beside))
         self._calls.append(begun)
 
+    @property
+    def all_closed(self) -> bool:
+        """Whether the arguments of each came, and to their end."""
+        return all(is_closed(call.arguments) for call in self._calls)
+
     def calls(self) -> list[dict[str, Any]]:
         """The calls in OpenAI's form, in the order in which they began."""
         return [

@@ -42,8 +42,13 @@ class ChunkAssembly:
 
     @property
     def complete(self) -> bool:
-        """Whether the server said that nothing is missing: by a finish reason, or by its last event."""
-        return self._finish_reason is not None or (self._ended and self._answers)
+        """Whether the server said that nothing is missing: by a finish reason, or by its last event.
+
+        A last event alone does not say so of a call whose arguments did not come: a proxy sends one whatever it lost.
+        """
+        if self._finish_reason is not None or not (self._ended and self._answers):
+            return self._finish_reason is not None
+        return self._calls.all_closed and self._older_call.all_closed
 
     @property
     def ended(self) -> bool:
