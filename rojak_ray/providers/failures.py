@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,6 +31,7 @@ _FINAL_KINDS = frozenset(
     }
 )
 _FIRST_ERROR, _FIRST_SERVER_ERROR, _LAST_ERROR = 400, 500, 599
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _LONGEST_WORDS = 1000
 _LONGEST_LOOKED_AT = 8 * _LONGEST_WORDS
 
@@ -154,8 +156,8 @@ def causes(error: BaseException, secrets: Secrets) -> str:
 
 
 def _seconds(value: str | None) -> float | None:
-    try:
-        seconds = float(value) if value is not None else math.nan
-    except ValueError:
+    """A number as headers have it; Python's own reader also takes `1_0` and digits of other scripts."""
+    if value is None or not _NUMBER.fullmatch(value.strip()):
         return None
+    seconds = float(value)
     return max(0.0, seconds) if math.isfinite(seconds) else None

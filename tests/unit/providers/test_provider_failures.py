@@ -42,6 +42,12 @@ class Reply:
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": ""}, None),
+        ({"retry-after": "1_0"}, None),
+        ({"retry-after": "1e3"}, None),
+        ({"retry-after": "\u0661\u0660"}, None),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "9" * 400}, None),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
