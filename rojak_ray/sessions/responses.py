@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from rojak_ray.agents.finish import is_closed, is_whole, read_finish_reason
+from rojak_ray.agents.finish import is_whole, read_finish_reason, survived
 from rojak_ray.agents.results import AgentResponse
 from rojak_ray.checks import is_kind, kind_of
 from rojak_ray.core.events import CallPlan, PlannedCall
@@ -22,14 +22,16 @@ def read_response(response: AgentResponse, plans: dict[str, CallPlan]) -> ModelR
 
     Raises:
         ModelMisbehaved: A provider returned something else than an AgentResponse, or one with something else in it.
-        ModelCutShort: A call was cut before its arguments were complete, or a text is too large to be kept.
+        ModelCutShort: A call was refused, or cut before its arguments were complete, or a text is too large to be kept.
     """
     if not is_kind(response, AgentResponse):
         raise ModelMisbehaved(f"The provider returned {kind_of(response)} instead of AgentResponse.")
     content = _text(response.content, "content")
     word = _word(response.finish_reason)
     calls = [_read_call(call, index) for index, call in enumerate(_asked(response.tool_calls))]
-    if not is_whole(word) and not all(is_closed(call.arguments) for call in calls):
+    if calls and (response.refused is True or read_finish_reason(word) == "refusal"):
+        raise ModelCutShort("The model refused after it had begun a call.", finish_reason="refusal")
+    if not is_whole(word) and not all(survived(call.arguments) for call in calls):
         text = f"The answer was cut (finish_reason {word!r}) before the arguments of a call were complete."
         raise ModelCutShort(text, finish_reason=read_finish_reason(word))
     if any(is_longer(text, TEXT_BYTES) for text in (content or "", *(call.arguments for call in calls))):

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from rojak_ray.agents.finish import survived
+from rojak_ray.agents.results import AgentResponse, AgentToolCall, ToolCallFunction
+from rojak_ray.errors import ModelCutShort
 from rojak_ray.providers.anthropic import read_message
 from rojak_ray.providers.anthropic_stream import MessageAssembly
 from rojak_ray.providers.openai import read_completion
 from rojak_ray.providers.openai_stream import ChunkAssembly
 from rojak_ray.providers.wire import CutReply
+from rojak_ray.sessions.responses import read_response
 
 WIPE = {"type": "tool_use", "id": "t", "name": "wipe", "input": {}}
 TEXT = {"type": "text", "text": "I cannot do that."}
@@ -88,3 +91,17 @@ def test_the_end_of_a_stream_without_a_reason_does_not_complete_a_call(arguments
 def test_what_survives_a_cut():
     assert survived('{"a": 0}')
     assert not any(survived(text) for text in ("", "{}", "[]", '""', "12", '{"a"', "{} {}"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        ("{}", {"finish_reason": "length"}),
+        ('{"path": "/a"}', {"finish_reason": "refusal"}),
+        ('{"path": "/a"}', {"refused": True}),
+    ],
+)
+def test_what_a_users_own_provider_answers_is_held_to_the_same(arguments: str, more: dict[str, Any]):
+    calls = [AgentToolCall(id="c1", function=ToolCallFunction(name="wipe", arguments=arguments))]
+    with pytest.raises(ModelCutShort):
+        read_response(AgentResponse(type="tool", tool_calls=calls, **more), {})
