@@ -10,7 +10,6 @@ import collections.abc
 import enum
 import functools
 import inspect
-import json
 import operator
 import re
 import types
@@ -19,9 +18,9 @@ from collections.abc import Mapping, Set
 from typing import Any, cast
 
 import typing_extensions
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError, to_jsonable_python
+from pydantic import Field
 
+from rojak_ray.agents.choices import literal_pairs
 from rojak_ray.agents.function import ToolContext
 from rojak_ray.checks import reason_of
 from rojak_ray.errors import InvalidAgent
@@ -44,7 +43,6 @@ _ENDLESS = (
     "has an annotation that refers to itself without end. Make the recursive type a dataclass, a TypedDict or a "
     "pydantic model."
 )
-_JSON_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 def parameter_types(
@@ -147,7 +145,7 @@ class _Reader:
         if origin is None:
             return annotation
         if origin is typing.Literal:
-            return _literal(members)
+            return _literal(annotation, members)
         if origin in _ITERABLES:
             return list[self.read(members[0])]
         _check_hashed(origin, members)
@@ -246,74 +244,15 @@ def _described(notes: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _of_class(kind: type) -> Any:
-    if issubclass(kind, enum.Enum):
-        return _enumeration(kind)
-    if issubclass(cast("Any", kind), tuple) and hasattr(kind, "_fields"):
-        return typing.Annotated[kind, BeforeValidator(_array)]
+    if issubclass(kind, enum.Enum) and not list(kind):
+        raise _Unreadable(f"is of {kind.__name__}, an Enum without members. Give it some, or another type.")
     return kind
 
 
-def _array(value: Any) -> Any:
-    """Refuse an object for a NamedTuple: its schema is an array."""
-    if isinstance(value, Mapping):
-        raise PydanticCustomError("tuple_type", "Input should be a valid array")
-    return value
-
-
-def _enumeration(kind: type[enum.Enum]) -> Any:
-    """An enum by its members' values; by their names where JSON cannot hold the values."""
-    values = [member.value for member in kind]
-    if values and all(isinstance(value, str) for value in values):
-        return kind
-    if not values:
-        raise _Unreadable(f"is of {kind.__name__}, an Enum without members. Give it some, or another type.")
+def _literal(annotation: Any, members: tuple[Any, ...]) -> Any:
+    """A Literal whose choices JSON can hold."""
     try:
-        told = [json.loads(json.dumps(to_jsonable_python(value), allow_nan=False)) for value in values]
-    except Exception:  # noqa: BLE001  (values are of whatever classes)
-        told = [member.name for member in kind]
-    return _choice(list(zip(told, kind, strict=True)))
-
-
-def _literal(members: tuple[Any, ...]) -> Any:
-    """A Literal whose choices are told apart as JSON tells them apart: `true` is no 1."""
-    if all(type(member) is str for member in members):
-        return cast("Any", typing.Literal)[members]
-    return _choice([(_told(member), member) for member in members])
-
-
-def _told(member: Any) -> Any:
-    if isinstance(member, enum.Enum):
-        member = member.value
-    if isinstance(member, bytes):
-        return member.decode("utf-8", "replace")
-    if type(member) not in _JSON_NAMES:
-        raise _Unreadable(f"has a Literal of {member!r:.60}, which JSON cannot hold. Use texts or numbers.")
-    return member
-
-
-def _choice(pairs: list[tuple[Any, Any]]) -> Any:
-    """One of some values: what is written in JSON, and what the function gets for it."""
-
-    def pick(given: Any) -> Any:
-        for told, meant in pairs:
-            if _is_same(given, told):
-                return meant
-        expected = " or ".join(json.dumps(told, ensure_ascii=False) for told, _ in pairs)
-        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
-
-    told = [value for value, _ in pairs]
-    names = {_JSON_NAMES.get(type(value)) for value in told}
-    schema: dict[str, Any] = {"enum": told}
-    if len(names) == 1 and None not in names:
-        schema["type"] = names.pop()
-    return typing.Annotated[Any, PlainValidator(pick), WithJsonSchema(schema)]
-
-
-def _is_same(given: Any, told: Any) -> bool:
-    if isinstance(given, bool) or isinstance(told, bool):
-        return given is told
-    if isinstance(given, list) and isinstance(told, list):
-        return len(given) == len(told) and all(map(_is_same, given, told))
-    if isinstance(given, dict) and isinstance(told, dict):
-        return given.keys() == told.keys() and all(_is_same(given[key], told[key]) for key in told)
-    return given == told
+        literal_pairs(members)
+    except ValueError as error:
+        raise _Unreadable(str(error)) from None
+    return annotation

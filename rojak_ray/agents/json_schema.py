@@ -33,7 +33,6 @@ _KEYS: Mapping[str, dict[str, Any]] = {
     "int": {"pattern": r"^[+-]?[0-9]+$"},
     "float": {"pattern": _DECIMAL},
     "decimal": {"pattern": _DECIMAL},
-    "bool": {"enum": ["true", "false"]},
     "date": {"format": "date"},
     "datetime": {"format": "date-time"},
     "uuid": {"format": "uuid"},
@@ -41,10 +40,33 @@ _KEYS: Mapping[str, dict[str, Any]] = {
 """What keys of a dictionary look like in JSON, by the type they are read as."""
 
 
+KEY_PATTERNS: Mapping[str, str] = {name: shown["pattern"] for name, shown in _KEYS.items() if "pattern" in shown}
+"""The same for those whose form is all that matters."""
+
+SHOWN, SHOWN_AS = "rojak_ray_shown", "rojak_ray_shown_as"
+"""Where a core schema's metadata say what stands for it: a JSON schema, or another core schema."""
+
+DESCRIPTION = "rojak_ray_description"
+"""Where they say what a model reads about it, unless it describes itself."""
+
+
 class PlainJsonSchema(GenerateJsonSchema):
     """Says what is accepted, no more and no less; leaves defaults out that JSON cannot hold, without a warning."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
+
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        """What stands for a schema whose reading is ours."""
+        metadata: Mapping[str, Any] = schema.get("metadata") or {}
+        if SHOWN in metadata:
+            return dict(metadata[SHOWN])
+        made = super().generate_inner(metadata.get(SHOWN_AS, schema))
+        return {"description": metadata[DESCRIPTION]} | made if DESCRIPTION in metadata else made
+
+    def dataclass_args_schema(self, schema: core_schema.DataclassArgsSchema) -> JsonSchemaValue:
+        """Leave out the fields that nobody can give."""
+        given = [field for field in schema["fields"] if field.get("init", True)]
+        return super().dataclass_args_schema({**schema, "fields": given})
 
     def set_schema(self, schema: core_schema.SetSchema) -> JsonSchemaValue:
         """Repeated items are as good as one."""
@@ -65,7 +87,11 @@ class PlainJsonSchema(GenerateJsonSchema):
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         """Say what keys must look like that are no texts."""
         made = super().dict_schema(schema)
-        kind = schema.get("keys_schema", {}).get("type", "")
+        keys: Any = schema.get("keys_schema", {})
+        metadata: Mapping[str, Any] = keys.get("metadata") or {}
+        if SHOWN in metadata:
+            return made | {"propertyNames": {"enum": metadata[SHOWN]["enum"]}}
+        kind = metadata.get(SHOWN_AS, keys).get("type", "")
         return made | ({"propertyNames": _KEYS[kind]} if kind in _KEYS else {})
 
     def is_subclass_schema(self, schema: core_schema.IsSubclassSchema) -> JsonSchemaValue:

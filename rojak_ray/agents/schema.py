@@ -24,6 +24,7 @@ from rojak_ray.agents.annotations import CONTEXT_PARAMETER, is_tool_context, par
 from rojak_ray.agents.arguments import read_object, validated
 from rojak_ray.agents.function import FunctionSettings, settings_of
 from rojak_ray.agents.json_schema import PlainJsonSchema, json_schema
+from rojak_ray.agents.narrowed import narrow
 from rojak_ray.checks import kind_of, reason_of, shown
 from rojak_ray.errors import InvalidAgent
 
@@ -288,6 +289,7 @@ def _arguments_model(
     }
     try:
         model = create_model("Arguments", __config__=config, **fields)
+        narrow(model)
         model.model_json_schema(schema_generator=PlainJsonSchema)
     except BaseException as error:
         if len(shown) > 1:
