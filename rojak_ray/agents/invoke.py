@@ -313,19 +313,27 @@ def result_text(value: Any) -> str:
     try:
         if isinstance(value, Enum):
             value = value.value
-        is_structure = isinstance(value, Mapping | list | tuple | set | frozenset | BaseModel) or (
-            is_dataclass(value) and not isinstance(value, type)
-        )
-        if is_structure:
+        if is_structure(value):
             with contextlib.suppress(PydanticSerializationError, ValueError, TypeError, RecursionError):
-                return clean_text(_as_json(value))
+                return clean_text(json_text(value))
         return clean_text(str.__str__(str(value)))
     except BaseException as error:  # noqa: BLE001  (asking an object for its text runs its code)
         return f"(a {kind_of(value)} that has no text: asked for one, it raised {kind_of(error)})"
 
 
-def _as_json(value: Any) -> str:
-    """A structure as JSON. A large one is written in pieces: the quick way would keep all other threads waiting."""
+def is_structure(value: Any) -> bool:
+    """Whether a value is told as JSON."""
+    if isinstance(value, Mapping | list | tuple | set | frozenset | BaseModel):
+        return True
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def json_text(value: Any) -> str:
+    """A structure as JSON. A large one is written in pieces: the quick way would keep all other threads waiting.
+
+    Raises:
+        ValueError, TypeError, RecursionError: JSON cannot hold it. Objects of the user's may raise anything.
+    """
     if weighs_more(value, _HEAVY_BYTES):
         encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=to_jsonable_python)
         with contextlib.suppress(TypeError):  # keys that only pydantic can turn into text

@@ -43,15 +43,17 @@ def answered(value: Any, as_text: Callable[[Any], str]) -> Content:
     """What somebody answers for a function: a part, a list with some, or what is told as text.
 
     Raises:
-        InvalidMessage: A part cannot be taken, or there is one where nobody sees it; the text says why.
+        InvalidMessage: A part cannot be taken, or there is one where nobody sees it; the text says why. What
+            `as_text` raises comes through as well.
     """
-    parts = _parts_in(value, as_text)
-    if parts is not None:
-        return _content(read_parts(parts, "The answer"))
-    problem = _cannot_be_shown(value)
-    if problem:
+    several = is_kind(value, (list, tuple)) and any(is_part(item) for item in value)
+    for item in value if several else [value]:
+        problem = None if is_part(item) else _cannot_be_shown(item)
+        if problem is None:
+            continue
         raise InvalidMessage(f"The answer is {problem}. Give ImagePart(...) or FilePart(...), a list of them, or text.")
-    return as_text(value)
+    parts = _parts_in(value, as_text)
+    return as_text(value) if parts is None else _content(read_parts(parts, "The answer"))
 
 
 def is_part(value: Any) -> bool:

@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.agents.invoke import result_text
-from rojak_ray.agents.shown import answered
+from rojak_ray.agents.answers import read_answer
 from rojak_ray.checks import check_text, reading, shown
 from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
@@ -313,13 +312,14 @@ class Session:
         Args:
             call_id: Ours: from `open_questions`, `ToolContext.call_id` or a `WaitingEvent`. The vendor's id of the call
                 (`tool_call_id`) is taken while no other call that waits or waited had it.
-            answer: A text, or plain data, which the model gets as JSON.
+            answer: A text, or plain data, which the model gets as JSON; or `ImagePart` and `FilePart`.
             request_id: Names this answer, so that it may be given again with the same id; None makes one up.
 
         Raises:
             CallNotWaiting: No such call waits; its `reason` and text say whether it was answered, its time is over,
                 its run has ended or it has not got so far. Nothing changed.
             RequestConflict: The request id belongs to another answer.
+            InvalidMessage: The answer is no text and no data (an agent, an object of any class), or too large.
             StorageError: The outcome is unknown; the same request id asks again.
 
         Crash safety:
@@ -360,7 +360,7 @@ async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
 async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any, request_id: str | None) -> None:
     check_text(call_id, "call_id", InvalidId, longest=_LONGEST_CALL_ID, why="open_questions() lists those that wait.")
     answer_id = check_id(request_id, "request") if request_id is not None else caller.ids.new_id()
-    output = answered(answer, result_text)
+    output = read_answer(answer)
     if is_longer(content_text(output), TEXT_BYTES):
         raise InvalidMessage(too_large("The answer"))
     command = AnswerCall(call_id=call_id, answer_id=answer_id, output=output)
