@@ -35,8 +35,7 @@ def shown(value: Any, as_text: Callable[[Any], str]) -> Content | None:
             return _content(read_parts(parts, "What the function returned"))
         except InvalidMessage as error:
             return f"InvalidMessage: {error}"
-    problem = _cannot_be_shown(value)
-    return f"TypeError: the function returned {problem}. {_HOW_TO_SHOW}" if problem else None
+    return _refusal(value)
 
 
 def answered(value: Any, as_text: Callable[[Any], str]) -> Content:
@@ -82,8 +81,13 @@ def _is_of_pillow(value: Any) -> bool:
 
 
 def _told(value: Any, as_text: Callable[[Any], str]) -> TextPart:
-    seen = shown(value, as_text)
-    return TextPart(text=seen if isinstance(seen, str) else as_text(value))
+    """What stands beside a part and is none: a list of more parts is deep already."""
+    return TextPart(text=_refusal(value) or as_text(value))
+
+
+def _refusal(value: Any) -> str | None:
+    problem = _cannot_be_shown(value)
+    return f"TypeError: the function returned {problem}. {_HOW_TO_SHOW}" if problem else None
 
 
 def _parts_in(value: Any, as_text: Callable[[Any], str]) -> list[Any] | None:

@@ -145,6 +145,16 @@ def test_what_cannot_be_shown_is_told_in_words_and_nothing_is_lost(value: Any, w
     assert len(outcome.output) < 500
 
 
+def test_a_list_with_images_beside_an_image_is_deep_already() -> None:
+    looped: list[Any] = [IMAGE]
+    looped.append(looped)
+    for value in ([IMAGE, [IMAGE]], [IMAGE, ["a", (PDF,)]], looped):
+        shown, refused = read_result(value, {}, {}).output
+        assert shown == IMAGE
+        assert isinstance(refused, TextPart)
+        assert "deep within list" in refused.text
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     value=st.recursive(
