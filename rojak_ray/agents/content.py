@@ -33,13 +33,13 @@ from typing import Any, cast
 
 from pydantic_core import PydanticUndefined
 
+from rojak_ray.agents.layout import NotReadable, attributes, is_written_in_python, solid_base
 from rojak_ray.agents.modules import is_installed_name
+from rojak_ray.agents.unnamed import brought_in, reaches_anything, reaches_by_text
 
 _MOST_PARTS = 20_000
 _MOST_BYTES = 1 << 20
 _MAX_DEPTH = 60
-_POINTER = 8
-_HEAP_TYPE = 1 << 9
 
 _SCALARS = (int, float, complex, str, bytes, bytearray)
 _SEQUENCES = (list, tuple, collections.deque)
@@ -103,10 +103,6 @@ class Content:
     """Nothing in it can change or be told apart by identity: any callable of this digest may stand for any other."""
 
 
-class _Opaque(Exception):
-    """Something cannot be read whole."""
-
-
 def content_of(fn: Callable[..., Any]) -> Content | None:
     """The digest of a callable and all it reaches, or None if something of it cannot be read whole.
 
@@ -116,7 +112,7 @@ def content_of(fn: Callable[..., Any]) -> Content | None:
     try:
         for text in reader.parts(fn, 0):
             reader.add(text)
-    except BaseException:  # noqa: BLE001  (a hostile object, or _Opaque: there is no digest)
+    except BaseException:  # noqa: BLE001  (a hostile object, or NotReadable: there is no digest)
         return None
     return Content(reader.hasher.hexdigest()[:32], reader.fixed)
 
@@ -136,7 +132,7 @@ class _Reader:
         self._bytes += len(raw)
         self._parts += 1
         if self._bytes > _MOST_BYTES or self._parts > _MOST_PARTS:
-            raise _Opaque
+            raise NotReadable
         self.hasher.update(f"{len(raw)}:".encode())
         self.hasher.update(raw)
 
@@ -150,7 +146,7 @@ class _Reader:
             yield self._scalar(value, kind)
             return
         if depth > _MAX_DEPTH or len(self._seen) > _MOST_PARTS:
-            raise _Opaque
+            raise NotReadable
         if kind not in _BY_VALUE:  # whether equal values are one object or two is up to the interpreter
             if (known := self._seen.get(id(value))) is not None:
                 yield f"again={known[0]}"
@@ -161,7 +157,7 @@ class _Reader:
 
     def _scalar(self, value: Any, kind: type) -> str:
         if kind in (str, bytes, bytearray) and len(value) > _MOST_BYTES:
-            raise _Opaque
+            raise NotReadable
         if kind is bytearray:
             self.fixed = False
         return f"{kind.__name__}={value!r}"
@@ -187,6 +183,8 @@ class _Reader:
 
     def function(self, fn: types.FunctionType, depth: int) -> Iterator[str]:
         yield f"function={fn.__module__}:{fn.__qualname__}"
+        if reaches_by_text(fn):
+            raise NotReadable
         if _installed_as(fn, fn.__module__, fn.__qualname__):
             return  # a library's: the same wherever that library is
         yield from self.code(fn.__code__, depth)
@@ -212,10 +210,11 @@ class _Reader:
     def _globals(self, fn: types.FunctionType, depth: int) -> Iterator[str]:
         """What the names in its code mean where it was written. Names of attributes are among them: no harm done."""
         names = sorted(set(_names_in(fn.__code__)))
-        for name in names:
-            if name not in fn.__globals__:
-                continue
-            value = fn.__globals__[name]
+        named = [(name, fn.__globals__[name]) for name in names if name in fn.__globals__]
+        brought = list(brought_in(fn.__code__, names, fn.__globals__))
+        if reaches_anything(fn, names, [value for _, value in (*named, *brought)]):
+            raise NotReadable
+        for name, value in (*named, *brought):
             yield f"global {name}"
             if isinstance(value, types.ModuleType) and not is_installed_name(value.__name__):
                 self.fixed = False
@@ -233,6 +232,8 @@ class _Reader:
         yield from self.each((partial.func, partial.args, partial.keywords, vars(partial)), depth)
 
     def builtin(self, fn: types.BuiltinFunctionType, depth: int) -> Iterator[str]:
+        if reaches_by_text(fn):
+            raise NotReadable
         yield f"builtin={fn.__module__}:{fn.__qualname__}"
         if fn.__self__ is not None and not isinstance(fn.__self__, types.ModuleType):
             yield from self.parts(fn.__self__, depth)
@@ -243,8 +244,8 @@ class _Reader:
         yield f"class={cls.__module__}:{cls.__qualname__}"
         if _installed_as(cls, cls.__module__, cls.__qualname__):
             return
-        if not cls.__flags__ & _HEAP_TYPE:
-            raise _Opaque
+        if not is_written_in_python(cls):
+            raise NotReadable
         yield from self.each(cls.__bases__, depth)
         if type(cls) is not type:
             yield from self.parts(type(cls), depth)
@@ -284,8 +285,8 @@ class _Reader:
 
     def module(self, module: types.ModuleType, depth: int) -> Iterator[str]:
         del depth
-        if not is_installed_name(module.__name__):
-            raise _Opaque
+        if not is_installed_name(module.__name__) or reaches_by_text(module):
+            raise NotReadable
         yield f"module={module.__name__}"
 
     def logger(self, logger: logging.Logger, depth: int) -> Iterator[str]:
@@ -328,20 +329,20 @@ class _Reader:
         yield from self.each(held, depth)
 
     def _instance(self, value: Any, kind: type, depth: int) -> Iterator[str]:
-        base = _solid_base(kind)
+        base = solid_base(kind)
         if base not in _READABLE_BASES or kind is object:  # a bare object() means nothing but itself
-            raise _Opaque
+            raise NotReadable
         self.fixed = self.fixed and kind in (tuple, frozenset)
         yield from self.parts(kind, depth)
         if base in _SCALARS:
             yield from self.parts(_plain(value, base), depth)
         elif base in _CONTAINERS:
             yield from self._contained(value, base, depth)
-        yield from self.named(_attributes(value, kind), depth)
+        yield from self.named(attributes(value, kind), depth)
 
     def _contained(self, value: Any, base: type, depth: int) -> Iterator[str]:
         if len(value) > _MOST_PARTS:
-            raise _Opaque
+            raise NotReadable
         if base in _SETS:
             yield from self._unordered(value, base, depth)
         elif base in _SEQUENCES:
@@ -358,7 +359,7 @@ class _Reader:
         elements: list[str] = []
         for element in cast("Any", base).__iter__(value):
             if type(element) not in (*_SCALARS, bool, types.NoneType) and not _is_plain_tuple(element):
-                raise _Opaque
+                raise NotReadable
             elements.append(repr(element))
         del depth
         yield from sorted(elements)
@@ -419,7 +420,7 @@ def _plain(value: Any, base: type) -> Any:
         return int.__int__(value)
     if base is bytes:
         return bytes.__getitem__(value, slice(None))
-    raise _Opaque
+    raise NotReadable
 
 
 def _tells(name: str) -> bool:
@@ -433,46 +434,6 @@ def _name_of_singleton(value: Any) -> str | None:
         return None
     name = value.__reduce__()
     return name if isinstance(name, str) and lookup(kind.__module__, name) is value else None
-
-
-def _solid_base(kind: type) -> type:
-    """The first base that was not written in Python alone: what it stores in an object is more than attributes."""
-    while kind.__flags__ & _HEAP_TYPE:
-        base = kind.__base__
-        if base is None or kind.__basicsize__ - base.__basicsize__ != _size_of_own(kind, base):
-            return kind
-        kind = base
-    return kind
-
-
-def _size_of_own(kind: type, base: type) -> int:
-    """The bytes that a class's slots, dictionary and weak references add to an object."""
-    slots = [name for name in _slots_of(kind) if name not in ("__dict__", "__weakref__")]
-    own = len(slots)
-    own += kind.__dictoffset__ > 0 and base.__dictoffset__ == 0
-    own += kind.__weakrefoffset__ > 0 and base.__weakrefoffset__ == 0
-    return own * _POINTER
-
-
-def _slots_of(kind: type) -> tuple[str, ...]:
-    slots: Any = vars(kind).get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
-
-
-def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    """Every attribute as it is stored, in its dictionary and in slots of any class."""
-    for cls in kind.__mro__:
-        for name, descriptor in sorted(vars(cls).items(), key=lambda pair: pair[0]):
-            if isinstance(descriptor, types.MemberDescriptorType) and cls.__flags__ & _HEAP_TYPE:
-                try:
-                    yield f"{cls.__qualname__}.{name}", descriptor.__get__(value, kind)
-                except AttributeError:
-                    continue  # never set
-    if kind.__dictoffset__:
-        stored: Any = object.__getattribute__(value, "__dict__")
-        if type(stored) is not dict:
-            raise _Opaque
-        yield from sorted(cast("dict[str, Any]", stored).items())
 
 
 def _is_plain_tuple(value: Any) -> bool:
