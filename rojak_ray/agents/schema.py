@@ -189,7 +189,28 @@ def signature_of(fn: Callable[..., Any]) -> inspect.Signature:
     except ValueError:  # a wrapper written in C, as functools.cache makes
         return inspect.signature(fn)
     passes_on = any(parameter.kind in _VARIADIC for parameter in own.parameters.values())
-    return inspect.signature(fn) if passes_on else own
+    return _as_called(fn, inspect.signature(fn)) if passes_on else own
+
+
+def _as_called(fn: Callable[..., Any], wrapped: inspect.Signature) -> inspect.Signature:
+    """What a wrapper accepts, where that is not what it wraps.
+
+    A function got from an instance that wraps a method of its class brings `self` along (functools.singledispatchmethod
+    and properties do so), and functools.singledispatch looks at the type of what comes first by position.
+    """
+    parameters = list(wrapped.parameters.values())
+    first = parameters[0] if parameters else None
+    if first is not None and first.name in ("self", "cls") and first.annotation is first.empty:
+        del parameters[0]
+    dispatches = (hasattr(fn, "dispatch") and hasattr(fn, "registry")) or _is_dispatching_method(fn)
+    if dispatches and parameters and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY)
+    return wrapped.replace(parameters=parameters)
+
+
+def _is_dispatching_method(fn: Callable[..., Any]) -> bool:
+    """Whether it was got from a functools.singledispatchmethod."""
+    return hasattr(fn, "register") and hasattr(fn, "__wrapped__")
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
