@@ -99,9 +99,9 @@ from rojak_ray.sessions.events import TextDeltaEvent as TextDeltaEvent
 from rojak_ray.sessions.events import WaitingEvent as WaitingEvent
 from rojak_ray.sessions.handles import RunHandle as RunHandle
 from rojak_ray.sessions.handles import Session as Session
-from rojak_ray.sessions.handles import Worker as Worker
 from rojak_ray.sessions.pool_settings import PoolSettings as PoolSettings
 from rojak_ray.sessions.types import OrchestratorResponse as OrchestratorResponse
 from rojak_ray.sessions.types import UpdateConfigParams as UpdateConfigParams
+from rojak_ray.sessions.worker import Worker as Worker
 
 __version__: str

@@ -31,7 +31,12 @@ class FunctionSchema:
 
 @dataclass
 class AgentCallParams:
-    """One question to a model."""
+    """One question to a model.
+
+    Example:
+        asked = AgentCallParams([ConversationMessage(role="user", content="Hello!")], "llama")
+        assert (asked.functions, asked.parallel_tool_calls) == ([], True)
+    """
 
     messages: list[ConversationMessage] = field(repr=False)
     """The conversation, the system message first."""
@@ -67,7 +72,12 @@ class AgentCallParams:
 
 @dataclass(repr=False)
 class AgentOptions:
-    """What every provider's options have."""
+    """What every provider's options have.
+
+    Example:
+        await rojak.create_worker([OfflineAgentActivities(AgentOptions(all_functions=[book_table]))])
+        await rojak.run(agent=OfflineAgent(functions=["book_table"]), messages="Book a table for 4 guests.")
+    """
 
     all_functions: Sequence[Callable[..., Any]] = field(default_factory=list[Callable[..., Any]])
     """Functions that agents may name; registered with the worker."""

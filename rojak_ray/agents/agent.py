@@ -35,7 +35,11 @@ AgentFunction: TypeAlias = "str | Callable[..., Any]"
 
 @dataclass
 class Retriever:
-    """Where an agent looks things up before it answers. Subclasses name their `type`."""
+    """Where an agent looks things up before it answers. Subclasses name their `type`.
+
+    Example:
+        waiter = OfflineAgent(name="Waiter", retriever=[Retriever("menu"), Retriever("prices")])
+    """
 
     type: str
 

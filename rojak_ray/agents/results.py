@@ -14,7 +14,11 @@ from rojak_ray.messages import Usage, VendorState
 
 @dataclass
 class ToolCallFunction:
-    """The function a model names, with its arguments as JSON text."""
+    """The function a model names, with its arguments as JSON text.
+
+    Example:
+        assert ToolCallFunction("book_table", '{"guests": 4}').name == "book_table"
+    """
 
     name: str
     arguments: str = "{}"
@@ -22,7 +26,12 @@ class ToolCallFunction:
 
 @dataclass
 class AgentToolCall:
-    """One call a model asks for."""
+    """One call a model asks for.
+
+    Example:
+        call = AgentToolCall("call-1", ToolCallFunction("book_table", '{"guests": 4}'))
+        assert AgentResponse(type="tool", tool_calls=[call]).tool_calls == [call]
+    """
 
     id: str
     function: ToolCallFunction

@@ -45,11 +45,20 @@ class ConversationMessage:
         return getattr(self, key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The field named `key`, or `default` if there is no such field."""
+        """The field named `key`, or `default` if there is no such field.
+
+        Example:
+            message = ConversationMessage(role="user", content="Hello!")
+            assert message.get("sender", "nobody") is None and message.get("mood", "unknown") == "unknown"
+        """
         return getattr(self, key) if key in self.__dataclass_fields__ else default
 
     def keys(self) -> Iterable[str]:
-        """Field names, so that `dict(message)` works."""
+        """Field names, so that `dict(message)` works.
+
+        Example:
+            assert dict(ConversationMessage(role="user", content="Hello!"))["content"] == "Hello!"
+        """
         return self.__dataclass_fields__.keys()
 
 

@@ -23,6 +23,10 @@ class VendorState(Given):
     """What a vendor handed out with an answer and must get back unread: signatures, reasoning, blocks of its own tools.
 
     It goes back with its message, and only to whom it came from; asked of anybody else, the message goes without it.
+
+    Example:
+        state = VendorState(vendor="local/my-server", model="llama", state={"signature": "..."})
+        assert AgentResponse(content="Hello!", vendor=state).vendor == state
     """
 
     vendor: str

@@ -58,14 +58,23 @@ _CHOICE_WORDS = {"auto": "auto", "required": "any", "any": "any", "none": "none"
 
 @dataclass(repr=False)
 class AnthropicAgentOptions(EndpointOptions):
-    """How to reach Anthropic; `base_url` is without `/v1`. Bedrock is reached with a Bedrock `client`."""
+    """How to reach Anthropic; `base_url` is without `/v1`. Bedrock is reached with a Bedrock `client`.
+
+    Example:
+        options = AnthropicAgentOptions(api_key="any", inference_config={"max_tokens": 1000})
+        await rojak.create_worker([AnthropicAgentActivities(options)])
+    """
 
     key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
     url_variable: ClassVar[str] = "ANTHROPIC_BASE_URL"
 
 
 class AnthropicAgentActivities(VendorActivities):
-    """Answers for agents of the type "anthropic", or of another `type` given to the instance or the subclass."""
+    """Answers for agents of the type "anthropic", or of another `type` given to the instance or the subclass.
+
+    Example:
+        await rojak.create_worker([AnthropicAgentActivities(AnthropicAgentOptions(api_key="any"))])
+    """
 
     type: ClassVar[str] = "anthropic"
     vendor = _ANTHROPIC

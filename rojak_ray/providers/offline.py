@@ -28,7 +28,11 @@ _LONGEST_REQUEST = 2000
 
 
 class OfflineAgentActivities(AgentActivities):
-    """Answers for agents of the type "offline"."""
+    """Answers for agents of the type "offline".
+
+    Example:
+        await rojak.create_worker([OfflineAgentActivities()])  # without it, an OfflineAgent is answered just as well
+    """
 
     type: ClassVar[str] = "offline"
 

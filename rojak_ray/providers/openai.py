@@ -60,14 +60,28 @@ _LONGEST_DESCRIPTION = 1024
 
 @dataclass(repr=False)
 class OpenAIAgentOptions(EndpointOptions):
-    """How to reach OpenAI or a server that speaks like it; `base_url` includes `/v1`."""
+    """How to reach OpenAI or a server that speaks like it; `base_url` includes `/v1`.
+
+    Example:
+        local = OpenAIAgentOptions(api_key="any", base_url="http://localhost:8000/v1", max_concurrency=8)
+        await rojak.create_worker([OpenAIAgentActivities(local)])
+    """
 
     key_variable: ClassVar[str] = "OPENAI_API_KEY"
     url_variable: ClassVar[str] = "OPENAI_BASE_URL"
 
 
 class OpenAIAgentActivities(VendorActivities):
-    """Answers for agents of the type "openai", or of another `type` given to the instance or the subclass."""
+    """Answers for agents of the type "openai", or of another `type` given to the instance or the subclass.
+
+    Example:
+        class LocalActivities(OpenAIAgentActivities):
+            type = "local"  # a second server beside OpenAI's, for agents of this type
+
+        options = OpenAIAgentOptions(api_key="any", base_url="http://localhost:8000/v1")
+        await rojak.create_worker([LocalActivities(options)])
+        agent = OpenAIAgent(name="Poet", type="local", model="llama")
+    """
 
     type: ClassVar[str] = "openai"
     vendor = _OPENAI

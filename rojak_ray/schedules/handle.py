@@ -48,7 +48,12 @@ _MOST_UPDATES = 10
 
 
 class ScheduleHandle:
-    """A schedule. Any number of programs may hold one."""
+    """A schedule. Any number of programs may hold one.
+
+    Example:
+        schedule = await rojak.create_schedule("daily", ScheduleSpec(cron_expressions=["@daily"]), agent, "Hello!")
+        await schedule.pause(note="closed for the summer")
+    """
 
     def __init__(self, caller: Caller, scheduler: Scheduler, schedule_id: str) -> None:
         """Made by `create_schedule`, `get_schedule` and `list_schedules`."""

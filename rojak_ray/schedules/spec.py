@@ -29,7 +29,11 @@ _MOST_ACTIONS = 10**15
 
 
 class ScheduleOverlapPolicy(IntEnum):
-    """What to do when a run is due and the one before has not ended. The numbers are Temporal's."""
+    """What to do when a run is due and the one before has not ended. The numbers are Temporal's.
+
+    Example:
+        await schedule.update(policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE))
+    """
 
     SKIP = 1
     """Start nothing; the next time after the running one has ended counts again."""
@@ -219,7 +223,14 @@ class ScheduleState:
 
 @dataclass
 class ScheduleBackfill:
-    """A span of time to go through as if it passed now, both ends included."""
+    """A span of time to go through as if it passed now, both ends included.
+
+    Example:
+        from datetime import UTC, datetime
+
+        span = ScheduleBackfill(datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))
+        await schedule.backfill(span)
+    """
 
     __pydantic_config__ = _STORED
 

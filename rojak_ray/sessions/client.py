@@ -30,12 +30,13 @@ from rojak_ray.sessions.caller import (
     read_model_calls,
 )
 from rojak_ray.sessions.events import SessionEvent
-from rojak_ray.sessions.handles import RunHandle, Session, Worker
+from rojak_ray.sessions.handles import RunHandle, Session
 from rojak_ray.sessions.offered import read_worker
 from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask
 from rojak_ray.sessions.streams import stream_run
 from rojak_ray.sessions.types import OrchestratorResponse
+from rojak_ray.sessions.worker import Worker
 
 
 class Client:

@@ -1,33 +1,26 @@
-"""What a client hands out: a run, a session, a worker. Light: an id and the way to ask."""
+"""What a client hands out: a run, a session. Light: an id and the way to ask."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rojak_ray.agents.agent import Agent
-from rojak_ray.agents.answers import read_answer
-from rojak_ray.checks import check_text, reading, shown
-from rojak_ray.core.commands import AnswerCall, CancelRun, StartRun, UpdateConfig
+from rojak_ray.checks import reading, shown
+from rojak_ray.core.commands import CancelRun, StartRun, UpdateConfig
 from rojak_ray.core.events import Limit
 from rojak_ray.core.kept import KeptResult
-from rojak_ray.errors import InternalError, InvalidArgument, InvalidId, InvalidMessage, ResultNotKept
+from rojak_ray.errors import InvalidArgument, InvalidMessage
 from rojak_ray.ids import check_id, digest
 from rojak_ray.journal.paths import Owner
 from rojak_ray.messages import (
-    TEXT_BYTES,
     ConversationMessage,
     MessageInput,
-    content_text,
-    is_longer,
     read_context,
     read_messages,
     to_public,
-    too_large,
 )
 from rojak_ray.sessions.caller import (
     Caller,
@@ -38,17 +31,20 @@ from rojak_ray.sessions.caller import (
     read_limit,
     read_model_calls,
 )
+from rojak_ray.sessions.calls import answer_call, open_questions, view_of, whole_result
 from rojak_ray.sessions.events import SessionEvent
-from rojak_ray.sessions.ports import Gateway
 from rojak_ray.sessions.requests import Ask, AwaitedCall, SessionView
 from rojak_ray.sessions.streams import follow, follow_run, stream_run
 from rojak_ray.sessions.types import GetConfigResponse, OrchestratorResponse, UpdateConfigParams
 
-_LONGEST_CALL_ID = 1000
-
 
 class RunHandle:
-    """A run that was started."""
+    """A run that was started.
+
+    Example:
+        handle = await rojak.start_run("table-7", agent, "Book a table for 4 guests.")
+        print(handle.id)  # any program that knows it: rojak.get_run("table-7")
+    """
 
     def __init__(self, caller: Caller, owner: Owner) -> None:
         """Made by `start_run`."""
@@ -79,6 +75,10 @@ class RunHandle:
         Raises:
             SessionSetAside: The run kept ending its process and waits for a person.
             StorageError: The storage has not answered for a minute.
+
+        Example:
+            async for event in handle.events():
+                print(event.seq, event.kind)
         """
         return follow_run(self._caller, self._owner, self.id, read_cursor(after))
 
@@ -87,29 +87,42 @@ class RunHandle:
 
         Args:
             request_id: Names this request, for programs that name all of theirs.
+
+        Example:
+            await handle.cancel()
         """
         named = check_id(request_id, "request") if request_id is not None else None
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(run_id=self.id, request_id=named),)))
 
     async def kept_results(self) -> list[KeptResult]:
         """See `Session.kept_results`."""
-        return list((await _view(self._caller, self._owner)).kept)
+        return list((await view_of(self._caller, self._owner)).kept)
 
     async def whole_result(self, call: str | KeptResult) -> str | list[dict[str, Any]]:
         """See `Session.whole_result`."""
-        return await _whole_result(self._caller, self._owner, call)
+        return await whole_result(self._caller, self._owner, call)
 
     async def open_questions(self) -> list[AwaitedCall]:
-        """The calls that wait for an answer from outside."""
-        return await _open_questions(self._caller, self._owner)
+        """The calls that wait for an answer from outside.
+
+        Example:
+            assert await handle.open_questions() == []
+        """
+        return await open_questions(self._caller, self._owner)
 
     async def answer(self, call_id: str, answer: Any, *, request_id: str | None = None) -> None:
         """Give a waiting call its result. See `Session.answer`."""
-        await _answer(self._caller, self._owner, call_id, answer, request_id)
+        await answer_call(self._caller, self._owner, call_id, answer, request_id)
 
 
 class Session:
-    """A conversation. Any number of programs may hold one; what they send is answered in order of arrival."""
+    """A conversation. Any number of programs may hold one; what they send is answered in order of arrival.
+
+    Example:
+        session = await rojak.create_session("desk-1", agent, context_variables={"guest": "Mei"})
+        response = await session.send_messages("Book a table for 4 guests.")
+        assert response.context_variables == {"guest": "Mei", "booked": 4}
+    """
 
     def __init__(self, caller: Caller, owner: Owner) -> None:
         """Made by `create_session` and `get_session`."""
@@ -181,6 +194,11 @@ class Session:
         Raises:
             SessionNotFound: The session was deleted.
             StorageError: The storage has not answered for a minute.
+
+        Example:
+            await session.send_messages("Hello!")
+            async for event in session.events(until_idle=True):
+                print(event.seq, event.kind)
         """
         idle = read_flag(until_idle, "until_idle")
         return follow(self._caller, self._owner, read_cursor(after), until_idle=idle)
@@ -200,14 +218,23 @@ class Session:
         )
 
     async def get_result(self) -> OrchestratorResponse:
-        """The latest answer; before the first one, a response without messages and agent."""
+        """The latest answer; before the first one, a response without messages and agent.
+
+        Example:
+            await session.send_messages("Book a table for 4 guests.")
+            assert (await session.get_result()).context_variables == {"booked": 4}
+        """
         latest = (await self._view()).latest
         if latest is None:
             return OrchestratorResponse([], None, {})
         return self._caller.read_outcome(latest)
 
     async def get_config(self) -> GetConfigResponse:
-        """Settings and history."""
+        """Settings and history.
+
+        Example:
+            assert (await session.get_config()).history_size == 10
+        """
         view = await self._view()
         return GetConfigResponse(
             messages=[to_public(message) for message in view.history],
@@ -274,6 +301,9 @@ class Session:
 
         Args:
             request_id: Names this request, so that it may be repeated: what began since the first time goes on.
+
+        Example:
+            await session.cancel()  # the conversation stays
         """
         await self._caller.ask(self._owner, Ask(commands=(CancelRun(request_id=self._named(request_id)),)))
 
@@ -282,7 +312,7 @@ class Session:
 
     async def kept_results(self) -> list[KeptResult]:
         """The latest whole results that are stored beside the conversation (`@function(keep_result=True)`)."""
-        return list((await _view(self._caller, self._owner)).kept)
+        return list((await view_of(self._caller, self._owner)).kept)
 
     async def whole_result(self, call: str | KeptResult) -> str | list[dict[str, Any]]:
         """All of a result of which the model was given a part.
@@ -300,11 +330,16 @@ class Session:
             ResultNotKept: No whole result is stored of it.
             StorageError: It cannot be read now, or is damaged.
         """
-        return await _whole_result(self._caller, self._owner, call)
+        return await whole_result(self._caller, self._owner, call)
 
     async def open_questions(self) -> list[AwaitedCall]:
-        """The calls that wait for an answer from outside. Looking wakes nobody."""
-        return await _open_questions(self._caller, self._owner)
+        """The calls that wait for an answer from outside. Looking wakes nobody.
+
+        Example:
+            for call in await session.open_questions():
+                print(call.call_id, call.question)
+        """
+        return await open_questions(self._caller, self._owner)
 
     async def answer(self, call_id: str, answer: Any, *, request_id: str | None = None) -> None:
         """Give a call whose function returned `WaitForAnswer` its result; the run goes on with it.
@@ -325,75 +360,18 @@ class Session:
         Crash safety:
             Durable when it returns. A call takes one answer; the first counts. The same answer again, with its request
             id, does nothing.
+
+        Example:
+            def ask_boss(amount: float) -> WaitForAnswer:
+                '''Ask the boss for some amount.'''
+                return WaitForAnswer(f"${amount}?")
+
+            handle = await rojak.start_run(agent=OfflineAgent(functions=[ask_boss]), messages="Ask the boss for 5.")
+            async for event in handle.events():
+                if event.kind == "waiting" and event.call_id:
+                    await handle.answer(event.call_id, "approved")  # a session's the same way
         """
-        await _answer(self._caller, self._owner, call_id, answer, request_id)
+        await answer_call(self._caller, self._owner, call_id, answer, request_id)
 
     async def _view(self) -> SessionView:
-        return await _view(self._caller, self._owner)
-
-
-async def _view(caller: Caller, owner: Owner) -> SessionView:
-    reply = await caller.ask(owner, Ask(view=True))
-    if reply.view is None:
-        raise InternalError(f"No view of {owner} came back.")
-    return reply.view
-
-
-async def _whole_result(caller: Caller, owner: Owner, call: str | KeptResult) -> str | list[dict[str, Any]]:
-    if isinstance(call, KeptResult):
-        await caller.gateway.connect()
-        return await caller.gateway.whole_result(owner, call)
-    check_text(call, "call", InvalidId, longest=_LONGEST_CALL_ID, why="kept_results() lists those of which it is kept.")
-    for kept in reversed((await _view(caller, owner)).kept):
-        if kept.call_id == call:
-            return await caller.gateway.whole_result(owner, kept)
-    raise ResultNotKept(
-        f"No whole result is kept of call {call!r}: its function has no @function(keep_result=True), its result was "
-        "given whole, or there is no such call. kept_results() lists those that are kept."
-    )
-
-
-async def _open_questions(caller: Caller, owner: Owner) -> list[AwaitedCall]:
-    return list((await _view(caller, owner)).awaited)
-
-
-async def _answer(caller: Caller, owner: Owner, call_id: str, answer: Any, request_id: str | None) -> None:
-    check_text(call_id, "call_id", InvalidId, longest=_LONGEST_CALL_ID, why="open_questions() lists those that wait.")
-    answer_id = check_id(request_id, "request") if request_id is not None else caller.ids.new_id()
-    output = read_answer(answer)
-    if is_longer(content_text(output), TEXT_BYTES):
-        raise InvalidMessage(too_large("The answer"))
-    command = AnswerCall(call_id=call_id, answer_id=answer_id, output=output)
-    await caller.ask(owner, Ask(commands=(command,)))
-
-
-class Worker:
-    """Functions and providers this program offers. It runs no queue: registering is all it does.
-
-    `await worker.run()` keeps them registered (also across a restart of the catalog) until its task is cancelled;
-    `async with worker` does so for a block. What was registered stays registered afterwards.
-    """
-
-    def __init__(self, gateway: Gateway, activities: Sequence[Any], functions: Sequence[Callable[..., Any]]) -> None:
-        """Made by `create_worker`."""
-        self._gateway = gateway
-        self._activities = activities
-        self._functions = functions
-
-    async def register(self) -> None:
-        """Register everything, again if need be."""
-        await self._gateway.connect()
-        await self._gateway.register(self._activities, self._functions)
-
-    async def run(self) -> None:
-        """Stay until cancelled."""
-        await asyncio.get_running_loop().create_future()
-
-    async def __aenter__(self) -> Self:
-        """Already registered."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to undo: other programs may rely on what was registered."""
+        return await view_of(self._caller, self._owner)

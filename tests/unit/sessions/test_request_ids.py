@@ -8,7 +8,8 @@ import pytest
 
 from rojak_ray import Rojak, Session
 from rojak_ray.schedules import ScheduleHandle
-from rojak_ray.sessions.handles import RunHandle, Worker
+from rojak_ray.sessions.handles import RunHandle
+from rojak_ray.sessions.worker import Worker
 from rojak_ray.testing.runtime import InProcessRuntime
 
 CLASSES = [Rojak, InProcessRuntime, Session, RunHandle, ScheduleHandle, Worker]
