@@ -47,6 +47,11 @@ class Connection:
         self.sdk: ModuleType = import_sdk(vendor.package)
         self.reply_class: Any = import_sdk("httpx2").Response
         self.http_error: type[Exception] = import_sdk("httpx2").HTTPError
+        self._never_met: tuple[type[Exception], ...] = (
+            import_sdk("httpx2").ConnectError,
+            import_sdk("httpx2").ConnectTimeout,
+            import_sdk("httpx2").PoolTimeout,
+        )
         self.url_error: type[Exception] = import_sdk("httpx2").InvalidURL
         given = options.client
         overrides = _overrides(options)
@@ -71,6 +76,10 @@ class Connection:
         Keys that the SDK gets from a callable, and what a client's hooks add, can only be seen there.
         """
         return self.secrets | of_request(request) if request is not None else self.secrets
+
+    def was_lost(self, error: Exception) -> bool:
+        """Whether the server was reached and did not answer, with an error or anything else."""
+        return isinstance(error, self.sdk.APIConnectionError) and not isinstance(error.__cause__, self._never_met)
 
     async def aclose(self) -> None:
         """Close what was opened here; a client the user gave stays open."""

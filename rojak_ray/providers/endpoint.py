@@ -24,7 +24,7 @@ from rojak_ray.providers.failures import causes, status_failure, stream_failure
 from rojak_ray.providers.habits import Habits
 from rojak_ray.providers.history import Origin
 from rojak_ray.providers.options import EndpointOptions
-from rojak_ray.providers.reply import Answer, ReplyReader, is_one_answer
+from rojak_ray.providers.reply import Answer, ReplyReader
 from rojak_ray.providers.streaming import (
     Assembly,
     Telling,
@@ -88,7 +88,8 @@ class Endpoint:
 
         Whether somebody watches changes nothing about the answer. What a server refuses of the fields that ask for a
         stream is left out from then on. Where a stream cannot be read, the whole answer is asked for: by the next
-        attempt at this question if some of it was told, else, or if there is no other attempt, at once.
+        attempt at this question if some of it was told or the server fell silent; else, or if there is no other
+        attempt, at once.
 
         Raises:
             ModelUnavailable: No answer in time, no connection, or a status that may pass.
@@ -109,9 +110,15 @@ class Endpoint:
             return await self._ask_watched(connection, question, reader, telling)
         except ModelCutShort:
             raise
-        except (_NoStream, ModelMisbehaved, ModelUnavailable) as error:
+        except asyncio.CancelledError:  # the time for this attempt ended, as far as can be told
+            if telling.is_open:
+                self._habits.ask_plainly_next(key)
+            raise
+        except _NoStream as error:
+            return await self._ask_plainly_instead(connection, question, reader, error)
+        except (ModelMisbehaved, ModelUnavailable) as error:
             is_lost = isinstance(error, ModelUnavailable)
-            if telling.is_whole or (is_lost and not telling.broke_off):
+            if is_lost and not telling.is_open:
                 raise
             if (telling.has_told or is_lost) and not params.is_last_attempt and (key or is_lost):
                 self._habits.ask_plainly_next(key)
@@ -129,7 +136,7 @@ class Endpoint:
             try:
                 answer = await self._ask_streaming(connection, question, body, reader, answers, telling)
             except (ModelRejected, ModelUnavailable) as error:
-                field = refused_field(error, body)
+                field = refused_field(error, body) if not telling.is_open else None
                 if field is None or telling.has_told:
                     raise
                 if field == "stream":
@@ -149,6 +156,8 @@ class Endpoint:
                 be used, or does not take plainly what it took as a stream.
         """
         refused = isinstance(error, _NoStream)
+        if question.deadline is not None and question.deadline <= asyncio.get_running_loop().time():
+            raise error
         try:
             response = await self._post(connection, question)
         except StepError:
@@ -202,14 +211,19 @@ class Endpoint:
         telling: Telling,
     ) -> Answer:
         text: str | None = None
+        telling.is_open = True
         async with self._asking(connection, question) as client:
-            stream = await client.post(
-                self.vendor.path,
-                cast_to=object,
-                body=body,
-                options=_send_options(question, connection),
-                stream=True,
-            )
+            try:
+                stream = await client.post(
+                    self.vendor.path,
+                    cast_to=object,
+                    body=body,
+                    options=_send_options(question, connection),
+                    stream=True,
+                )
+            except Exception as error:
+                telling.is_open = connection.was_lost(error)
+                raise
 
             def secrets() -> Secrets:
                 return connection.sent(_request_of(stream.response))
@@ -220,12 +234,14 @@ class Endpoint:
                         text = await receive(stream, telling, assembly)
                 except connection.http_error:
                     if not assembly.complete:
-                        telling.broke_off = True
                         raise
                     # It had its answer: only the connection was not closed as it should be.
+                except StepError:
+                    telling.is_open = False
+                    raise
+        telling.is_open = False
         if text is None:
             return reader.assembled(assembly, secrets())
-        telling.is_whole = is_one_answer(text)  # from a server that does not stream
         return reader.whole(text, secrets())
 
     async def _post(self, connection: Connection, question: _Question) -> Any:

@@ -68,8 +68,8 @@ def stream_failure(vendor: str, body: Any, words: str, secrets: Secrets) -> Step
     message = f"{vendor} broke off its answer: {quoted(told, secrets)}"
     status = _status_in(body)
     if kinds & _FINAL_KINDS or not _may_pass(status):
-        return ModelRejected(message)
-    return ModelUnavailable(message)
+        return ModelRejected(message, status=status)
+    return ModelUnavailable(message, status=status)
 
 
 def reply_failure(vendor: str, words: str, error: Any, secrets: Secrets) -> StepError:

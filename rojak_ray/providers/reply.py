@@ -82,19 +82,6 @@ class ReplyReader(Generic[Answer]):
         return ModelMisbehaved(f"{words} It began: {quoted(text, secrets, _EXCERPT)!r}")
 
 
-def is_one_answer(text: str) -> bool:
-    """Whether a body that begins as JSON is one answer, perhaps cut, rather than several lines of JSON."""
-    try:
-        _json_in(text)
-    except UnusableReply:
-        try:
-            _json_in(text.lstrip().partition("\n")[0])
-        except UnusableReply:
-            return True
-        return False
-    return True
-
-
 def _json_in(text: str) -> Any:
     try:
         return json.loads(text)

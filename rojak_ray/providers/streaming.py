@@ -66,11 +66,9 @@ class Telling:
     def __init__(self, on_delta: OnDelta) -> None:
         self._on_delta = on_delta
         self.has_told = False
-        self.is_whole = False
-        """Whether the server answered without streaming: there is nothing to ask for instead."""
-
-        self.broke_off = False
-        """Whether the connection was lost in the middle of the answer."""
+        self.is_open = False
+        """Whether the server was asked and has neither ended its answer nor said why it gives none: it fell silent, or
+        the connection was lost."""
 
     def tell(self, text: str | None) -> None:
         """Pass a piece on."""
@@ -96,12 +94,13 @@ def streaming_body(request: VendorRequest, asking: Mapping[str, Any], left_out: 
 
 def refused_field(error: ModelRejected | ModelUnavailable, sent: Mapping[str, Any]) -> str | None:
     """Which of the fields that ask for a stream a server refused: "stream_options", "stream", or None of them."""
-    if error.status not in _ABOUT_FIELDS:
-        return None
+    if error.status is not None and error.status not in _ABOUT_FIELDS:
+        return None  # without one, it is an error in the place of the answer, which need not name its status
     words = error.message.lower()
-    if "stream_options" in sent and ("stream_options" in words or "include_usage" in words):
+    about_options = "stream_options" in words or "include_usage" in words
+    if about_options and "stream_options" in sent:
         return "stream_options"
-    if _STREAMING.search(words):
+    if about_options or _STREAMING.search(words):
         return "stream"
     if "stream_options" in sent and error.status == _UNREADABLE_FIELD:
         return "stream_options"  # servers that check a body against a schema do not all say what was wrong with it

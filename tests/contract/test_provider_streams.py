@@ -178,12 +178,14 @@ async def test_a_connection_is_used_again_after_a_stream(provider: Provider, ven
 
 async def test_a_server_that_does_not_stream_is_read_as_it_answers(provider: Provider, vendor: Vendor) -> None:
     wire: Any = provider.name
-    vendor.enqueue(Raw(Text("whole").body(wire, "m")), Raw({"hello": 1}), Raw(b'{"choices": [{"message"'))
+    unusable = [Raw({"hello": 1}), Raw(b'{"choices": [{"message"')]
+    vendor.enqueue(Raw(Text("whole").body(wire, "m")), *(reply for reply in unusable for _ in ("streamed", "plain")))
     activities = provider.make(vendor)
     assert (await streamed(activities))[0].content == "whole"
     for _ in range(2):
         error, _ = await failure_of(activities)
         assert isinstance(error, ModelMisbehaved)
+    assert [bool(request.body.get("stream")) for request in vendor.requests] == [True, True, False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from contract.test_providers import ADD, PROVIDERS, Provider, params, provider, vendor
 from support.answers import Case, as_recorded, cases
-from support.vendor import Calls, Hold, Raw, Reply, Request, Status, Stream, Text, Vendor
+from support.vendor import Calls, Drip, Hold, Raw, Reply, Request, Status, Stream, Text, Vendor
 from support.vendor_streams import anthropic_events, openai_events
 
 from rojak_ray.errors import ModelMisbehaved, ModelRejected, ModelUnavailable, RojakError
@@ -263,3 +264,42 @@ async def test_answer_refused_for_good_is_so_behind_a_stream_without_an_end(vend
     vendor.enqueue(Raw(b": busy\n\n", content_type="text/event-stream"), Raw(refused))
     with pytest.raises(ModelRejected, match="no credits"):
         await OPENAI.make(vendor).call(params(on_delta=lambda text: None))
+
+
+IN_PLACE_OF_A_STREAM = [
+    b'{"error":{"message":"Streaming is not supported","code":400}}',
+    b'{"error":{"message":"Unknown field stream_options","code":422}}',
+    b'{"error":{"message":"Streaming is off","type":"invalid_request_error"}}',
+    b'{"error":"streaming unsupported"}',
+    b'{"detail":"Streaming is not supported"}',
+    b"{}",
+    b"[]",
+    b'data: {"error":{"message":"Streaming is not supported","code":400}}\n\ndata: [DONE]\n\n',
+    b'event: error\ndata: {"error":{"message":"no stream here","type":"invalid_request_error"}}\n\n',
+]
+
+
+@pytest.mark.parametrize("body", IN_PLACE_OF_A_STREAM, ids=lambda body: body.decode()[:60])
+async def test_server_that_takes_a_stream_and_gives_none_is_asked_plainly(provider: Provider, body: bytes) -> None:
+    async with Vendor(lambda request: Raw(body) if request.body.get("stream") else Text("fine")) as server:
+        assert (await provider.make(server).call(params(on_delta=lambda text: None))).content == "fine"
+        assert not server.requests[-1].body.get("stream")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Hold(), Drip(), Stream(Text("one two three"), after=4, ending="stalled"), Stream(after=0, ending="dropped")],
+    ids=["silent", "pings", "one word", "closed"],
+)
+@pytest.mark.parametrize("ended_by", ["our own limit", "the step's"])
+async def test_stream_that_falls_silent_is_a_plain_question_at_the_next_attempt(
+    provider: Provider, reply: Any, ended_by: str
+) -> None:
+    async with Vendor(lambda request: reply if request.body.get("stream") else Text("fine")) as server:
+        activities = provider.make(server)
+        given = {"on_delta": lambda text: None, "idempotency_key": "question-1"}
+        own = {"timeout_s": 0.3} if ended_by == "our own limit" else {}
+        with pytest.raises((ModelUnavailable, TimeoutError)):
+            async with asyncio.timeout(0.3 if not own else None):
+                await activities.call(params(**given, **own))
+        assert (await activities.call(params(**given))).content == "fine"
