@@ -30,6 +30,7 @@ from rojak_ray.core.events import (
     SetAside,
     StepFailed,
 )
+from rojak_ray.core.handovers import told_outputs
 from rojak_ray.core.kept import MOST_REMEMBERED
 from rojak_ray.core.pending import active_run, call_index, pending, public_call_id, retriever_index
 from rojak_ray.core.state import (
@@ -256,8 +257,8 @@ def _turn_closed(state: SessionState, run: RunState) -> RunState:
     """All calls of the answer have results: append them in the model's order, merge the context, hand over."""
     sender = state.agents[run.agent].name
     results = tuple(
-        Message(role="tool", content=call.output, tool_call_id=call.planned.call.id, sender=sender)
-        for call in run.calls
+        Message(role="tool", content=output, tool_call_id=call.planned.call.id, sender=sender)
+        for call, output in zip(run.calls, told_outputs(run.calls, state.agents), strict=True)
     )
     patch, agent = run.patch, run.agent
     for call in run.calls:

@@ -117,6 +117,23 @@ def test_last_handoff_in_call_order_wins_and_is_asked_next(order):
     assert story.outcome().agent == C.digest()
 
 
+@pytest.mark.parametrize("order", [("c1", "c2", "c3"), ("c3", "c2", "c1")])
+def test_model_is_told_which_of_several_handoffs_came_about(order):
+    told = {"c1": ("Transferred to 'B'", B), "c2": ("see B", B), "c3": ("Transferred to 'C'", C)}
+    story = running(A).asks(call("c1"), call("c2"), call("c3"))
+    for call_id in order:
+        story = story.returns(call_id, told[call_id][0], to=told[call_id][1])
+    not_b = "Not transferred to 'B': a later call of the same answer transferred to 'C'"
+    results = [message.content for message in story.model_step.messages if message.role == "tool"]
+    assert results == [not_b, f"see B\n{not_b}", "Transferred to 'C'"]
+
+
+def test_two_handoffs_to_one_agent_are_both_true():
+    story = running(A).asks(call("c1"), call("c2")).returns("c1", "Transferred to 'B'", to=B).returns("c2", "ok", to=B)
+    results = [message.content for message in story.model_step.messages if message.role == "tool"]
+    assert results == ["Transferred to 'B'", "ok"]
+
+
 def test_handoff_records_an_unknown_agent_before_it_is_named():
     story = running(A).asks(call("c1")).returns("c1", "Transferred", to=B)
     story.then(
