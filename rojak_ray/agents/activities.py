@@ -129,6 +129,9 @@ class AgentActivities(ABC):
             If the process dies during the call, it is made again with the same `idempotency_key`.
         """
 
+    async def make_ready(self) -> None:  # noqa: B027  (most providers need nothing)
+        """Awaited before each call, outside its time: load here what takes long the first time, in a thread."""
+
     def slot(self) -> AbstractAsyncContextManager[Any]:
         """Held around each call, and waited for before the call's time begins; here, any number may go on at once.
 

@@ -23,6 +23,7 @@ from rojak_ray.providers.connection import Connection, Vendor
 from rojak_ray.providers.failures import causes, status_failure, stream_failure
 from rojak_ray.providers.habits import Habits
 from rojak_ray.providers.history import Origin
+from rojak_ray.providers.loading import Loader
 from rojak_ray.providers.options import EndpointOptions
 from rojak_ray.providers.reply import Answer, ReplyReader
 from rojak_ray.providers.streaming import (
@@ -72,6 +73,10 @@ class Endpoint:
     _slots: dict[asyncio.AbstractEventLoop, CallSlots] = field(
         default_factory=dict[asyncio.AbstractEventLoop, CallSlots], init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        """Connect to nothing yet."""
+        self._loader = Loader(self.vendor.package)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave connections behind."""
@@ -300,6 +305,10 @@ class Endpoint:
         if key not in self._warned:
             self._warned.add(key)
             _log.warning(message)
+
+    async def make_ready(self) -> None:
+        """Load the SDK, without holding up the loop."""
+        await self._loader.load()
 
     @asynccontextmanager
     async def slot(self) -> AsyncGenerator[None]:

@@ -39,6 +39,10 @@ class VendorActivities(AgentActivities):
         options = cls.options_class.from_environment(environ)
         return cls(options) if options.api_key is not None else None
 
+    async def make_ready(self) -> None:
+        """See `AgentActivities.make_ready`: load the SDK."""
+        await self._endpoint.make_ready()
+
     def slot(self) -> AbstractAsyncContextManager[None]:
         """See `AgentActivities.slot`: bound by `max_concurrency` and by what this process may hold open."""
         return self._endpoint.slot()

@@ -58,6 +58,9 @@ from rojak_ray.sessions.providers import ProviderSource
 from rojak_ray.sessions.responses import read_response
 from rojak_ray.sessions.user_code import StepFailed, UserCode, in_time
 
+_LONGEST_LOADING_S = 120.0
+"""A cold machine under load takes many seconds to import an SDK."""
+
 _HEAVY_BYTES = 1024 * 1024
 
 
@@ -149,6 +152,8 @@ class StepRunner:
         )
         plans = {offer.schema.name: offer.plan for offer in offers}
         limit_s, what = agent.retry.timeout_s, f"The model call of agent {agent.name!r}"
+        ready_s = max(limit_s, _LONGEST_LOADING_S)
+        await in_time(activities.make_ready(), ready_s, f"Loading what {activities.type!r} models need")
         async with contextlib.AsyncExitStack() as held:
             place = held.enter_async_context(activities.slot())  # waiting for it is not the call's time
             await in_time(place, limit_s, f"Waiting for a place among the calls of {activities.type!r} models")
