@@ -92,7 +92,8 @@ class FunctionDefinition:
         by_name = dict(arguments)
         parameters = self.signature.parameters
         fixed = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_ONLY]
-        while fixed and fixed[-1] not in by_name:
+        least = 1 if _dispatches(self.fn) else 0  # its type is looked at, also that of its default
+        while len(fixed) > least and fixed[-1] not in by_name:
             fixed.pop()
         by_position = [by_name.pop(name, parameters[name].default) for name in fixed]
         return self.fn(*by_position, **by_name)
@@ -202,15 +203,14 @@ def _as_called(fn: Callable[..., Any], wrapped: inspect.Signature) -> inspect.Si
     first = parameters[0] if parameters else None
     if first is not None and first.name in ("self", "cls") and first.annotation is first.empty:
         del parameters[0]
-    dispatches = (hasattr(fn, "dispatch") and hasattr(fn, "registry")) or _is_dispatching_method(fn)
-    if dispatches and parameters and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+    if _dispatches(fn) and parameters and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
         parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY)
     return wrapped.replace(parameters=parameters)
 
 
-def _is_dispatching_method(fn: Callable[..., Any]) -> bool:
-    """Whether it was got from a functools.singledispatchmethod."""
-    return hasattr(fn, "register") and hasattr(fn, "__wrapped__")
+def _dispatches(fn: Callable[..., Any]) -> bool:
+    """Whether functools.singledispatch or singledispatchmethod made it: they look at the first argument's type."""
+    return callable(getattr(fn, "register", None)) and inspect.isfunction(getattr(fn, "__wrapped__", None))
 
 
 def is_async(fn: Callable[..., Any]) -> bool:

@@ -24,7 +24,7 @@ class Desk:
         return self.who + city
 
     @functools.singledispatchmethod
-    def sized(self, size: int, unit: str = "m") -> str:
+    def sized(self, size: int = 5, unit: str = "m") -> str:
         return f"{self.who}{size}{unit}"
 
     @property
@@ -42,6 +42,7 @@ class Desk:
         (describe, {"thing": 1}, "number 1!"),
         (describe, {"thing": 1, "more": "?"}, "number 1?"),
         (Desk().sized, {"size": 2}, "Desk2m"),
+        (Desk().sized, {}, "Desk5m"),
         (Desk().sized, {"unit": "km", "size": 2}, "Desk2km"),
         (Desk().tool, {"city": "Oslo"}, "DeskOslo"),
     ],
