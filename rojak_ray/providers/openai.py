@@ -42,6 +42,7 @@ from rojak_ray.providers.wire import (
     highest,
     is_nothing,
     mapping,
+    text_of,
     word_of,
 )
 
@@ -52,7 +53,7 @@ _OPENAI = Vendor(
     error_class="OpenAIError",
     path="/chat/completions",
 )
-_CHOICE_WORDS = ("auto", "required", "none")
+_CHOICE_WORDS = {"auto": "auto", "required": "required", "any": "required", "none": "none"}
 _OPENAIS_OWN = ("openai.com", "openai.azure.com")
 _LONGEST_DESCRIPTION = 1024
 """OpenAI answers 400 to a longer description of a function ("string_above_max_length"); other servers do not."""
@@ -140,9 +141,20 @@ def _tool(schema: FunctionSchema, longest: int) -> dict[str, Any]:
 
 
 def _tool_choice(choice: Any, functions: Iterable[FunctionSchema]) -> Any:
-    if isinstance(choice, str) and choice not in _CHOICE_WORDS and any(choice == schema.name for schema in functions):
+    """The choice in OpenAI's form, whichever vendor's it is given in; what is none of these is sent as it is.
+
+    A function may be named like a word: then the word counts as one, unless it is in capitals, say.
+    """
+    if isinstance(choice, Mapping):
+        given = mapping(choice)
+        if given.get("type") == "tool" and isinstance(given.get("name"), str):
+            return {"type": "function", "function": {"name": given["name"]}}
+        return _CHOICE_WORDS.get(text_of(given.get("type")), choice)
+    if not isinstance(choice, str) or choice in _CHOICE_WORDS:
+        return _CHOICE_WORDS.get(choice, choice) if isinstance(choice, str) else choice
+    if any(choice == schema.name for schema in functions):
         return {"type": "function", "function": {"name": choice}}
-    return choice
+    return _CHOICE_WORDS.get(choice.lower(), choice)
 
 
 class _Function(WireModel):

@@ -87,6 +87,13 @@ def test_half_characters_are_not_sent() -> None:
         ("none", "none"),
         ("add", {"type": "function", "function": {"name": "add"}}),
         ({"type": "function", "function": {"name": "add"}}, {"type": "function", "function": {"name": "add"}}),
+        ({"type": "tool", "name": "add"}, {"type": "function", "function": {"name": "add"}}),
+        ("any", "required"),
+        ("REQUIRED", "required"),
+        ({"type": "any", "disable_parallel_tool_use": True}, "required"),
+        ({"type": "auto"}, "auto"),
+        ({"type": "allowed_tools", "mode": "auto"}, {"type": "allowed_tools", "mode": "auto"}),
+        ("validated", "validated"),
     ],
 )
 def test_tool_choice(choice: Any, sent: Any) -> None:
