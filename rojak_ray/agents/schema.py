@@ -210,7 +210,10 @@ def _as_called(fn: Callable[..., Any], wrapped: inspect.Signature) -> inspect.Si
 
 def _dispatches(fn: Callable[..., Any]) -> bool:
     """Whether functools.singledispatch or singledispatchmethod made it: they look at the first argument's type."""
-    return callable(getattr(fn, "register", None)) and inspect.isfunction(getattr(fn, "__wrapped__", None))
+    try:
+        return callable(getattr(fn, "register", None)) and inspect.isfunction(getattr(fn, "__wrapped__", None))
+    except Exception:  # noqa: BLE001  (an object may answer for its attributes with code of its own)
+        return False
 
 
 def is_async(fn: Callable[..., Any]) -> bool:

@@ -52,3 +52,17 @@ def test_wrapper_is_called_with_what_it_shows(fn: Callable[..., str], given: dic
     assert set(definition.schema.parameters["properties"]) >= set(given)
     assert "self" not in definition.schema.parameters["properties"]
     assert definition.call(definition.bind(json.dumps(given))) == result
+
+
+def test_object_whose_attributes_raise_is_called() -> None:
+    class Odd:
+        __name__ = "odd"
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name) if name == "register" else AttributeError(name)
+
+        def __call__(self, size: int) -> str:
+            return str(size)
+
+    definition = define_function(Odd())
+    assert definition.call(definition.bind('{"size": 1}')) == "1"
