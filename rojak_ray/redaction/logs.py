@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import traceback
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from rojak_ray.redaction.named import without_named
 from rojak_ray.redaction.secrets import Secrets
@@ -37,14 +37,16 @@ class LogGuard(logging.Filter):
     def __init__(self) -> None:
         """Nothing is known yet."""
         super().__init__()
-        self._known: WeakSet[Secrets] = WeakSet()
+        self._known: WeakValueDictionary[int, Secrets] = WeakValueDictionary()
+        """By identity: a `WeakSet` takes no second one of equal ones, and forgets both with the first."""
+
         self._lock = threading.Lock()
         self._loggers = 0
 
     def protect(self, secrets: Secrets) -> None:
         """Replace these from now on, for as long as somebody holds them."""
         with self._lock:
-            self._known.add(secrets)
+            self._known[id(secrets)] = secrets
         self.watch()
 
     def watch(self) -> None:
@@ -79,7 +81,7 @@ class LogGuard(logging.Filter):
     def _redact(self, text: str) -> str:
         text = without_named(text)
         with self._lock:
-            known = list(self._known)
+            known = set(self._known.values())  # equal ones once
         for secrets in known:
             text = secrets.redact(text)
         return text
