@@ -130,7 +130,17 @@ class AgentActivities(ABC):
         """
 
     async def make_ready(self) -> None:  # noqa: B027  (most providers need nothing)
-        """Awaited before each call, outside its time: load here what takes long the first time, in a thread."""
+        """Awaited before each call, outside its time: load here what takes long the first time, in a thread.
+
+        Example:
+            import asyncio
+
+            class Local(OfflineAgentActivities):
+                async def make_ready(self) -> None:
+                    self.weights = await asyncio.to_thread(bytes, 1024)
+
+            await Local().make_ready()
+        """
 
     def slot(self) -> AbstractAsyncContextManager[Any]:
         """Held around each call, and waited for before the call's time begins; here, any number may go on at once.

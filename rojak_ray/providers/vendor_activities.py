@@ -40,7 +40,12 @@ class VendorActivities(AgentActivities):
         return cls(options) if options.api_key is not None else None
 
     async def make_ready(self) -> None:
-        """See `AgentActivities.make_ready`: load the SDK."""
+        """See `AgentActivities.make_ready`: load the SDK, so that a first call does not wait for it.
+
+        Example:
+            provider = OpenAIAgentActivities(OpenAIAgentOptions(api_key="sk-a-key"))
+            await provider.make_ready()
+        """
         await self._endpoint.make_ready()
 
     def slot(self) -> AbstractAsyncContextManager[None]:
