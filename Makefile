@@ -11,9 +11,9 @@ AZURITE := $(VENV)/azurite
 demo: $(DEMO) ## Three agents hand a conversation to each other on a local Ray; no key, no network
 	@$(BIN)/rojak demo
 
-test: $(STAMP) ## The whole suite
+test: $(STAMP) ## The whole suite, or a part: make test TESTS=tests/ray
 	@$(MAKE) -s azurite || echo "Azurite could not be installed; the tests against it are skipped."
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 unit: $(STAMP) ## The tests that need no Ray, in seconds
 	$(BIN)/python -m pytest tests/unit tests/contract
