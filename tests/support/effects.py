@@ -20,43 +20,44 @@ def make_steps(path: str) -> list[Any]:
     A line is: a word, the idempotency key, the attempt, the process, the Ray node.
     """
 
-    def write(word: str, context: ToolContext) -> None:
+    # Only what the context says is handed on: functions that hand on the context itself run one after another.
+    def write(word: str, key: str, attempt: int) -> None:
         import ray
 
         node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "-"
         with open(path, "a") as file:
-            file.write(f"{word} {context.idempotency_key} {context.attempt} {os.getpid()} {node}\n")
+            file.write(f"{word} {key} {attempt} {os.getpid()} {node}\n")
 
     def told_to_go() -> bool:
         return Path(path + ".go").exists()
 
     async def note(text: str, context: ToolContext) -> str:
-        write(text, context)
+        write(text, context.idempotency_key, context.attempt)
         return text
 
     async def wait_for_go(context: ToolContext) -> str:
-        write("waiting", context)
+        write("waiting", context.idempotency_key, context.attempt)
         while not told_to_go():
             await asyncio.sleep(0.02)
         return "went"
 
     @function(num_cpus=0.1)
     def work_until_go(context: ToolContext) -> str:
-        write("working", context)
+        write("working", context.idempotency_key, context.attempt)
         while not told_to_go():
             time.sleep(0.02)
         return "worked"
 
     @function(at_most_once=True)
     async def pay(context: ToolContext) -> str:
-        write("paying", context)
+        write("paying", context.idempotency_key, context.attempt)
         while not told_to_go():
             await asyncio.sleep(0.02)
         return "paid"
 
     @function(at_most_once=True, num_cpus=0.1)
     def pay_in_a_task(context: ToolContext) -> str:
-        write("paying", context)
+        write("paying", context.idempotency_key, context.attempt)
         while not told_to_go():
             time.sleep(0.02)
         return "paid"
