@@ -45,19 +45,19 @@ class ChaosActivities(AgentActivities):
 def make_functions(path: str, work_s: float) -> list[Callable[..., Any]]:
     """One that waits and one that computes; a line is: function, message, key, attempt, process, time in ns."""
 
-    def write(name: str, message: str, context: ToolContext) -> None:
-        line = f"{name} {message} {context.idempotency_key} {context.attempt} {os.getpid()} {time.time_ns()}\n"
+    def write(name: str, message: str, key: str, attempt: int) -> None:
+        line = f"{name} {message} {key} {attempt} {os.getpid()} {time.time_ns()}\n"
         with open(path, "a") as file:
             file.write(line)
 
     async def apply(message: str, context: ToolContext) -> str:
-        write("apply", message, context)
+        write("apply", message, context.idempotency_key, context.attempt)
         await asyncio.sleep(work_s)
         return f"applied {message}"
 
     @function(num_cpus=0.1)
     def compute(message: str, context: ToolContext) -> str:
-        write("compute", message, context)
+        write("compute", message, context.idempotency_key, context.attempt)
         time.sleep(work_s)
         return f"computed {message}"
 

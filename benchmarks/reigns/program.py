@@ -50,28 +50,28 @@ class ReignActivities(AgentActivities):
 def make_functions(path: str) -> list[Callable[..., Any]]:
     """One that waits, one that computes, one that runs at most once; what they do is noted when they begin and end."""
 
-    def write(word: str, context: ToolContext) -> None:
+    def write(word: str, key: str, attempt: int) -> None:
         with open(path, "a") as file:
-            file.write(f"{word} {context.idempotency_key} {context.attempt} {os.getpid()} {time.time():.2f}\n")
+            file.write(f"{word} {key} {attempt} {os.getpid()} {time.time():.2f}\n")
 
     async def wait(seconds: float, context: ToolContext) -> str:
-        write("begins", context)
+        write("begins", context.idempotency_key, context.attempt)
         await asyncio.sleep(seconds)
-        write("ends", context)
+        write("ends", context.idempotency_key, context.attempt)
         return "waited"
 
     @function(num_cpus=0.05)
     def compute(seconds: float, context: ToolContext) -> str:
-        write("begins", context)
+        write("begins", context.idempotency_key, context.attempt)
         time.sleep(seconds)
-        write("ends", context)
+        write("ends", context.idempotency_key, context.attempt)
         return "computed"
 
     @function(at_most_once=True)
     async def pay(seconds: float, context: ToolContext) -> str:
-        write("begins", context)
+        write("begins", context.idempotency_key, context.attempt)
         await asyncio.sleep(seconds)
-        write("ends", context)
+        write("ends", context.idempotency_key, context.attempt)
         return "paid"
 
     return [wait, compute, pay]

@@ -12,16 +12,16 @@ from rojak_ray.testing.runtime import InProcessRuntime
 async def live(storage: str, effects: str) -> str | None:
     """Run the story, or go on with it; its last words."""
 
-    def write(text: str, context: ToolContext) -> None:
+    def write(text: str, key: str, attempt: int) -> None:
         with open(effects, "a") as file:
-            file.write(f"{text} {context.idempotency_key} {context.attempt}\n")
+            file.write(f"{text} {key} {attempt}\n")
 
     async def note(context: ToolContext) -> str:
-        write("noted", context)
+        write("noted", context.idempotency_key, context.attempt)
         return "noted"
 
     async def wait_for_go(context: ToolContext) -> str:
-        write("waiting", context)
+        write("waiting", context.idempotency_key, context.attempt)
         while not Path(f"{effects}.go").exists():
             await asyncio.sleep(0.02)
         return "went"
