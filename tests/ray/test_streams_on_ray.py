@@ -1,6 +1,7 @@
 """Streams on real Ray: words cross processes, and followers go on when the processes they follow are killed."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ async def test_step_worker_killed_in_mid_stream(rojak: Rojak, unique: str, effec
 
     retry = next(event for event in listener.items if event.kind == "retry")
     assert (retry.error_type, retry.attempt, retry.reset) == ("ProcessLost", 1, True)
-    assert [event.kind for event in listener.items] == ["run_started", "agent", "retry", "message", "run_ended"]
+    # Repeated at once, it may meet the worker that was killed once more before that one is back.
+    kinds = [kind for kind, _ in itertools.groupby(event.kind for event in listener.items)]
+    assert kinds == ["run_started", "agent", "retry", "message", "run_ended"]
     assert listener.text() == "one wait two "
 
 
